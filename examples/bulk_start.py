@@ -220,7 +220,7 @@ async def main() -> int:
             cloud = await stack.enter_async_context(VCloud(**emulator.endpoints()))
             if options.journals is not None:
                 raise SystemExit(
-                    "--journals needs a real service: the emulator forgets its machines at its end. "
+                    "--journals needs a real service: the emulator forgets its machines. "
                     "Set VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET, or omit --journals."
                 )
             journals = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -65,7 +65,7 @@ class Provider(Generic[C]):
         self._needs_url = needs_url
 
     def __set_name__(self, owner: type[VCloud], name: str) -> None:
-        self.variables = Variables(name, self._credentials, self._needs_url)
+        self.variables: Variables = Variables(name, self._credentials, self._needs_url)
         _PROVIDERS[name] = self
 
     @overload
@@ -287,7 +287,7 @@ class VCloud(Lifetime):
         ::
 
             machines = cloud.computers.machines.list(status="off")
-            async with cloud.bulk(machines, lambda one: one.start(), journal="start.journal") as run:
+            async with cloud.bulk(machines, lambda one: one.start(), journal="start.db") as run:
                 async for outcome in run:
                     print(repr(outcome.key), outcome.status, outcome.error or "")
             print(run.totals)

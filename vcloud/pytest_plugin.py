@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def vcloud_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """A new emulator of all four services, in a thread of its own, for tests with or without a loop.
+    """A new emulator in a thread of its own, for tests with or without an event loop.
 
     Connect a client with ``VCloud(**vcloud_emulator.endpoints())``, or any program with
     ``vcloud_emulator.env()``. Add faults with ``vcloud_emulator.faults``, let time pass with
@@ -66,9 +66,9 @@ def vcloud_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
 
 @pytest.fixture
 def vcloud_env(vcloud_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Environment variables that point ``VCloud.from_env()`` at ``vcloud_emulator`` during the test.
+    """Environment variables that point ``VCloud.from_env()`` at ``vcloud_emulator``.
 
-    Other variables that begin with ``VCLOUD_`` are unset meanwhile.
+    They are set during the test. Other variables that begin with ``VCLOUD_`` are unset meanwhile.
     """
     for name in [name for name in os.environ if name.startswith("VCLOUD_")]:
         monkeypatch.delenv(name)

@@ -203,7 +203,7 @@ async def _tasks_create(client: VagonComputers, emulator: Emulator) -> None:
     assert (await tasks.activate("task-012")).result is TaskResult.CREATED
     assert (await tasks.activate("task-012")).result is TaskResult.ALREADY_ACTIVE
     assert (await tasks.activate("Outputs")).result is TaskResult.REACTIVATED
-    # The document's enumeration is shared by both endpoints, so each of them has to understand all of it.
+    # Both endpoints share the document's enumeration, so each must read all of its values.
     put(emulator, "POST *tasks", "result", value="deleted")
     assert (await tasks.activate("task-012")).result is TaskResult.DELETED
     put(emulator, "POST *tasks", "task", "attributes", "status", value="inactive")

@@ -1,7 +1,8 @@
-"""Holds the clients against the documents, which ``documents/*.json`` restates as data.
+"""Compares the clients with the documents, which ``documents/*.json`` has as data.
 
-For each provider two modules say how its client makes each documented call: ``*_calls.py`` (one call per documented
-request, for the examples) and ``*_scenarios.py`` (everything an operation can send and receive, over a socket).
+For each provider two modules say how its client makes each documented call. ``*_calls.py`` has one
+call for each documented request, for the examples. ``*_scenarios.py`` has everything that an
+operation can send and receive, over a socket.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def pattern(base_url: str, path: str) -> re.Pattern[str]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field of a JSON value, as the documents' data names it: ``machines[].attributes.name``."""
+    """Every field of a JSON value by its path in the data: ``machines[].attributes.name``."""
     if isinstance(value, dict):
         for name, inner in value.items():
             below = f"{path}.{name}" if path else name

@@ -1,7 +1,8 @@
 """The documents as OpenAPI.
 
-Vagon Computers is documented in OpenAPI, one block for each operation: ``documents/computers.openapi.json`` is all of them in
-one, without the prose. The others are made of the same data that the rest of the contract is tested with.
+Vagon Computers is documented in OpenAPI, one block for each operation:
+``documents/computers.openapi.json`` has all blocks in one, without the prose. The other documents
+are made from the same data as the rest of the contract tests.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def openapi(provider: Provider, known: Mapping[str, Sequence[str]] | None = None
 
     Args:
         provider: whose.
-        known: for each name that stands in a path, what there is at the service. None: any text may stand there.
+        known: for each name in a path, the values that exist at the service. None: any text.
     """
     blocks = DOCUMENTS / f"{provider.api}.openapi.json"
     document: Json = (

@@ -8,7 +8,7 @@ from vcloud.providers.streams import Capacity, VagonStreams
 
 UID = "57f01de3-910a-aa25-2055-cf4a6aef093c"
 
-# first() where an example says that there is another page: the same answer twice is an error, and rightly so.
+# first() if an example announces another page, because the same answer twice is an error.
 CALLS: dict[str, list[Callable[[VagonStreams], Awaitable[object]]]] = {
     "applications.list": [lambda c: c.applications.list().first()],
     "applications.update": [

@@ -140,6 +140,11 @@ async def _configure(client: VagonStreams, emulator: Emulator) -> None:
     for capacity_type in CapacityType:
         await ref.configure(capacity_type=capacity_type, capacities=EVERYWHERE)
         assert emulator.streams.streams[int(STREAM)].capacity_type == capacity_type
+    await _configure_texts_and_flags(ref)
+    assert emulator.streams.streams[int(STREAM)].password == "open sesame"
+
+
+async def _configure_texts_and_flags(ref: StreamRef) -> None:
     changed = await ref.configure(
         launch_arguments="-fullscreen",
         dark_mode=True,
@@ -160,7 +165,6 @@ async def _configure(client: VagonStreams, emulator: Emulator) -> None:
     assert changed.boost_enabled
     assert changed.pixel_streaming_enabled
     assert changed.port_access_enabled
-    assert emulator.streams.streams[int(STREAM)].password == "open sesame"
 
 
 async def _stream_machines(client: VagonStreams, emulator: Emulator) -> None:

@@ -1,4 +1,4 @@
-"""Every code that the documents list for an operation becomes a typed error that says what it means."""
+"""Every documented code of an operation becomes a typed error that says what the code means."""
 
 from __future__ import annotations
 

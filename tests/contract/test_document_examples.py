@@ -28,7 +28,7 @@ async def test_documented_answer_decodes_strictly_and_documented_request_is_sent
     strict = operation["id"] not in provider.drift
 
     for number, call in enumerate(calls):
-        # Where the document shows no answer there is nothing to decode; what is sent can be compared all the same.
+        # If the document shows no answer, only the request is compared.
         for answer in answers or [None]:
             body = (
                 json.dumps(answer["body"]).encode()

@@ -1,4 +1,4 @@
-"""What the documents enumerate outside any one operation: known to the SDK by name, and seen on the wire."""
+"""Enumerations outside of operations: the SDK knows their names, and the wire shows them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ KNOWN: dict[tuple[str, str], set[Any]] = {
     ("desktops", "action.type"): {action.tag for action in ACTIONS},
     ("desktops", "status"): set(desktops.DesktopStatus),
 }
-#: Tested where they belong: transitions with the emulator's sessions, headers with the budget, messages with the WebSockets.
+#: Tested elsewhere: transitions with the emulator's sessions, headers with the rate limits, and
+#: messages with the WebSockets.
 ELSEWHERE = {
     "session.state_transitions",
     "rate_limit_headers",
@@ -79,7 +80,9 @@ STREAMSPACE_CODES = [
 
 
 @pytest.mark.parametrize("entry", STREAMSPACE_CODES, ids=lambda entry: entry["code"])
-async def test_every_streamspace_code_arrives_typed_with_all_it_says(entry: dict[str, Any]) -> None:
+async def test_every_streamspace_code_is_a_typed_error_with_its_fields(
+    entry: dict[str, Any],
+) -> None:
     code = next(known for known in streamspace.StreamSpaceCode if known == entry["code"])
     status = entry.get("status") or code.status
     body = {
@@ -107,7 +110,7 @@ DESKTOP_STATUSES = [
 
 
 @pytest.mark.parametrize("status", DESKTOP_STATUSES)
-async def test_every_documented_status_of_the_desktop_api_arrives_typed_with_a_meaning(
+async def test_every_documented_status_of_the_desktop_api_is_a_typed_error_with_a_meaning(
     status: int,
 ) -> None:
     body = b'{"status":"error","error":"in the service\'s words","docs":"https://docs.example.com"}'

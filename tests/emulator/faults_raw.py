@@ -1,4 +1,4 @@
-"""What the tests of the faults share: a caller that signs by hand and sees every byte."""
+"""Helpers for faults: a caller that signs by hand and sees every byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import aiohttp
 from attrs import frozen
 from yarl import URL
 
-from tests.emulator.test_computers_raw import PREFIX, authorization
+from tests.emulator.computers_raw import PREFIX, authorization
 from tests.seeded import API_KEY, SEED
 from vcloud.emulator import Emulator
 
@@ -62,7 +62,8 @@ class Caller:
         url = URL(self.emu.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(
-            f"POST {DESKTOP} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {API_KEY}\r\nContent-Length: 0\r\n\r\n".encode()
+            f"POST {DESKTOP} HTTP/1.1\r\nHost: localhost\r\n"
+            f"x-api-key: {API_KEY}\r\nContent-Length: 0\r\n\r\n".encode()
         )
         try:
             yield reader
@@ -85,6 +86,6 @@ async def calling(**options: Any) -> AsyncIterator[Caller]:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    """Wait for something that is certain to come; what never does is cut by pytest's own time limit."""
+    """Wait for something that must happen; pytest's own time limit ends the wait."""
     while not holds():  # noqa: ASYNC110 - what is looked at wakes nobody
         await asyncio.sleep(0.002)

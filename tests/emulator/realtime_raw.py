@@ -1,4 +1,4 @@
-"""What the tests of the emulator's WebSockets share: a caller, an agent made by hand, and a picture of one."""
+"""Helpers of the tests of WebSockets: a caller, a hand-written agent, and its picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SESSION = {"user": USER, "template": "firefox-browser", "platform": "kubernetes"
 
 
 async def until(true: Callable[[], object]) -> None:
-    """Wait for something that is certain to come; what never does is cut by pytest's own time limit."""
+    """Wait for something that must happen; pytest's own time limit ends the wait."""
     while not true():  # noqa: ASYNC110 - what is looked at wakes nobody
         await asyncio.sleep(0.002)
 
@@ -73,7 +73,7 @@ class World:
         return self.socket(f"/api/v1/sessions/{id}/logs?follow=true{query}", headers=headers)
 
     async def refusal(self, path: str, **headers: str) -> tuple[int, Json]:
-        """Try to upgrade, see it refused, and return how."""
+        """The refusal of an upgrade."""
         upgrade = {
             "Connection": "Upgrade",
             "Upgrade": "websocket",
@@ -140,7 +140,7 @@ class FakeAgent:
         )
 
     async def running(self, **more: object) -> str:
-        """Return a session that this agent has started."""
+        """A session that this agent has started."""
         id_ = await self.world.create(**more)
         await self.start()
         await until(lambda: self.world.state(id_) == "running")
@@ -162,7 +162,7 @@ async def echo(socket: aiohttp.ClientWebSocketResponse) -> None:
 
 
 async def flood(socket: aiohttp.ClientWebSocketResponse) -> int:
-    """Send until nothing more is taken; return how many bytes were sent."""
+    """Send until nothing more is taken; how many bytes were sent."""
     sent = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.05):
@@ -173,11 +173,16 @@ async def flood(socket: aiohttp.ClientWebSocketResponse) -> int:
     return sent
 
 
-async def leave(socket: aiohttp.ClientWebSocketResponse, *, close: bool = True) -> None:
-    """Say that this is the end, and be gone before it is answered, as programs are that end."""
-    if close:
-        await socket._writer.close(1000)
-    connection = socket._response.connection
+def transport_of(socket: aiohttp.ClientWebSocketResponse) -> asyncio.Transport:
+    """The transport of a WebSocket, to break the connection as a lost network does."""
+    connection = socket._response.connection  # noqa: SLF001 - aiohttp has no public way
     assert connection is not None
     assert connection.transport is not None
-    connection.transport.close()
+    return connection.transport
+
+
+async def leave(socket: aiohttp.ClientWebSocketResponse, *, close: bool = True) -> None:
+    """Send a close, and disconnect before it is answered, as ending programs do."""
+    if close:
+        await socket._writer.close(1000)  # noqa: SLF001 - the public one waits for the answer
+    transport_of(socket).close()

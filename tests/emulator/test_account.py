@@ -1,4 +1,4 @@
-"""Setting the emulated Vagon account up: by arguments, from the command line, and by the emulator's own routes."""
+"""Configuring the emulated Vagon account: arguments, the command line, and admin routes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def caller() -> AsyncIterator[Caller]:
         yield one
 
 
-async def test_arguments_set_the_account_up() -> None:
+async def test_arguments_configure_the_account() -> None:
     options: dict[str, Any] = {
         "balance": Decimal("60.00"),
         "default_region": "oregon",
@@ -58,7 +58,7 @@ async def test_arguments_set_the_account_up() -> None:
         {"default_region": "atlantis"},
     ],
 )
-def test_an_account_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
+def test_an_invalid_account_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"balance|region"):
         Emulator(**options)
 
@@ -80,7 +80,7 @@ async def serving(*arguments: str) -> AsyncIterator[dict[str, str]]:
         await process.communicate()
 
 
-async def test_the_command_line_sets_the_account_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_command_line_configures_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
     said = ("--balance", "29", "--default-region", "tokyo", "--visitors", "a@example.com", "")
     async with serving("--machines", "0", *said) as variables:
         for name, value in variables.items():
@@ -96,7 +96,7 @@ async def test_the_command_line_sets_the_account_up(monkeypatch: pytest.MonkeyPa
     ("arguments", "said"),
     [(["--balance", "much"], "balance"), (["--default-region", "atlantis"], "unknown region")],
 )
-def test_the_command_line_says_what_is_wrong_with_it(
+def test_the_command_line_reports_an_invalid_account(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--port", "0", *arguments]) == 1
@@ -121,7 +121,7 @@ async def test_the_routes_show_and_set_the_account(caller: Caller) -> None:
         assert gone.json == {"balance": "0.00", "default_region": None}
 
 
-async def test_the_routes_put_visitors_on_record_and_let_them_come_and_go(caller: Caller) -> None:
+async def test_the_routes_register_visitors_and_begin_and_end_visits(caller: Caller) -> None:
     (first,) = (await caller.admin("GET", "/visitors")).json["visitors"]
     assert first["email"] == "a@example.com"
     assert (await caller.admin("POST", "/visitors", {"email": ""})).json["email"] is None
@@ -171,7 +171,7 @@ async def test_the_routes_use_a_computer_and_give_it_usage(caller: Caller) -> No
         ("POST", "/computers/1/usage", {"minutes": -1}, 404),
     ],
 )
-async def test_the_routes_refuse_what_cannot_be(
+async def test_the_routes_refuse_invalid_requests(
     caller: Caller, method: str, route: str, body: object, status: int
 ) -> None:
     assert (await caller.admin(method, route, body)).status == status
@@ -185,8 +185,8 @@ async def test_the_index_lists_these_routes(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_an_account_comes_to_the_same_however_often_it_is_looked_at(seed: int) -> None:
-    """What many small steps come to is what one large step comes to: nothing depends on who looks when."""
+def test_a_balance_does_not_depend_on_how_often_it_is_read(seed: int) -> None:
+    """Many small steps give the same balance as one large step."""
 
     def play(steps: int) -> tuple[Decimal, list[float]]:
         chance, clock, over = random.Random(seed), Clock.stopped(0.0), list[float]()

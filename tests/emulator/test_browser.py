@@ -1,4 +1,4 @@
-"""A real browser that shows a page of somebody else's, and what that page can do to the emulator.
+"""A real browser that shows a foreign page, and what that page can do to the emulator.
 
 The name `evil.example` leads to loopback inside this browser only (`--host-resolver-rules`), as a
 DNS server does that rebinds a name of its own.
@@ -25,7 +25,8 @@ from tests.lacking import untested
 from vcloud.emulator import Emulator
 
 EVIL = "evil.example"
-#: Its own profile, and nothing that goes out to the net.
+RESOLVER = f"MAP {EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+#: A profile of its own, and no connection to the network.
 OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -37,7 +38,7 @@ OPTIONS = (
     "--disable-sync",
     "--no-first-run",
     "--no-proxy-server",
-    f"--host-resolver-rules=MAP {EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    f"--host-resolver-rules={RESOLVER}",
 )
 PAGE = """<!doctype html><title>evil</title><body><script>
 const home = "%(home)s";
@@ -96,11 +97,11 @@ Orders = dict[str, list[Any]]
 
 @define
 class Attacker:
-    """A web server of somebody else's: it serves the page, says what to try, and hears how it went."""
+    """A foreign web server: it serves the page, says what to try, and receives the results."""
 
     port: int = 0
     asked: asyncio.Event = field(factory=asyncio.Event)
-    """Set when the page is shown, and asks what to do."""
+    """Set when the page is shown and asks for its task."""
     orders: asyncio.Future[Orders] = field(init=False)
     report: asyncio.Future[dict[str, Any]] = field(init=False)
 
@@ -122,7 +123,7 @@ class Attacker:
 
 @asynccontextmanager
 async def listening(attacker: Attacker) -> AsyncIterator[int]:
-    """Serve the attacker's pages on a port; more than one may be."""
+    """Serve the attacker's pages on a port."""
     server = web.Server(attacker.answer)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
@@ -150,7 +151,7 @@ async def browsing(profile: Path, url: str) -> AsyncIterator[None]:
         url,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
-        # It has many processes, which end together.
+        # A browser has many processes, which end together.
         start_new_session=True,
     )
     try:
@@ -161,7 +162,7 @@ async def browsing(profile: Path, url: str) -> AsyncIterator[None]:
 
 
 def attempts(emulator: Emulator, host: str) -> Orders:
-    """What a page can do to a server that it knows, without its leave."""
+    """What a page can do to a server without a preflight request."""
     port = emulator.url.rpartition(":")[2]
     http, ws = f"http://{host}:{port}", f"ws://{host}:{port}"
     session = emulator.streamspace.add_session().id
@@ -180,7 +181,7 @@ def attempts(emulator: Emulator, host: str) -> Orders:
     }
 
 
-async def test_page_of_another_site_does_nothing(tmp_path: Path) -> None:
+async def test_page_of_another_site_is_refused(tmp_path: Path) -> None:
     attacker = Attacker()
     async with Emulator() as emulator, listening(attacker) as attacker.port:
         orders: Orders = {}
@@ -200,8 +201,8 @@ async def test_page_of_another_site_does_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", [EVIL, "127.0.0.1"])
-async def test_page_that_was_allowed_does_what_a_page_can(tmp_path: Path, host: str) -> None:
-    """The control: what the test above does not see is there to be seen."""
+async def test_page_of_an_allowed_host_is_answered(tmp_path: Path, host: str) -> None:
+    """The control: the search of the test above does find texts."""
     attacker = Attacker()
     async with Emulator(allow_hosts=[EVIL]) as emulator, listening(attacker) as attacker.port:
         attacker.orders.set_result(attempts(emulator, host))
@@ -210,14 +211,14 @@ async def test_page_that_was_allowed_does_what_a_page_can(tmp_path: Path, host: 
         assert (found["agent"], found["viewer"]) == ("heard", "heard")
         paths = {call.path.rpartition("/")[2] for call in emulator.calls}
         assert {"post", "form"} <= paths
-        # Of these, the browser says no more than that they come from another site.
+        # For these, the browser sends only that they come from another site.
         assert (paths & {"get", "image", "script", "frame"} == set()) is (host != EVIL)
         assert "evil" in emulator.streamspace.agents
 
 
 @pytest.mark.parametrize("allowed", [False, True], ids=["rebound", "control"])
-async def test_page_whose_name_was_rebound_reads_nothing(tmp_path: Path, *, allowed: bool) -> None:
-    """It is of one origin with the emulator: same name, same port, and no leave is asked for."""
+async def test_page_after_dns_rebinding_is_refused(tmp_path: Path, *, allowed: bool) -> None:
+    """It has the emulator's origin: same name, same port, and no preflight request."""
     attacker = Attacker()
     typed = {"Content-Type": "application/json"}
     advance = {"method": "POST", "headers": typed, "body": '{"seconds": 3600}'}
@@ -226,7 +227,7 @@ async def test_page_whose_name_was_rebound_reads_nothing(tmp_path: Path, *, allo
         async with listening(attacker) as port:
             await stack.enter_async_context(browsing(tmp_path, f"http://{EVIL}:{port}/"))
             await attacker.asked.wait()
-        # The page is there, and its name and port are the emulator's from now on.
+        # The page is loaded; from now on, its name and port are the emulator's.
         emulator = await stack.enter_async_context(
             Emulator(port=port, allow_hosts=[EVIL] if allowed else [])
         )

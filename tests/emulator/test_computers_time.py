@@ -1,4 +1,4 @@
-"""What happens to the emulated computers by themselves, as the emulator's clock moves."""
+"""How the emulated computers change by themselves with the emulator's clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.emulator.test_computers_raw import PREFIX, START, Api, authorization
+from tests.emulator.computers_raw import PREFIX, START, Api, authorization
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Emulator
 from vcloud.emulator.computers.state import Machine
@@ -45,7 +45,7 @@ async def life(api: Api, *seconds: float) -> list[Any]:
     return seen
 
 
-# -- the way up ------------------------------------------------------------------------------------------------------
+# -- the way up ------------------------------------------------------------------------------------
 
 
 async def test_only_the_first_start_creates_a_machine_and_a_reset_makes_the_next_a_first_one(
@@ -91,7 +91,7 @@ async def test_a_machine_just_bought_gets_its_default_task_with_its_first_start(
     assert (await api.attribute("task"))["uid"] == "Outputs"
 
 
-async def test_a_deleted_task_is_followed_by_a_default_one_that_is_created_for_it(
+async def test_a_deleted_active_task_is_replaced_by_a_new_default_one(
     api: Api,
 ) -> None:
     await api("POST", "/machines", {"plan_id": 1, "region": "dublin"})
@@ -100,7 +100,7 @@ async def test_a_deleted_task_is_followed_by_a_default_one_that_is_created_for_i
     assert (await api.attribute("task"))["uid"] == "Outputs"
 
 
-# -- auto-stop -------------------------------------------------------------------------------------------------------
+# -- auto-stop -------------------------------------------------------------------------------------
 
 
 async def test_a_machine_that_nobody_uses_stops_by_itself_gracefully(api: Api) -> None:
@@ -124,7 +124,7 @@ async def test_use_delays_the_auto_stop_and_counts_one_session(api: Api) -> None
     assert len((await api("GET", "/machines/100/sessions")).body["sessions"]) == 1
 
 
-async def test_a_changed_threshold_counts_for_the_session_that_is_open(api: Api) -> None:
+async def test_a_changed_threshold_applies_to_the_open_session(api: Api) -> None:
     await started(api)
     await api("PATCH", "/machines/100", {"auto_stop_threshold": 0})
     assert await life(api, 86_400) == ["ready"]
@@ -132,14 +132,14 @@ async def test_a_changed_threshold_counts_for_the_session_that_is_open(api: Api)
     assert await life(api, 0) == ["graceful_stopping"]
 
 
-async def test_a_status_that_was_forced_stays(api: Api) -> None:
+async def test_a_forced_status_stays(api: Api) -> None:
     api.emu.computers.add_machine()
     api.emu.computers.set_status("100", "ready")
     assert await life(api, 10**6) == ["ready"]
     assert api.emu.organization.balance == 100
 
 
-# -- usage and balance -----------------------------------------------------------------------------------------------
+# -- usage and balance -----------------------------------------------------------------------------
 
 
 async def test_remaining_usage_shrinks_while_a_machine_runs_and_moves_the_filter(api: Api) -> None:
@@ -155,7 +155,7 @@ async def test_remaining_usage_shrinks_while_a_machine_runs_and_moves_the_filter
     assert api.emu.organization.balance == 100
 
 
-async def test_a_machine_with_usage_of_its_own_alone_stops_when_that_is_used_up(api: Api) -> None:
+async def test_a_machine_that_uses_its_own_usage_stops_when_that_ends(api: Api) -> None:
     await started(api, remaining_usage=10, usage_source="machine")
     assert await life(api, 599, 1, 10) == ["ready", "turning_off", "off"]
     assert await api.attribute("remaining_usage") == 0
@@ -167,7 +167,7 @@ async def test_a_machine_with_usage_of_its_own_alone_stops_when_that_is_used_up(
     assert await life(api, 20, 299, 1) == ["ready", "ready", "turning_off"]
 
 
-async def test_the_balance_pays_when_a_machines_own_usage_is_used_up(api: Api) -> None:
+async def test_the_balance_pays_after_a_machines_own_usage(api: Api) -> None:
     await started(api, remaining_usage=30, auto_stop_threshold=0)
     api.emu.clock.advance(30 * 60)
     assert api.emu.organization.balance == 100
@@ -178,7 +178,7 @@ async def test_the_balance_pays_when_a_machines_own_usage_is_used_up(api: Api) -
     assert api.emu.organization.balance == Decimal("98.80")
 
 
-async def test_a_machine_that_is_told_to_use_its_own_alone_stops_at_once_without_any(
+async def test_a_machine_switched_to_its_own_usage_stops_at_once_without_any(
     api: Api,
 ) -> None:
     await started(api)
@@ -188,7 +188,7 @@ async def test_a_machine_that_is_told_to_use_its_own_alone_stops_at_once_without
     assert api.emu.organization.balance == Decimal("99.90")
 
 
-async def test_machines_stop_at_the_moment_the_balance_runs_out_whenever_one_looks(
+async def test_machines_stop_when_the_balance_is_exhausted_whenever_it_is_read(
     api: Api,
 ) -> None:
     await started(api, auto_stop_threshold=0)
@@ -207,7 +207,7 @@ async def test_machines_stop_at_the_moment_the_balance_runs_out_whenever_one_loo
     assert (await api("POST", "/machines/100/start")).code == 200
 
 
-async def test_a_machine_on_its_way_up_when_the_balance_runs_out_opens_no_paid_session(
+async def test_a_machine_that_starts_as_the_balance_is_exhausted_gets_no_session(
     api: Api,
 ) -> None:
     api.emu.computers.add_machine()
@@ -216,7 +216,7 @@ async def test_a_machine_on_its_way_up_when_the_balance_runs_out_opens_no_paid_s
     assert await life(api, 20, 5, 10) == ["warming_up", "turning_off", "off"]
 
 
-# -- what the vendor's own pages send --------------------------------------------------------------------------------
+# -- what the vendor's own pages send --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spelling", ["True", "true", "TRUE"])
@@ -237,7 +237,7 @@ async def test_minutes_of_an_access_link_may_be_text(api: Api, expires_in: objec
 
 
 @pytest.mark.parametrize("expires_in", ["0", "", "1.5", "-1", "sixty", "9" * 17, "9" * 30])
-async def test_a_text_that_is_no_minutes_is_refused(api: Api, expires_in: str) -> None:
+async def test_a_text_without_minutes_is_refused(api: Api, expires_in: str) -> None:
     api.emu.computers.add_machine()
     assert (await api("POST", "/machines/100/access", {"expires_in": expires_in})).code == 400
 

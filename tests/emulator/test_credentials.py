@@ -1,4 +1,4 @@
-"""What opens an emulator: nobody's guess, unless a seed or the environment says what it is."""
+"""The emulator's credentials: unguessable, unless a seed or the environment sets them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRETS = ("computers_secret", "streams_secret", "streamspace_password", "deskto
 
 
 def drawn(emulator: Emulator) -> dict[str, str]:
-    """Everything that has to be unguessable, by what it is."""
+    """Everything that must be unguessable, by its kind."""
     streamspace = emulator.streamspace
     session = streamspace.add_session()
     desktop = emulator.desktops.add_desktop()
@@ -47,10 +47,10 @@ def drawn(emulator: Emulator) -> dict[str, str]:
     }
 
 
-def test_two_emulators_have_nothing_secret_in_common() -> None:
+def test_two_emulators_share_no_secret() -> None:
     found = []
     for _ in range(2):
-        # Whoever seeds the generator that programs share learns nothing either.
+        # Seeding the shared generator reveals nothing either.
         random.seed(0)
         found.append(drawn(Emulator(machines=2)))
     assert {name for name, value in found[0].items() if value == found[1][name]} == set()
@@ -68,7 +68,7 @@ def test_machines_keep_their_numbers() -> None:
     assert list(Emulator(machines=3).computers.machines) == ["100", "101", "102"]
 
 
-def test_one_seed_gives_one_emulator() -> None:
+def test_equal_seeds_give_equal_emulators() -> None:
     from vcloud.emulator import Clock
 
     def of(seed: int | str) -> dict[str, str]:
@@ -84,26 +84,26 @@ def test_one_seed_gives_one_emulator() -> None:
     assert {name for name, value in one.items() if value == two[name]} == set()
 
 
-def test_ids_tell_nothing_of_keys_with_the_same_seed() -> None:
-    """Clients see the ids; the seed is not to be found from one series for the other."""
+def test_ids_do_not_reveal_keys_of_the_same_seed() -> None:
+    """Clients see the ids, which must not reveal the keys of the same seed."""
     emulator = Emulator(seed=0)
     first = random.Random(0).randbytes(10).hex()
     assert first not in emulator.credentials.computers_key
 
 
-def test_seed_is_refused_where_commands_are_run() -> None:
+def test_seed_is_refused_for_real_desktops() -> None:
     with pytest.raises(ValueError, match="must not follow from a seed"):
         Emulator(backend="x11", allow_exec=True, seed=1)
     assert main(["--backend", "x11", "--allow-exec", "--seed", "1", "--port", "0"]) == 1
 
 
-def test_nothing_secret_is_printed() -> None:
+def test_no_secret_is_printed() -> None:
     given = Credentials.drawn()
     for name in (*SECRETS, "emulator_token"):
         assert getattr(given, name) not in repr(given)
 
 
-async def test_given_credentials_are_taken() -> None:
+async def test_given_credentials_are_used() -> None:
     given = Credentials.drawn()
     async with Emulator(credentials=given) as emulator, VCloud(**emulator.endpoints()) as cloud:
         assert emulator.env()["VCLOUD_COMPUTERS_SECRET"] == given.computers_secret
@@ -112,7 +112,7 @@ async def test_given_credentials_are_taken() -> None:
         await cloud.streamspace.users.list().first()
 
 
-# -- the environment of `python -m vcloud.emulator` ---------------------------------------------------
+# -- the environment of `python -m vcloud.emulator` ------------------------------------------------
 
 GIVEN = {
     "VCLOUD_COMPUTERS_KEY": "ak_mine",
@@ -128,7 +128,7 @@ GIVEN = {
 
 @contextmanager
 def started(*arguments: str, **environment: str) -> Iterator[dict[str, str]]:
-    """Run the emulator as in a container; yields what it prints to export, and the rest as `#`."""
+    """Run the emulator as in a container; the variables that it prints, and the rest as `#`."""
     command = [sys.executable, "-m", "vcloud.emulator", "--port", "0", *arguments]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("VCLOUD_")}
     with subprocess.Popen(
@@ -147,7 +147,7 @@ def started(*arguments: str, **environment: str) -> Iterator[dict[str, str]]:
             process.terminate()
 
 
-async def test_credentials_of_the_environment_open_it_and_are_not_printed() -> None:
+async def test_credentials_of_the_environment_work_and_are_not_printed() -> None:
     with started(**GIVEN) as printed:
         assert not GIVEN.keys() & printed.keys()
         assert all(name in printed["#"] for name in GIVEN)
@@ -172,7 +172,7 @@ async def test_credentials_of_the_environment_open_it_and_are_not_printed() -> N
                 await cloud.streamspace.users.list().first()
 
 
-async def test_what_the_environment_lacks_is_drawn_and_printed() -> None:
+async def test_credentials_that_the_environment_lacks_are_drawn_and_printed() -> None:
     with started(VCLOUD_DESKTOPS_API_KEY="ck_canary", VCLOUD_COMPUTERS_KEY="") as printed:
         assert "VCLOUD_DESKTOPS_API_KEY" not in printed
         assert len(printed["VCLOUD_COMPUTERS_SECRET"]) > 32
@@ -200,7 +200,7 @@ async def test_what_the_environment_lacks_is_drawn_and_printed() -> None:
         ),
     ],
 )
-def test_half_of_a_pair_is_refused(
+def test_key_without_its_secret_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     given: dict[str, str],
@@ -216,7 +216,7 @@ def test_half_of_a_pair_is_refused(
     assert "canary" not in written
 
 
-def test_seed_of_the_command_line_is_one_of_the_constructor() -> None:
+def test_seed_of_the_command_line_works_as_that_of_the_constructor() -> None:
     with started("--seed", "7") as printed:
         same = Credentials.drawn("7")
         assert printed[variable("computers_secret")] == same.computers_secret
@@ -233,7 +233,7 @@ async def test_embedded_emulator_ignores_the_environment(monkeypatch: pytest.Mon
                 await cloud.desktops.launch(timeout=3600)
 
 
-# -- a token that was given -------------------------------------------------------------------------
+# -- a token that was given ------------------------------------------------------------------------
 
 
 async def test_given_token_can_be_revoked() -> None:

@@ -1,4 +1,4 @@
-"""What the emulator prints leads `VCloud.from_env` there, in processes as a person starts them."""
+"""The emulator's printed variables work for `VCloud.from_env`, in real processes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def printing(*arguments: str) -> Iterator[str]:
 
 
 def evaluated(lines: str) -> subprocess.CompletedProcess[str]:
-    """Let a shell read the lines, and run a client in what they set."""
+    """Run a client in a shell that has read the lines."""
     script = f'{lines}\nexec "$0" -c "$1"\n'
     return subprocess.run(
         ["/bin/sh", "-euc", script, sys.executable, CLIENT],
@@ -58,7 +58,7 @@ def evaluated(lines: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_what_is_printed_leads_a_client_there(host: str) -> None:
+def test_printed_variables_point_a_client_at_the_emulator(host: str) -> None:
     remote = host != "127.0.0.1"
     with printing("--host", host, *(["--allow-remote"] if remote else [])) as lines:
         assert ("export VCLOUD_ALLOW_HTTP=1\n" in lines) is remote
@@ -73,7 +73,7 @@ def test_what_is_printed_leads_a_client_there(host: str) -> None:
         assert f" to {host} (streams, computers, streamspace, desktops)" in warned[0]
 
 
-async def test_endpoints_of_a_remote_emulator_lead_there_too() -> None:
+async def test_endpoints_of_a_remote_emulator_work_too() -> None:
     async with Emulator(host="0.0.0.0", allow_remote=True, machines=1) as emulator:
         async with VCloud(**emulator.endpoints()) as cloud:
             assert await cloud.computers.machines.list().first()

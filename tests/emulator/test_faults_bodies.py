@@ -1,4 +1,4 @@
-"""Faults in the body of an answer, over a real socket: bytes that are wrong, and JSON that lies."""
+"""Faults in the body of an answer, over a real socket: wrong bytes and wrong JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def caller() -> AsyncIterator[Caller]:
         yield made
 
 
-# -- the body ----------------------------------------------------------------------------------------------------------
+# -- the body --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -71,7 +71,7 @@ async def test_a_gzip_bomb_is_good_gzip_of_the_answer_after_white_space(
     assert json.loads(expanded)["status"] == "pending"
 
 
-async def test_a_gigabyte_travels_in_a_thousandth(caller: Caller) -> None:
+async def test_a_gigabyte_is_sent_in_a_thousandth(caller: Caller) -> None:
     caller.emu.faults.add("POST *", Fault.gzip_bomb())
     body = (await caller.launch()).body
     assert len(body) < 1_100_000
@@ -108,7 +108,7 @@ async def test_a_gigabyte_travels_in_a_thousandth(caller: Caller) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
-async def test_a_spoiled_body(
+async def test_an_invalid_body(
     caller: Caller, fault: Fault, status: int, kind: str | None, check: Callable[[bytes], bool]
 ) -> None:
     caller.emu.faults.add("POST *", fault)
@@ -119,7 +119,7 @@ async def test_a_spoiled_body(
     assert caller.last == (status, True, fault.name)
 
 
-# -- what the answer says ----------------------------------------------------------------------------------------------
+# -- what the answer says --------------------------------------------------------------------------
 
 
 async def test_fields_become_null_or_missing_or_another_type_at_any_depth(caller: Caller) -> None:
@@ -188,7 +188,7 @@ async def test_endless_pages_always_point_to_another(caller: Caller, empty: bool
         assert page.json["count"] > number * 2
 
 
-async def test_pages_of_streamspace_lie_in_their_own_dialect(caller: Caller) -> None:
+async def test_wrong_pages_of_streamspace_have_its_own_form(caller: Caller) -> None:
     emu = caller.emu
     token = emu.streamspace.tokens.issue(emu.streamspace.users["admin"])[0]
 
@@ -218,12 +218,12 @@ async def test_pages_of_streamspace_lie_in_their_own_dialect(caller: Caller) -> 
     assert (lying["pagination"]["total"], lying["pagination"]["total_pages"]) == (-1, -1)
 
 
-async def test_totals_lie(caller: Caller) -> None:
+async def test_totals_can_be_wrong(caller: Caller) -> None:
     caller.emu.faults.add("GET *", Fault.wrong_totals(7))
     assert (await caller.machines()).json["count"] == 7
 
 
-async def test_a_service_whose_clock_is_off_refuses_signatures_for_that_request_alone(
+async def test_clock_skew_refuses_the_signature_of_that_request_only(
     caller: Caller,
 ) -> None:
     caller.emu.faults.add("GET *", Fault.clock(7200))

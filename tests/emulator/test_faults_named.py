@@ -44,7 +44,7 @@ async def caller() -> AsyncIterator[Caller]:
         ("redirect; to=/x; status=308", Fault.redirect("/x", 308)),
     ],
 )
-def test_a_header_is_a_fault(text: str, fault: Fault) -> None:
+def test_a_header_orders_a_fault(text: str, fault: Fault) -> None:
     assert from_header(text) == fault
 
 
@@ -69,12 +69,12 @@ def test_a_header_is_a_fault(text: str, fault: Fault) -> None:
         ("reset_after; x=1", "its arguments are none"),
     ],
 )
-def test_a_header_that_is_none_says_what_is_wrong(text: str, said: str) -> None:
+def test_a_malformed_header_is_refused_with_a_reason(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         from_header(text)
 
 
-def test_every_fault_but_edit_has_a_name_that_its_defaults_fit() -> None:
+def test_every_fault_but_edit_can_be_named_with_its_defaults() -> None:
     needed: dict[str, dict[str, Any]] = {
         "clock": {"offset": 1},
         "delay": {"seconds": 1},
@@ -88,7 +88,7 @@ def test_every_fault_but_edit_has_a_name_that_its_defaults_fit() -> None:
     )
 
 
-async def test_the_header_is_for_its_request_alone_and_spares_the_table(caller: Caller) -> None:
+async def test_the_header_applies_to_its_request_only_and_uses_no_rule(caller: Caller) -> None:
     rule = caller.emu.faults.add("*", Fault.html(), skip=1)
     assert (await caller.launch(**{HEADER: "server_error; status=500"})).status == 500
     assert caller.last == (500, False, "server_error")
@@ -101,7 +101,7 @@ async def test_the_header_is_for_its_request_alone_and_spares_the_table(caller: 
     assert (await caller.launch()).status == 200
 
 
-async def test_the_emulators_own_routes_say_what_there_is(caller: Caller) -> None:
+async def test_the_emulators_own_routes_list_faults_and_routes(caller: Caller) -> None:
     found = (await caller.admin("GET", "")).json
     assert found["faults"].keys() == set(NAMES)
     assert found["faults"]["too_many"]["arguments"] == {"retry_after": 1, "form": "seconds"}
@@ -174,7 +174,7 @@ async def test_rules_are_added_listed_and_removed(caller: Caller) -> None:
         ("GET", "/faults/7", None, 404, "no rule has the number 7"),
     ],
 )
-async def test_what_makes_no_sense_is_refused_with_a_reason(
+async def test_invalid_requests_are_refused_with_a_reason(
     caller: Caller, method: str, route: str, body: object, status: int, said: str
 ) -> None:
     answer = await caller.admin(method, route, body)
@@ -182,19 +182,19 @@ async def test_what_makes_no_sense_is_refused_with_a_reason(
     assert said in answer.json["error"]
 
 
-async def test_time_is_not_advanced_beyond_what_a_date_can_say(caller: Caller) -> None:
+async def test_time_is_not_advanced_beyond_the_last_date(caller: Caller) -> None:
     for _ in range(198):
         assert (await caller.admin("POST", "/clock/advance", {"seconds": 1e9})).status == 200
     answer = await caller.admin("POST", "/clock/advance", {"seconds": 1e9})
     assert answer.status == 400
     assert "at most 200000000000" in answer.json["error"]
-    # The latest time of day that can be set beside it.
+    # With the latest time of day that can be set.
     assert (await caller.admin("POST", "/clock", {"offset": 1e9})).status == 200
     assert (await caller.ask("GET", "/nowhere")).json["timestamp"].startswith("83")
     await caller.launch()
 
 
-async def test_what_a_web_page_could_send_is_refused(caller: Caller) -> None:
+async def test_content_types_that_a_web_page_could_send_are_refused(caller: Caller) -> None:
     answer = await caller.ask(
         "POST",
         "/_emulator/faults",
@@ -210,11 +210,12 @@ async def test_what_a_web_page_could_send_is_refused(caller: Caller) -> None:
     assert answer.status == 400
 
 
-async def test_the_ledger_and_the_clock_can_be_read_and_set(caller: Caller) -> None:
+async def test_calls_and_clock_can_be_read_and_set(caller: Caller) -> None:
     await caller.launch()
     (call,) = (await caller.admin("GET", "/calls")).json["calls"]
     assert {**call, "at": 0} == {
-        "method": "POST", "path": DESKTOP, "query": "", "status": 200, "processed": True, "fault": None, "at": 0,
+        "method": "POST", "path": DESKTOP, "query": "", "status": 200,
+        "processed": True, "fault": None, "at": 0,
     }  # fmt: skip
     await caller.admin("DELETE", "/calls")
     assert caller.emu.calls == []
@@ -228,12 +229,12 @@ async def test_the_ledger_and_the_clock_can_be_read_and_set(caller: Caller) -> N
     )
 
 
-async def test_faults_spare_the_emulators_own_routes(caller: Caller) -> None:
+async def test_faults_do_not_apply_to_the_emulators_own_routes(caller: Caller) -> None:
     caller.emu.faults.add("*", Fault.reset_before(), None)
     assert (await caller.admin("GET", "/calls")).status == 200
 
 
-async def test_going_down_is_answered_first(caller: Caller) -> None:
+async def test_refuse_is_answered_before_connections_are_refused(caller: Caller) -> None:
     await caller.launch()
     assert (await caller.admin("POST", "/refuse", {"seconds": 3600})).status == 202
     with pytest.raises(aiohttp.ClientConnectorError):
@@ -242,7 +243,7 @@ async def test_going_down_is_answered_first(caller: Caller) -> None:
     assert (await caller.launch()).status == 200
 
 
-async def test_what_arrives_elsewhere_is_told_without_its_credentials(caller: Caller) -> None:
+async def test_requests_to_the_other_host_are_listed_without_credentials(caller: Caller) -> None:
     url = (await caller.admin("GET", "/elsewhere")).json["url"]
     headers = {"Authorization": "Bearer canary", "X-API-Key": "canary", "X-Other": "seen"}
     async with caller.http.post(f"{url}/x?token=canary&a=1", headers=headers, data=b"hello"):
@@ -256,7 +257,7 @@ async def test_what_arrives_elsewhere_is_told_without_its_credentials(caller: Ca
     assert caller.emu.elsewhere.arrivals == []
 
 
-def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_help_explains_faults(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     printed = capsys.readouterr().out
@@ -266,7 +267,7 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
     )
 
 
-# -- what an order may cost --------------------------------------------------------------------------
+# -- what an order may cost ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -311,7 +312,7 @@ def test_largest_fault_is_made(name: str) -> None:
         named(name, {"size": MOST_SIZE + 1})
 
 
-def test_value_that_stands_in_every_field_is_short() -> None:
+def test_value_for_every_field_is_bounded() -> None:
     named("unknown_values", {"value": "x" * LONGEST_VALUE})
     with pytest.raises(ValueError, match="value must have at most"):
         named("unknown_values", {"value": "x" * (LONGEST_VALUE + 1)})
@@ -329,7 +330,7 @@ async def test_number_of_rules_is_bounded() -> None:
         assert (await caller.admin("POST", "/faults", order)).status == 201
 
 
-async def test_route_of_a_rule_is_short() -> None:
+async def test_route_of_a_rule_is_bounded() -> None:
     async with calling() as caller:
         order = {"route": "*" * (LONGEST_ROUTE + 1), "fault": "html"}
         assert (await caller.admin("POST", "/faults", order)).status == 400
@@ -358,7 +359,7 @@ async def test_body_of_an_order_is_bounded(*, chunked: bool) -> None:
         assert len(caller.emu.faults.rules) == 1
 
 
-async def test_deep_order_is_refused() -> None:
+async def test_deeply_nested_order_is_refused() -> None:
     typed = {"Content-Type": "application/json"}
     async with calling() as caller:
         raw = b'{"route": "*", "fault": "html", "arguments": ' + b'{"a":' * 100_000

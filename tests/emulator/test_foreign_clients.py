@@ -1,4 +1,4 @@
-"""The emulator as a server for clients that none of us wrote: curl, Node, Go and Java."""
+"""The emulator as a server for other clients: curl, Node, Go and Java."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ UNASKED = {"status": 200, "asked": False}
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    # What a client asks for that takes the emulator for its proxy.
+    # The requests of a client that uses the emulator as its proxy.
     with Emulator(seed=SEED, allow_hosts=["api.cyberdesk.example"]) as running:
         yield running
 
 
 def ran(tmp_path: Path, program: str, *arguments: str, **environment: str) -> str:
-    """Run a program, and return what it wrote; skip where there is none, and fail in CI."""
+    """The output of a program; without the program, skip, and fail in CI."""
     found = shutil.which(program) if shutil.which(NEEDED.get(program, program)) else None
     if found is None:
         reason = (

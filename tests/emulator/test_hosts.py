@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from yarl import URL
 
+from tests.emulator.http_raw import Wire, wired
 from tests.emulator.realtime_raw import token
-from tests.emulator.test_http_raw import Wire, wired
 from vcloud import VCloud
 from vcloud.emulator import Emulator, Fault
 from vcloud.emulator.net.hosts import Hosts, host_of, is_loopback
@@ -44,7 +44,7 @@ INVALID = [
         "",
     ),
     *("localhost,evil.example", "local\tho\tst", "http://localhost", "local host"),
-    # Letters that become ours in lower or upper case.
+    # Letters that become ASCII in lower or upper case.
     *("\u212aost.localhost", "localho\u017ft"),
 ]
 
@@ -70,7 +70,7 @@ async def sent(wire: Wire, request: bytes) -> tuple[int, str]:
 
 @asynccontextmanager
 async def untouched(emu: Emulator) -> AsyncIterator[None]:
-    """Nothing was done inside, not even written down."""
+    """Nothing was processed or recorded."""
     before = emu.clock.now()
     yield
     assert emu.clock.now() - before < 3600
@@ -148,7 +148,7 @@ async def test_services_and_web_sockets_are_refused_as_administration_is() -> No
         assert (await sent(wire, viewer(emu, "Host: evil.example:1")))[0] == 421
 
 
-async def test_fault_that_waits_is_not_used_up() -> None:
+async def test_refused_request_uses_no_rule() -> None:
     async with serving() as (emu, wire):
         rule = emu.faults.add("*", Fault.html())
         assert (await sent(wire, b"GET /v1/x HTTP/1.1\r\nHost: evil.example\r\n\r\n"))[0] == 421
@@ -177,20 +177,18 @@ async def test_refusal_comes_before_the_body() -> None:
         ({"allow_remote": True}, "192.0.2.1:80", 200),
         ({"allow_remote": True}, "[2001:db8::1]", 200),
         ({"allow_remote": True}, "0.0.0.0:80", 200),
-        # A rebound name is never an address.
+        # DNS rebinding needs a name.
         ({"allow_remote": True}, "evil.example", 421),
         ({"allow_remote": True, "allow_hosts": ["emulator"]}, "emulator", 200),
     ],
 )
-async def test_what_was_allowed_is_answered(
-    options: dict[str, Any], host: str, status: int
-) -> None:
+async def test_allowed_host_is_answered(options: dict[str, Any], host: str, status: int) -> None:
     async with serving(**options) as (_, wire):
         assert (await sent(wire, advance(f"Host: {host}")))[0] == status
 
 
 @pytest.mark.parametrize("name", ["http://x", "x:80", "a b", "", "[::1]:80", "*.x", "x/"])
-def test_what_is_no_host_cannot_be_allowed(name: str) -> None:
+def test_invalid_host_cannot_be_allowed(name: str) -> None:
     with pytest.raises(ValueError, match="a host to allow must be a name or an address"):
         Emulator(allow_hosts=[name])
 
@@ -203,7 +201,7 @@ async def test_names_that_the_certificate_is_for_are_answered() -> None:
                 assert response.status == status
 
 
-async def test_the_other_host_is_guarded_too() -> None:
+async def test_the_other_host_refuses_foreign_requests_too() -> None:
     async with Emulator() as emu, aiohttp.ClientSession() as http:
         url = await emu.elsewhere.open()
         for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
@@ -212,7 +210,7 @@ async def test_the_other_host_is_guarded_too() -> None:
         assert not emu.elsewhere.arrivals
 
 
-async def test_client_of_ours_says_what_to_allow() -> None:
+async def test_client_reports_which_host_to_allow() -> None:
     """In a Compose file, the emulator has the name of its service."""
     async with Emulator(allow_remote=True, machines=1) as emu:
         async with VCloud(**emu.endpoints()) as cloud:
@@ -272,10 +270,10 @@ async def test_foreign_page_is_refused_before_anything_is_done(name: str, *, rem
         ("http://app.localhost", "app.localhost"),
     ],
 )
-async def test_page_of_another_port_of_this_machine_is_answered_where_it_is_allowed(
+async def test_page_of_another_port_is_answered_if_its_host_is_allowed(
     origin: str, allowed: str
 ) -> None:
-    """Any user of the machine can serve pages there; an application of one's own is allowed."""
+    """Any user of the machine can serve pages there; the user's own application can be allowed."""
     headers = ("Host: localhost:8080", f"Origin: {origin}")
     for hosts, (answer, upgrade) in {(): (403, b"403"), (allowed,): (200, b"101")}.items():
         async with serving(allow_hosts=hosts) as (_, wire):
@@ -290,14 +288,14 @@ async def test_page_of_another_port_of_this_machine_is_answered_where_it_is_allo
     ("host", "origin", "status"),
     [
         ("192.0.2.1:80", "http://192.0.2.1:80", 200),
-        # Of the emulator's own machine, but not the emulator's.
+        # On the emulator's machine, but not the emulator.
         ("192.0.2.1:80", "http://192.0.2.1:81", 403),
         ("192.0.2.1:80", "http://192.0.2.2:80", 403),
         ("emulator", "http://emulator:3000", 200),
         ("192.0.2.1", "http://emulator", 200),
     ],
 )
-async def test_address_of_another_server_is_foreign_even_if_any_may_be_asked(
+async def test_address_of_another_server_is_foreign_with_any_address_allowed(
     host: str, origin: str, status: int
 ) -> None:
     async with serving(allow_remote=True, allow_hosts=["emulator"]) as (_, wire):
@@ -306,7 +304,7 @@ async def test_address_of_another_server_is_foreign_even_if_any_may_be_asked(
 
 @pytest.mark.parametrize("site", ["none", "same-origin", "same-site"])
 async def test_browser_s_own_requests_are_answered(site: str) -> None:
-    """As of somebody who types the address, and of pages of this machine."""
+    """As for a typed address, and for pages of this machine."""
     async with serving() as (_, wire):
         assert (await sent(wire, advance("Host: localhost", f"Sec-Fetch-Site: {site}")))[0] == 200
 
@@ -324,7 +322,7 @@ AUTHORITIES = st.one_of(
 
 @given(AUTHORITIES)
 def test_host_is_found_as_a_url_parser_finds_it(authority: str) -> None:
-    """What another parser takes for a foreign host is never taken for loopback."""
+    """A host that another parser calls foreign is never accepted as loopback."""
     host = host_of(authority)
     if host is None or not is_loopback(host):
         return

@@ -1,4 +1,4 @@
-"""What HTTP asks of a server, by the byte: what foreign clients and proxies send, and nonsense."""
+"""HTTP by the byte: what other clients and proxies send, and malformed requests."""
 
 from __future__ import annotations
 
@@ -6,72 +6,34 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from attrs import define
 
+from tests.emulator.computers_raw import PREFIX, authorization
+from tests.emulator.http_raw import (
+    BODY,
+    CHUNKED,
+    END,
+    EXPECTING,
+    IN_CHUNKS,
+    LAUNCH,
+    SIZED,
+    TYPED,
+    Wire,
+    fates,
+    wired,
+)
 from tests.emulator.realtime_raw import until
-from tests.emulator.test_computers_raw import PREFIX, authorization
-from tests.seeded import API_KEY, SEED
+from tests.seeded import SEED
 from vcloud.emulator import Emulator, Fault
 
 pytestmark = pytest.mark.asyncio
 
-BODY = b'{"timeout_ms": 3600000}'
-LAUNCH = b"POST /v1/desktop HTTP/1.1\r\nHost: localhost\r\nx-api-key: %b\r\n" % API_KEY.encode()
-TYPED = LAUNCH + b"Content-Type: application/json\r\n"
-SIZED = TYPED + b"Content-Length: %d\r\n" % len(BODY)
-CHUNKED = TYPED + b"Transfer-Encoding: chunked\r\n"
-IN_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
-EXPECTING = b"Expect: 100-continue\r\n"
-END = b"\r\n"
-
-
-@define
-class Wire:
-    """A connection, and what was read of it."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    def send(self, *parts: bytes, end: bool = False) -> None:
-        self.writer.write(b"".join(parts))
-        if end:
-            self.writer.write_eof()
-
-    async def head(self) -> bytes:
-        return await self.reader.readuntil(b"\r\n\r\n")
-
-    async def status(self) -> int:
-        """The status of the next answer, whose body is read too."""
-        status, _, _ = await self.answer()
-        return status
-
-    async def answer(self) -> tuple[int, bytes, bytes]:
-        head = await self.head()
-        _, _, length = head.lower().partition(b"content-length: ")
-        size = int(length.partition(b"\r\n")[0]) if length else 0
-        return int(head.split()[1]), head, await self.reader.readexactly(size)
-
-    async def is_over(self) -> bool:
-        return not await self.reader.read()
-
-
-@asynccontextmanager
-async def wired(emu: Emulator) -> AsyncIterator[Wire]:
-    host, port = emu.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.close()
-
 
 @pytest.fixture
 async def emu() -> AsyncIterator[Emulator]:
-    # Two that targets in absolute form name.
+    # Two hosts that targets in absolute form name.
     async with Emulator(machines=2, seed=SEED, allow_hosts=["x", "api.vagon.io"]) as running:
         yield running
 
@@ -82,77 +44,7 @@ async def wire(emu: Emulator) -> AsyncIterator[Wire]:
         yield opened
 
 
-def fates(emu: Emulator) -> list[tuple[int | None, bool]]:
-    return [(call.status, call.processed) for call in emu.calls]
-
-
-# -- Expect (RFC 9110, 10.1.1) ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("head", "body"), [(SIZED, BODY), (CHUNKED, IN_CHUNKS)])
-@pytest.mark.parametrize("written", [b"100-continue", b"100-Continue", b" 100-continue ,"])
-async def test_client_that_waits_is_asked_for_its_body(
-    emu: Emulator, wire: Wire, head: bytes, body: bytes, written: bytes
-) -> None:
-    wire.send(head, b"Expect: ", written, END, END)
-    assert await wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert not emu.calls
-    wire.send(body)
-    assert await wire.status() == 200
-    # The connection is in step afterwards.
-    wire.send(SIZED, END, BODY)
-    assert await wire.status() == 200
-    assert fates(emu) == [(200, True)] * 2
-
-
-async def test_client_that_does_not_wait_is_not_asked(emu: Emulator, wire: Wire) -> None:
-    wire.send(SIZED, EXPECTING, END, BODY)
-    assert await wire.status() == 200
-    wire.send(LAUNCH, b"Content-Length: 0\r\n", EXPECTING, END)
-    assert await wire.status() == 200
-    # Older clients do not know interim answers.
-    wire.send(SIZED.replace(b"HTTP/1.1", b"HTTP/1.0"), EXPECTING, END, BODY)
-    assert await wire.status() == 200
-    assert len(emu.desktops.desktops) == 3
-
-
-async def test_client_that_has_begun_to_send_is_not_asked(emu: Emulator, wire: Wire) -> None:
-    wire.send(SIZED, EXPECTING, END, BODY[:5])
-    await asyncio.sleep(0.05)
-    wire.send(BODY[5:])
-    assert await wire.status() == 200
-
-
-@pytest.mark.parametrize("written", [b"200-ok", b"100-continue, a-miracle", b"100-continued"])
-async def test_unknown_expectation_fails(emu: Emulator, wire: Wire, written: bytes) -> None:
-    wire.send(SIZED, b"Expect: ", written, END, END)
-    status, head, _ = await wire.answer()
-    assert status == 417
-    assert b"Connection: close" in head
-    assert not emu.desktops.desktops
-    assert fates(emu) == [(417, False)]
-
-
-async def test_refusal_before_the_body_ends_the_connection(emu: Emulator, wire: Wire) -> None:
-    """The client may send that body or not, so nobody can tell where its next request begins."""
-    emu.faults.add("POST *", Fault.too_many(1))
-    wire.send(SIZED, EXPECTING, END)
-    status, head, _ = await wire.answer()
-    assert status == 429
-    assert b"Connection: close" in head
-    assert fates(emu) == [(429, False)]
-
-
-async def test_admin_routes_ask_for_a_body_too(emu: Emulator, wire: Wire) -> None:
-    advance = b'{"seconds": 60}'
-    wire.send(b"POST /_emulator/clock/advance HTTP/1.1\r\nHost: localhost\r\n", EXPECTING)
-    wire.send(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(advance))
-    assert await wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
-    wire.send(advance)
-    assert await wire.status() == 200
-
-
-# -- what is no HTTP, and what is none that is understood ------------------------------------------
+# -- invalid and unsupported HTTP ------------------------------------------------------------------
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 MALFORMED = {
@@ -191,12 +83,12 @@ async def test_malformed_request_is_refused_without_a_traceback(
     assert not emu.desktops.desktops
     ours = [record for record in caplog.records if record.name != "asyncio"]
     assert [(record.levelname, record.exc_info) for record in ours] == [("DEBUG", None)]
-    # What was sent is quoted to whoever sent it, and to nobody else.
+    # What was sent is quoted to the sender only.
     assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize("rest", [b"zz\r\n", b"5\r\nhelloXX"], ids=["length", "end of a chunk"])
-async def test_body_that_breaks_off_into_nonsense_is_refused(
+async def test_body_that_becomes_malformed_is_refused(
     emu: Emulator, wire: Wire, caplog: pytest.LogCaptureFixture, rest: bytes
 ) -> None:
     wire.send(CHUNKED, EXPECTING, END)
@@ -273,7 +165,7 @@ async def test_target_in_absolute_form_is_served(emu: Emulator, wire: Wire, host
         ("http://x", "/", ""),
         ("http://x?a=/b", "/", "a=/b"),
         ("http://x/a%2fb//c?d=http://y", "/a%2fb//c", "d=http://y"),
-        # In origin form already, whatever its query holds.
+        # Already in origin form, whatever its query contains.
         ("/a?next=http://y/z", "/a", "next=http://y/z"),
         ("//x/a", "//x/a", ""),
     ],
@@ -334,7 +226,7 @@ async def test_half_closed_client_with_half_a_body_is_refused(
 
 
 async def test_half_closed_client_is_not_waited_for(emu: Emulator) -> None:
-    """One that has left looks the same, so an idle connection ends, and so does a silence."""
+    """A client that has left looks the same, so an idle connection and a stall end."""
     async with wired(emu) as idle:
         idle.send(SIZED, END, BODY)
         assert await idle.status() == 200
@@ -365,7 +257,7 @@ async def test_half_closed_client_is_not_waited_for(emu: Emulator) -> None:
         ("status=off&status=ready", 400),
         ("q=a&q=", 400),
         ("has_session_data=true&has_session_data=false", 400),
-        # One value, however often.
+        # One value, sent several times.
         ("page=1&page=1", 200),
         # Not a parameter of this route.
         ("trace=1&trace=2", 200),

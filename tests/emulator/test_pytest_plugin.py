@@ -1,4 +1,4 @@
-"""The pytest plugin, as a project has it that has only installed the package; and the emulator in a thread of its own."""
+"""The pytest plugin in a project that has installed the package; the emulator in a thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUICKLY = ("-p", "no:schemathesis")
 
 
 class Project:
-    """Somebody's tests, in a folder and a process of their own."""
+    """A project's tests, in a folder and a process of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,50 +47,51 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_tests_of_every_style_have_an_emulator_with_faults(project: Project) -> None:
-    said = project.test(
-        """
-        import asyncio, urllib.error, urllib.request
-        import pytest
-        from vcloud import TransportError, VCloud
-        from vcloud.emulator import Fault
+EVERY_STYLE = """
+import asyncio, urllib.error, urllib.request
+import pytest
+from vcloud import TransportError, VCloud
+from vcloud.emulator import Fault
 
-        async def create(emulator):
-            emulator.faults.add("POST */machines", Fault.reset_after())
-            async with VCloud(**emulator.endpoints()) as cloud:
-                with pytest.raises(TransportError) as caught:
-                    await cloud.computers.machines.create(1, region="dublin")
-            assert caught.value.outcome_unknown
-            assert len(emulator.computers.machines) == 1
-            assert emulator.calls[-1].fault == "reset_after"
+async def create(emulator):
+    emulator.faults.add("POST */machines", Fault.reset_after())
+    async with VCloud(**emulator.endpoints()) as cloud:
+        with pytest.raises(TransportError) as caught:
+            await cloud.computers.machines.create(1, region="dublin")
+    assert caught.value.outcome_unknown
+    assert len(emulator.computers.machines) == 1
+    assert emulator.calls[-1].fault == "reset_after"
 
-        def test_plain(vcloud_emulator):
-            vcloud_emulator.faults.add("GET *", Fault.server_error(503))
-            with pytest.raises(urllib.error.HTTPError) as caught:
-                urllib.request.urlopen(vcloud_emulator.url)
-            caught.value.close()
-            assert caught.value.status == 503
+def test_plain(vcloud_emulator):
+    vcloud_emulator.faults.add("GET *", Fault.server_error(503))
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(vcloud_emulator.url)
+    caught.value.close()
+    assert caught.value.status == 503
 
-        def test_with_a_loop_of_its_own(vcloud_emulator):
-            asyncio.run(create(vcloud_emulator))
+def test_with_a_loop_of_its_own(vcloud_emulator):
+    asyncio.run(create(vcloud_emulator))
 
-        @pytest.mark.asyncio
-        async def test_asyncio(vcloud_emulator):
-            await create(vcloud_emulator)
+@pytest.mark.asyncio
+async def test_asyncio(vcloud_emulator):
+    await create(vcloud_emulator)
 
-        @pytest.mark.anyio
-        async def test_anyio(vcloud_emulator, anyio_backend):
-            await create(vcloud_emulator)
+@pytest.mark.anyio
+async def test_anyio(vcloud_emulator, anyio_backend):
+    await create(vcloud_emulator)
 
-        @pytest.fixture
-        def anyio_backend():
-            return "asyncio"
-        """
-    )
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+"""
+
+
+def test_tests_of_every_style_get_an_emulator(project: Project) -> None:
+    said = project.test(EVERY_STYLE)
     assert "4 passed" in said, said
 
 
-def test_the_marker_configures_it_and_the_nearest_counts(project: Project) -> None:
+def test_the_nearest_marker_configures_it(project: Project) -> None:
     said = project.test(
         """
         import pytest
@@ -116,7 +117,7 @@ def test_the_marker_configures_it_and_the_nearest_counts(project: Project) -> No
     assert "unexpected keyword argument 'machine'" in said
 
 
-def test_the_environment_leads_there_and_a_real_account_is_hidden(
+def test_the_environment_points_at_it_and_hides_a_real_account(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VCLOUD_STREAMSPACE_TOKEN", "a real one")
@@ -143,12 +144,13 @@ def test_the_environment_leads_there_and_a_real_account_is_hidden(
     assert "2 passed" in said, said
 
 
-def test_who_does_not_use_it_notices_nothing(project: Project) -> None:
+def test_it_imports_nothing_until_it_is_used(project: Project) -> None:
     unused = """
         import sys, threading
 
         def test_nothing():
-            loaded = {name for name in sys.modules if name.partition(".")[0] in {"vcloud", "aiohttp", "attrs", "cattrs", "msgspec"}}
+            heavy = {"vcloud", "aiohttp", "attrs", "cattrs", "msgspec"}
+            loaded = {name for name in sys.modules if name.partition(".")[0] in heavy}
             assert loaded <= {"vcloud", "vcloud.pytest_plugin"}
         """
     # Other plugins load what they need.
@@ -181,7 +183,7 @@ USES_IT = """
         (("-p", "vcloud", "-p", MODULE), NAMED, False),
     ],
 )
-def test_naming_it_once_more_does_no_harm(
+def test_it_can_be_loaded_twice(
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
     options: tuple[str, ...],
@@ -196,11 +198,11 @@ def test_naming_it_once_more_does_no_harm(
     assert "1 passed" in said, said
 
 
-def test_asking_for_it_counts_for_more_than_blocking_its_entry_point(project: Project) -> None:
+def test_loading_it_overrides_blocking_its_entry_point(project: Project) -> None:
     assert "1 passed" in project.test(USES_IT, "-p", "no:vcloud", "-p", MODULE)
 
 
-# -- the emulator in a thread of its own -------------------------------------------------------------------------------
+# -- the emulator in a thread of its own -----------------------------------------------------------
 
 
 def status(emulator: Emulator, path: str = "/") -> int:
@@ -212,7 +214,7 @@ def status(emulator: Emulator, path: str = "/") -> int:
         return error.code
 
 
-def test_a_thread_serves_and_is_gone_afterwards() -> None:
+def test_a_thread_serves_and_ends_afterwards() -> None:
     before = threading.active_count()
     emulator = Emulator()
     with emulator:
@@ -227,7 +229,7 @@ def test_a_thread_serves_and_is_gone_afterwards() -> None:
         assert status(emulator) == 404
 
 
-def test_what_keeps_it_from_starting_is_told_to_whoever_starts_it() -> None:
+def test_an_error_at_the_start_is_raised_to_the_caller() -> None:
     with Emulator() as first:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(OSError, match="address already in use"), Emulator(port=port):
@@ -245,7 +247,7 @@ def test_functions_run_where_the_emulator_runs() -> None:
     assert emulator.run(lambda: 1) == 1
 
 
-def test_it_can_be_down_for_callers_without_a_loop() -> None:
+def test_it_can_refuse_callers_without_a_loop() -> None:
     with Emulator() as emulator:
         with emulator.refusing():
             with pytest.raises(urllib.error.URLError) as caught:
@@ -255,14 +257,14 @@ def test_it_can_be_down_for_callers_without_a_loop() -> None:
         assert len(emulator.calls) == 1
 
 
-def test_it_may_end_while_it_is_down() -> None:
+def test_it_can_be_closed_while_it_refuses() -> None:
     with Emulator() as emulator:
         refusing = emulator.refusing()
         refusing.__enter__()
     refusing.__exit__()
 
 
-async def test_it_can_be_down_for_callers_in_another_loop() -> None:
+async def test_it_can_refuse_callers_in_another_loop() -> None:
     with Emulator() as emulator:
         async with emulator.refusing():
             with pytest.raises(ConnectionRefusedError):
@@ -281,7 +283,7 @@ async def test_a_client_in_another_loop_meets_its_faults() -> None:
             assert (await cloud.computers.machines.ref("100").refresh()).friendly_status == "ready"
 
 
-def test_a_stall_does_not_keep_the_thread() -> None:
+def test_a_stall_does_not_delay_the_end_of_the_thread() -> None:
     found: list[Any] = []
 
     def ask(emulator: Emulator) -> None:

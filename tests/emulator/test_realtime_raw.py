@@ -1,4 +1,4 @@
-"""The emulator's control plane over real WebSockets, without the SDK."""
+"""The emulator's control plane over WebSockets, without the client."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ async def world() -> AsyncIterator[World]:
         yield World(emu, http)
 
 
-# -- agents ----------------------------------------------------------------------------------------------------------
+# -- agents ----------------------------------------------------------------------------------------
 
 
-async def test_agent_appears_with_what_it_registers_and_is_offline_when_its_socket_closes(
+async def test_agent_is_listed_as_registered_and_offline_when_its_socket_closes(
     world: World,
 ) -> None:
     world.emu.streamspace.control.heartbeat_interval = 12.0
@@ -73,7 +73,7 @@ async def test_agent_that_misses_its_heartbeats_is_closed_and_offline(world: Wor
     assert world.emu.streamspace.agents["agent-1"].status == "offline"
 
 
-async def test_several_messages_may_share_a_frame_and_unknown_ones_are_passed_over(
+async def test_several_messages_may_share_a_frame_and_unknown_ones_are_ignored(
     world: World,
 ) -> None:
     async with world.agent() as agent:
@@ -101,7 +101,7 @@ async def test_several_messages_may_share_a_frame_and_unknown_ones_are_passed_ov
         '{"type": "register", "metadata": []}',
     ],
 )
-async def test_agent_that_talks_nonsense_is_shown_out(world: World, text: str) -> None:
+async def test_agent_that_sends_an_invalid_message_is_closed(world: World, text: str) -> None:
     async with world.socket("/agent/ws?agent_id=a&platform=kubernetes") as socket:
         await socket.send_str(text)
         message = await socket.receive()
@@ -130,10 +130,21 @@ async def test_agents_are_refused_before_the_upgrade_in_the_documented_form(worl
         pass
 
 
-# -- commands --------------------------------------------------------------------------------------------------------
+# -- commands --------------------------------------------------------------------------------------
 
 
-async def test_agent_is_told_what_to_do_and_its_results_move_the_session(world: World) -> None:
+START_DATA = {
+    "user": USER,
+    "template": "firefox-browser",
+    "image": "lscr.io/linuxserver/firefox:latest",
+    "resources": {"memory": "4Gi", "cpu": "1000m"},
+    "vnc": {"port": 3000},
+    "persistent_home": True,
+    "environment": {"PUID": "1000", "PGID": "1000", "TZ": "UTC"},
+}
+
+
+async def test_commands_reach_the_agent_and_its_results_change_the_session(world: World) -> None:
     async with world.agent() as agent:
         id_ = await world.create(resources={"memory": "4Gi"})
         session = await world.session(id_)
@@ -141,17 +152,8 @@ async def test_agent_is_told_what_to_do_and_its_results_move_the_session(world: 
         started = await agent.start()
         assert re.fullmatch(r"cmd-[0-9a-f]+", started["command_id"])
         assert started["session_id"] == id_
-        assert started["data"] == {
-            "name": session["name"],
-            "namespace": "streamspace",
-            "user": USER,
-            "template": "firefox-browser",
-            "image": "lscr.io/linuxserver/firefox:latest",
-            "resources": {"memory": "4Gi", "cpu": "1000m"},
-            "vnc": {"port": 3000},
-            "persistent_home": True,
-            "environment": {"PUID": "1000", "PGID": "1000", "TZ": "UTC"},
-        }
+        name = {"name": session["name"], "namespace": "streamspace"}
+        assert started["data"] == {**name, **START_DATA}
         status = (await world.until_state(id_, "running"))["status"]
         assert (status["pod_ip"], status["pod_name"], status["started_at"]) == (
             "10.9.8.7",
@@ -160,7 +162,6 @@ async def test_agent_is_told_what_to_do_and_its_results_move_the_session(world: 
         )
         assert status["vnc_url"] == f"/vnc-viewer/{id_}"
 
-        name = {"name": session["name"], "namespace": "streamspace"}
         assert (await world.rest("PATCH", f"/sessions/{id_}", {"state": "hibernated"}))[1][
             "state"
         ] == "hibernating"
@@ -181,7 +182,7 @@ async def test_agent_is_told_what_to_do_and_its_results_move_the_session(world: 
         assert not world.emu.streamspace.control.commands
 
 
-async def test_session_asked_for_asleep_is_started_and_then_hibernated(world: World) -> None:
+async def test_session_created_as_hibernated_is_started_and_then_hibernated(world: World) -> None:
     async with world.agent() as agent:
         id_ = await world.create(state="hibernated")
         await agent.start()
@@ -189,7 +190,7 @@ async def test_session_asked_for_asleep_is_started_and_then_hibernated(world: Wo
         await world.until_state(id_, "hibernated")
 
 
-async def test_session_that_nobody_uses_is_hibernated_by_its_agent(world: World) -> None:
+async def test_idle_session_is_hibernated_by_its_agent(world: World) -> None:
     async with world.agent() as agent:
         id_ = await agent.running(idle_timeout="5m")
         world.emu.clock.advance(301)
@@ -206,7 +207,7 @@ async def test_session_that_nobody_uses_is_hibernated_by_its_agent(world: World)
         ("terminating", "failed"),
     ],
 )
-async def test_failed_command_leaves_the_session_where_it_can_be_and_says_why(
+async def test_failed_command_sets_the_sessions_state_and_message(
     world: World, wanted: str | None, after: str
 ) -> None:
     async with world.agent() as agent:
@@ -232,7 +233,7 @@ async def test_failed_command_leaves_the_session_where_it_can_be_and_says_why(
         )
 
 
-async def test_second_result_of_a_command_and_results_of_others_change_nothing(
+async def test_second_result_of_a_command_and_results_of_other_agents_are_ignored(
     world: World,
 ) -> None:
     async with world.agent() as agent, world.agent("agent-2") as other:
@@ -256,7 +257,7 @@ async def test_second_result_of_a_command_and_results_of_others_change_nothing(
         assert world.state(id_) == "running"
 
 
-async def test_command_without_an_answer_fails_and_what_may_have_come_of_it_is_stopped(
+async def test_unanswered_command_fails_and_a_start_is_stopped(
     world: World,
 ) -> None:
     world.emu.streamspace.control.command_timeout = 0.01
@@ -277,7 +278,7 @@ async def test_command_without_an_answer_fails_and_what_may_have_come_of_it_is_s
         assert world.state(id_) == "failed"
 
 
-async def test_forced_end_is_at_once_and_the_agent_learns_of_it(world: World) -> None:
+async def test_forced_end_is_immediate_and_is_sent_to_the_agent(world: World) -> None:
     async with world.agent() as agent:
         id_ = await agent.running()
         assert (await world.rest("DELETE", f"/sessions/{id_}?force=true"))[0] == 204
@@ -285,7 +286,7 @@ async def test_forced_end_is_at_once_and_the_agent_learns_of_it(world: World) ->
         assert (await agent.hear())["data"]["graceful"] is False
 
 
-async def test_built_in_agents_stand_in_only_while_no_agent_of_the_platform_is_connected(
+async def test_built_in_agents_take_sessions_only_without_a_connected_agent(
     world: World,
 ) -> None:
     async with world.agent(max_sessions=1) as agent:
@@ -307,7 +308,7 @@ async def test_built_in_agents_stand_in_only_while_no_agent_of_the_platform_is_c
         assert world.emu.streamspace.agents["agent-1"].status == "draining"
 
 
-async def test_sessions_of_a_lost_agent_say_so_and_a_new_agent_takes_over_new_ones(
+async def test_sessions_report_a_lost_agent_and_another_agent_takes_new_ones(
     world: World,
 ) -> None:
     async with world.agent() as agent:
@@ -349,7 +350,7 @@ async def test_agent_that_connects_again_replaces_its_old_connection_without_bei
 
 
 @pytest.mark.parametrize("state", ["running", "hibernated"])
-async def test_agent_may_say_that_a_session_is_over(world: World, state: str) -> None:
+async def test_agent_can_report_that_a_session_ended(world: World, state: str) -> None:
     async with world.agent() as agent:
         id_ = await agent.running()
         world.emu.streamspace.set_state(id_, state)
@@ -358,7 +359,7 @@ async def test_agent_may_say_that_a_session_is_over(world: World, state: str) ->
         assert session["status"]["message"] == "the desktop has ended"
 
 
-async def test_agent_can_say_it_only_of_its_own_sessions_that_are_not_over(world: World) -> None:
+async def test_agent_can_report_only_its_own_live_sessions(world: World) -> None:
     async with world.agent() as agent, world.agent("agent-2") as other:
         id_ = await agent.running()
         over = await agent.running()

@@ -97,9 +97,7 @@ async def world() -> AsyncIterator[World]:
 
 
 @pytest.mark.parametrize("version", [b"003.003", b"003.007", b"003.008"])
-async def test_viewer_of_any_version_is_greeted_and_shown_the_whole_screen(
-    world: World, version: bytes
-) -> None:
+async def test_viewer_of_any_version_gets_the_whole_screen(world: World, version: bytes) -> None:
     session = world.emu.streamspace.add_session()
     async with world.viewer(session.id) as socket:
         viewer = Viewer(socket)
@@ -114,7 +112,7 @@ async def test_viewer_of_any_version_is_greeted_and_shown_the_whole_screen(
         assert at(pixels, WIDTH // 2, HEIGHT // 2) == LITTLE.pixel(POINTER)
 
 
-async def test_what_the_viewer_does_is_recorded_and_moves_the_pointer_on_the_screen(
+async def test_events_of_the_viewer_are_recorded_and_move_the_pointer(
     world: World,
 ) -> None:
     session = world.emu.streamspace.add_session()
@@ -156,13 +154,13 @@ async def test_viewers_of_one_session_see_each_other(world: World) -> None:
         await second.ask(incremental=True, area=Area(0, 0, 20, 20))
         await first.send(">BBHH", 5, 0, 3, 3)
         assert await second.update() == [(Area(0, 0, 11, 11), LITTLE.pixel(POINTER) * 121)]
-        # What it did not ask for then is still new to it.
+        # The areas that it did not ask for are still to be sent.
         await second.ask(incremental=True)
         [(area, _)] = await second.update()
         assert area == Area(WIDTH // 2 - 8, HEIGHT // 2 - 8, 16, 16)
 
 
-async def test_pixels_come_as_the_viewer_wants_them(world: World) -> None:
+async def test_pixels_have_the_format_that_the_viewer_asks_for(world: World) -> None:
     wanted = PixelFormat(16, True, (31, 63, 31), (11, 5, 0))
     session = world.emu.streamspace.add_session()
     async with world.viewer(session.id) as socket:
@@ -177,7 +175,7 @@ async def test_pixels_come_as_the_viewer_wants_them(world: World) -> None:
 @pytest.mark.parametrize(
     "message", [b"\x63", b"\0\0\0\0" + bytes(16), b"\x06\0\0\0\xff\xff\xff\xff"]
 )
-async def test_viewer_that_breaks_the_protocol_is_shown_out(world: World, message: bytes) -> None:
+async def test_viewer_that_breaks_the_protocol_is_closed(world: World, message: bytes) -> None:
     async with world.viewer(world.emu.streamspace.add_session().id) as socket:
         viewer = Viewer(socket)
         await viewer.greet()
@@ -185,7 +183,7 @@ async def test_viewer_that_breaks_the_protocol_is_shown_out(world: World, messag
         assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
 
 
-async def test_session_that_is_looked_at_does_not_go_idle_until_it_is_left(world: World) -> None:
+async def test_session_with_a_viewer_is_not_idle(world: World) -> None:
     session = world.emu.streamspace.add_session(idle_timeout="30m")
     async with world.viewer(session.id) as socket:
         await Viewer(socket).greet()
@@ -208,7 +206,7 @@ def points(*found: Area) -> list[tuple[int, int]]:
 
 
 @given(areas, areas)
-def test_areas_are_cut_without_losing_or_repeating_a_pixel(one: Area, other: Area) -> None:
+def test_areas_are_split_without_losing_or_repeating_a_pixel(one: Area, other: Area) -> None:
     both = one.within(other)
     parts = [*one.without(other), *([both] if both is not None else [])]
     assert sorted(points(*parts)) == sorted(points(one))

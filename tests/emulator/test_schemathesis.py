@@ -1,4 +1,4 @@
-"""Schemathesis plays what the API documents allow, and what they do not, against the emulator: it never breaks."""
+"""Schemathesis sends valid and invalid requests of the API documents to the emulator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vcloud.providers.streams import Capacity
 
 Known = Mapping[str, Sequence[str]]
 
-#: The one service that is known to answer 5xx to what is wrong with a request (from its published source).
+#: The only service that answers 5xx to wrong requests (from its published source).
 DOCUMENTED_FAILURES = (
     "An unexpected internal server error occurred.",
     "Unexpected error during action execution: Command failed with code ",
@@ -85,10 +85,10 @@ THERE: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _signing(endpoint: Any) -> Callable[[Any], Any]:
-    """What makes a request of the `requests` library one of ours, whatever is in it."""
+    """Signs the requests of the `requests` library."""
     auth = endpoint.auth
     if isinstance(auth, BearerAuth):
-        # One of its own for each operation, because logging out ends it.
+        # A token for each operation, because logging out revokes it.
         async def token() -> str:
             async with StreamSpace(endpoint) as cloud:
                 return (await cloud.login()).token
@@ -108,12 +108,12 @@ def _signing(endpoint: Any) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize("api", PROVIDERS)
-def test_the_emulator_never_breaks(api: str) -> None:
+def test_the_emulator_answers_every_generated_request(api: str) -> None:
     with Emulator(machines=3, rate_limits=False, speed=100) as emulator:
         endpoint: Any = emulator.endpoints()[api]  # type: ignore[literal-required]
         known = asyncio.run(THERE[api](endpoint))
         for operation in _operations(openapi(PROVIDERS[api], known)):
-            # What has nothing that could be wrong cannot be played wrongly.
+            # Operations without anything that can be wrong are left out.
             wrong = [GenerationMode.NEGATIVE] * bool(operation.body or operation.query)
             _play(api, endpoint, operation, [GenerationMode.POSITIVE, *wrong])
         for operation in _operations(openapi(PROVIDERS[api])):

@@ -1,4 +1,4 @@
-"""How the emulator's WebSockets end: what the other side said, and what it still gets."""
+"""How the emulator's WebSockets close: the peer's close frame, and the data it still gets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def connected(
 
 @pytest.mark.parametrize("close", [True, False], ids=["closed", "lost"])
 @pytest.mark.parametrize("messages", [0, 3, 50])
-async def test_whoever_is_gone_before_all_is_read_has_closed_only_if_it_said_so(
+async def test_peer_that_disconnects_early_closed_normally_only_with_a_close_frame(
     *, close: bool, messages: int
 ) -> None:
     left = asyncio.Event()
@@ -97,15 +97,15 @@ UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
-#: A message of 1000 bytes, and the close that `until_full` asks for, as a server writes them (RFC 6455, 5.2).
+#: A message of 1000 bytes, and the close for `until_full`, in a server's frames (RFC 6455, 5.2).
 FRAME, CLOSE = 4 + 1000, b"\x88\x0d\x03\xe8that is all"
 
 
 @define
 class UntilFull:
-    """Sends until the peer's kernel takes no more, so that some of it is left in this process."""
+    """Send until the peer's kernel takes no more, so that some bytes stay in this process."""
 
-    live: websockets.Live = field(factory=websockets.Live)
+    live: websockets.OpenWebSockets = field(factory=websockets.OpenWebSockets)
     sent: int = 0
     full: asyncio.Event = field(factory=asyncio.Event)
     over: asyncio.Event = field(factory=asyncio.Event)
@@ -129,18 +129,18 @@ async def test_peer_that_pauses_gets_all_that_was_sent(monkeypatch: pytest.Monke
     server = UntilFull()
     async with deaf(server.serve) as read:
         await server.full.wait()
-        # Longer than anybody is waited for when the emulator ends.
+        # Longer than the emulator waits when it closes.
         await asyncio.sleep(0.1)
         reading = asyncio.create_task(read())
         await asyncio.sleep(0.1)
-        # It does not answer the close; that it has all is enough to know.
+        # It does not answer the close. It has received everything, which is what counts here.
         await server.live.aclose()
         received = await reading
         assert received.endswith(CLOSE)
         assert len(received) == server.sent + len(CLOSE)
 
 
-async def test_peer_that_does_not_read_does_not_hold_up_the_end(
+async def test_peer_that_does_not_read_does_not_delay_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(websockets, "CLOSING", 0.01)
@@ -151,7 +151,7 @@ async def test_peer_that_does_not_read_does_not_hold_up_the_end(
         assert not (await read()).endswith(CLOSE)
 
 
-async def test_peer_that_takes_nothing_any_more_is_given_up(
+async def test_peer_that_stops_reading_is_disconnected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(websockets, "CLOSING", 0.01)
@@ -161,5 +161,5 @@ async def test_peer_that_takes_nothing_any_more_is_given_up(
         await server.over.wait()
 
 
-async def test_reason_is_cut_to_what_a_close_frame_holds() -> None:
+async def test_reason_is_cut_to_the_size_of_a_close_frame() -> None:
     assert websockets.Close(1000, "\u00e9" * 100).message == "\u00e9".encode() * 61

@@ -1,4 +1,4 @@
-"""What happens to the emulated streams' machines and visits by themselves, as the emulator's clock moves."""
+"""How the emulated streams' machines and visits change with the emulator's clock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from attrs import frozen
 
-from tests.emulator.test_computers_raw import START, Answer, authorization
-from tests.emulator.test_computers_raw import Api as Raw
+from tests.emulator.computers_raw import START, Answer, authorization
+from tests.emulator.computers_raw import Api as Raw
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Emulator
 
@@ -41,7 +41,7 @@ class Api(Raw):
         assert (await self("PUT", f"/streams/{STREAM}", settings)).code == 200
 
     async def machine(self, id: str | None = None) -> Any:
-        """The attributes of this machine, or of the newest, which every list must agree on."""
+        """The attributes of this machine, or of the newest, which are equal in every list."""
         found = (await self("GET", "/machines")).body["machines"]
         machine = next(one for one in found if id in (None, one["id"]))
         uid = machine["attributes"]["uid"]
@@ -60,7 +60,7 @@ class Api(Raw):
         return [visit["attributes"] for visit in (await self("GET", "/sessions")).body["sessions"]]
 
     async def visited(self) -> str:
-        """A machine that a visitor has just been connected to, a quarter of a minute after its start."""
+        """A machine to which a visitor has just connected, 15 s after its start."""
         id_: str = await self.start()
         assert (await self.assign()).code == 200
         self.emu.streams.visitor_opens(id_)
@@ -81,7 +81,7 @@ def states(machine: Any) -> tuple[Any, ...]:
     return tuple(machine[name] for name in STATES)
 
 
-# -- assigning -------------------------------------------------------------------------------------------------------
+# -- assigning -------------------------------------------------------------------------------------
 
 
 async def test_a_machine_that_was_just_started_is_assigned_while_it_turns_on(api: Api) -> None:
@@ -106,7 +106,7 @@ async def test_assign_prefers_a_machine_that_is_available(api: Api) -> None:
 
 
 @pytest.mark.parametrize("user_id", ["", None])
-async def test_a_blank_visitor_is_nobody(api: Api, user_id: object) -> None:
+async def test_an_empty_user_id_is_no_user(api: Api, user_id: object) -> None:
     await api.start()
     assert (await api.assign(user_id="NOBODY")).code == 404
     assert (await api.assign(user_id=user_id)).code == 200
@@ -130,10 +130,10 @@ async def test_a_link_that_is_opened_early_connects_when_the_machine_has_booted(
     assert [visit["start_at"] for visit in await api.visits()] == ["2026-02-02T02:40:15.000Z"]
 
 
-# -- limits ----------------------------------------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------------------
 
 
-async def test_a_machine_that_nobody_comes_to_is_turned_off(api: Api) -> None:
+async def test_a_machine_without_a_visit_is_turned_off(api: Api) -> None:
     await api.start()
     assert await api.life(15, 299, 1) == ["available", "available", "terminated"]
     ended = await api.machine()
@@ -160,7 +160,7 @@ async def test_assigning_delays_the_auto_turn_off(api: Api) -> None:
         ("6_hour", ["proxy-in-migration", "available", "available", "terminated"]),
     ],
 )
-async def test_after_a_visit_the_machine_is_turned_off_as_the_stream_says(
+async def test_after_a_visit_the_machine_is_turned_off_by_the_streams_setting(
     api: Api, setting: str, after: list[str]
 ) -> None:
     await api.configure(auto_turn_off_duration=setting)
@@ -172,7 +172,7 @@ async def test_after_a_visit_the_machine_is_turned_off_as_the_stream_says(
     assert (visit["end_at"], visit["duration"]) == ("2026-02-02T02:41:15.000Z", 1)
 
 
-async def test_immediately_leaves_a_machine_on_that_had_no_visit_yet(api: Api) -> None:
+async def test_immediately_applies_only_after_a_visit(api: Api) -> None:
     await api.configure(auto_turn_off_duration="immediatly")
     await api.start()
     assert await api.life(86_400) == ["available"]
@@ -191,7 +191,7 @@ async def test_a_session_ends_at_its_limit_and_the_machine_takes_the_next_visito
     assert [visit["end_at"] for visit in await api.visits()] == [None, visit["end_at"]]
 
 
-async def test_a_visitor_who_does_nothing_is_sent_away_and_one_who_does_something_is_not(
+async def test_an_idle_visit_ends_and_an_active_one_does_not(
     api: Api,
 ) -> None:
     await api.configure(idle_duration="1_min")
@@ -203,7 +203,7 @@ async def test_a_visitor_who_does_nothing_is_sent_away_and_one_who_does_somethin
     assert visit["end_at"] == "2026-02-02T02:42:05.000Z"
 
 
-async def test_changed_limits_count_for_the_visit_that_is_open(api: Api) -> None:
+async def test_changed_limits_apply_to_the_open_visit(api: Api) -> None:
     await api.visited()
     api.emu.clock.advance(1800)
     await api.configure(maximum_session_duration="1_hour")
@@ -220,7 +220,7 @@ async def test_neither_always_on_machines_nor_reserved_ones_are_turned_off(api: 
         assert {one["attributes"]["connection_status"] for one in running} == {"available"}
 
 
-async def test_a_balanced_stream_replaces_the_machine_that_was_turned_off_at_that_moment(
+async def test_a_balanced_stream_replaces_a_machine_when_it_is_turned_off(
     api: Api,
 ) -> None:
     stream = api.emu.streams.add_stream(1143, capacity_type="balanced", capacities={"oregon": 1})
@@ -233,10 +233,10 @@ async def test_a_balanced_stream_replaces_the_machine_that_was_turned_off_at_tha
     assert newest["attributes"]["connection_status"] == "available"
 
 
-# -- statistics ------------------------------------------------------------------------------------------------------
+# -- statistics ------------------------------------------------------------------------------------
 
 
-async def test_an_open_visit_is_listed_and_its_time_goes_on(api: Api) -> None:
+async def test_an_open_visit_is_listed_with_its_current_duration(api: Api) -> None:
     id_ = await api.visited()
     api.emu.clock.advance(150)
     [visit] = await api.visits()
@@ -277,10 +277,10 @@ async def test_a_machine_is_connected_exactly_while_a_visit_to_it_is_open(api: A
     assert len(await api.visits()) == 7
 
 
-# -- the balance -----------------------------------------------------------------------------------------------------
+# -- the balance -----------------------------------------------------------------------------------
 
 
-async def test_the_balance_pays_what_the_machines_statistics_say(api: Api) -> None:
+async def test_the_balance_pays_the_cost_in_the_statistics(api: Api) -> None:
     await api.start()
     api.emu.clock.advance(3600)
     machine = await api.machine()
@@ -289,7 +289,7 @@ async def test_the_balance_pays_what_the_machines_statistics_say(api: Api) -> No
     assert paid.quantize(Decimal("0.001")) == Decimal("0.149")
 
 
-async def test_machines_and_visits_end_when_the_balance_runs_out(api: Api) -> None:
+async def test_machines_and_visits_end_when_the_balance_is_exhausted(api: Api) -> None:
     await api.configure(auto_turn_off_duration="off")
     await api.visited()
     api.emu.organization.balance = Decimal("1.70")
@@ -299,7 +299,7 @@ async def test_machines_and_visits_end_when_the_balance_runs_out(api: Api) -> No
     assert start.status == 480
 
 
-async def test_what_the_service_keeps_ready_comes_back_with_the_money(api: Api) -> None:
+async def test_reserved_machines_are_started_again_with_a_new_balance(api: Api) -> None:
     stream = api.emu.streams.add_stream(1143, capacity_type="always_on", capacities={"oregon": 1})
 
     async def running() -> Any:

@@ -1,4 +1,4 @@
-"""The emulated StreamSpace API over its real socket, without the SDK."""
+"""The emulated StreamSpace API over its socket, without the client."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-async def test_token_is_a_jwt_that_says_whose_it_is_and_when_it_ends(api: Api) -> None:
+async def test_token_is_a_jwt_with_owner_and_expiry(api: Api) -> None:
     header, claims, _ = api.token.split(".")
     decoded = [
         json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
@@ -92,7 +92,7 @@ async def test_token_is_a_jwt_that_says_whose_it_is_and_when_it_ends(api: Api) -
         ),
     ],
 )
-async def test_forged_token_is_refused_even_where_there_is_nothing(
+async def test_forged_token_is_refused_before_unknown_paths(
     api: Api, forge: Any, code: str
 ) -> None:
     header = forge(api.token)
@@ -103,7 +103,7 @@ async def test_forged_token_is_refused_even_where_there_is_nothing(
         assert (status, body["code"]) == (401, code)
 
 
-async def test_token_ends_and_dies_with_its_user(api: Api) -> None:
+async def test_token_expires_and_ends_with_its_user(api: Api) -> None:
     api.emu.streamspace.users[ADMIN].active = False
     assert (await api("GET", "/agents"))[1]["code"] == "AUTH_TOKEN_INVALID"
     api.emu.streamspace.users[ADMIN].active = True
@@ -170,7 +170,7 @@ GOOD = {"user": "john.doe", "template": "firefox-browser"}
         ([GOOD], "VALIDATION_FAILED", None),
     ],
 )
-async def test_bad_create_is_refused_with_what_is_wrong(
+async def test_invalid_create_is_refused_with_its_fields(
     api: Api, body: Any, code: str, details: Any
 ) -> None:
     status, answer, _ = await api("POST", "/sessions", body)
@@ -180,7 +180,7 @@ async def test_bad_create_is_refused_with_what_is_wrong(
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[" * 100_000])
-async def test_body_that_is_no_json_is_refused(api: Api, raw: bytes) -> None:
+async def test_invalid_json_is_refused(api: Api, raw: bytes) -> None:
     authorization = {"Authorization": f"Bearer {api.token}"}
     assert (await api.send("POST", "/sessions", raw, {**JSON, **authorization}))[1][
         "code"
@@ -225,7 +225,7 @@ async def test_unknown_paths_and_methods_are_refused(api: Api) -> None:
     assert (await api("DELETE", f"/sessions/{id_}?force=maybe"))[1]["code"] == "INVALID_PARAMETER"
 
 
-async def test_every_answer_says_what_is_left_and_one_too_many_is_refused_until_the_minute_is_over(
+async def test_answers_have_the_remaining_requests_and_the_next_is_refused_for_a_minute(
     api: Api,
 ) -> None:
     for left in range(99, -1, -1):
@@ -246,13 +246,13 @@ async def test_every_answer_says_what_is_left_and_one_too_many_is_refused_until_
     assert (await api("GET", "/agents/stats"))[0] == 200
 
 
-async def test_strangers_are_counted_by_where_they_come_from(api: Api) -> None:
+async def test_requests_without_a_token_are_counted_by_address(api: Api) -> None:
     _, _, stranger = await api.send("GET", "/agents")
     _, _, admin = await api("GET", "/agents")
     assert stranger["X-RateLimit-Remaining"] == admin["X-RateLimit-Remaining"] == "99"
 
 
-async def test_resets_are_told_in_the_clients_time_however_fast_the_emulators_goes() -> None:
+async def test_resets_are_in_the_clients_time_at_any_speed() -> None:
     async with Emulator(speed=30, seed=SEED) as emu, aiohttp.ClientSession() as http:
         _, _, headers = await Api(emu, http).send("GET", "/agents")
         # Finer than the document's whole seconds, because a minute passes in two of them.

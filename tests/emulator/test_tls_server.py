@@ -1,4 +1,4 @@
-"""The emulator over TLS: its own endpoints, any other client, WebSockets, large answers, cancellations, the file."""
+"""The emulator over TLS: clients, WebSockets, large answers, cancellations, and its files."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def cancelled_calls() -> None:
 
 
 async def cut_large_answers() -> None:
-    """A call that is cancelled amid its answer leaves nothing of it for the next one."""
+    """A call that is cancelled during its answer leaves no bytes for the next one."""
     async with opened() as (emulator, cloud):
         emulator.faults.add("GET */machines", Fault.huge_body(LARGE), times=3)
         for _ in range(3):
@@ -154,7 +154,7 @@ def test_works_over_tls(loop: str, scenario: Callable[[], Awaitable[None]]) -> N
         runner.run(main())
 
 
-async def test_who_does_not_trust_the_authority_is_not_served() -> None:
+async def test_client_without_the_authority_is_not_served() -> None:
     async with (
         Emulator(tls=True) as emulator,
         Desktops(Endpoint(f"{emulator.url}/v1", auth=APIKeyAuth("key"), retry=ONCE)) as desktops,
@@ -171,9 +171,7 @@ async def test_each_run_has_an_authority_of_its_own() -> None:
             await asyncio.open_connection(address.hostname, address.port, ssl=one.ssl_context())
 
 
-async def test_the_authority_is_a_file_of_this_user_alone_without_a_key_and_goes_with_the_run() -> (
-    None
-):
+async def test_the_authority_is_a_private_file_without_a_key_and_is_removed() -> None:
     emulator = Emulator(tls=True)
     with pytest.raises(RuntimeError, match="not running"):
         _ = emulator.ca_file
@@ -199,7 +197,7 @@ def test_no_file_is_left_when_the_port_is_taken(
     assert not list(tmp_path.iterdir())
 
 
-async def test_names_beside_loopback_are_certified_on_order() -> None:
+async def test_other_names_than_loopback_are_certified_if_given() -> None:
     for names in ((), ("desktops.test",)):
         async with Emulator(tls=True, tls_names=names) as emulator:
             address = urlsplit(emulator.url)
@@ -234,7 +232,7 @@ async def test_every_host_is_certified(host: str) -> None:
         await emulator.aclose()
 
 
-def test_names_without_tls_are_a_mistake() -> None:
+def test_names_without_tls_are_refused() -> None:
     with pytest.raises(ValueError, match="tls=True"):
         Emulator(tls_names=["desktops.test"])
 
@@ -252,7 +250,7 @@ def test_without_tls_there_is_no_file() -> None:
             emulator.ssl_context()
 
 
-async def test_what_it_prints_is_read_by_from_env_and_by_other_programs() -> None:
+async def test_printed_variables_work_for_from_env_and_for_other_programs() -> None:
     command = (sys.executable, "-m", "vcloud.emulator", "--tls", "--port", "0", "--machines", "2")
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -278,7 +276,7 @@ async def test_what_it_prints_is_read_by_from_env_and_by_other_programs() -> Non
 
 
 @pytest.mark.vcloud_emulator(machines=1, tls=True)
-async def test_the_fixtures_serve_tls_on_order(
+async def test_the_fixtures_serve_tls_if_the_marker_says_so(
     vcloud_emulator: Emulator, vcloud_env: dict[str, str]
 ) -> None:
     assert vcloud_env["VCLOUD_COMPUTERS_URL"].startswith("https://")
@@ -287,7 +285,7 @@ async def test_the_fixtures_serve_tls_on_order(
     assert len(vcloud_emulator.calls) == 1
 
 
-def test_from_env_trusts_an_authority_at_addresses_of_the_environment_alone(
+def test_from_env_trusts_the_authority_only_for_urls_of_the_environment(
     tmp_path: Path,
 ) -> None:
     with Emulator(tls=True) as emulator:
@@ -299,8 +297,8 @@ def test_from_env_trusts_an_authority_at_addresses_of_the_environment_alone(
             "VCLOUD_DESKTOPS_URL": f"{emulator.url}/v1",
         }
         given = {
-            name: client._session.transport_options.extra.get("ssl")
-            for name, client in VCloud.from_env(variables)._clients.items()
+            name: client._session.transport_options.extra.get("ssl")  # noqa: SLF001 - not public
+            for name, client in VCloud.from_env(variables)._clients.items()  # noqa: SLF001
         }
         assert given["computers"] is None
         assert given["desktops"] is not None

@@ -1,4 +1,4 @@
-"""Viewers, followed logs and the end of the emulator over real WebSockets, without the SDK."""
+"""Viewers, followed logs and the emulator's end over WebSockets, without the client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.emulator.realtime_raw import World, echo, flood, leave, token, until
+from tests.emulator.realtime_raw import World, echo, flood, leave, token, transport_of, until
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.emulator.credentials import ADMIN
 
@@ -26,7 +26,7 @@ async def world() -> AsyncIterator[World]:
         yield World(emu, http)
 
 
-# -- pictures --------------------------------------------------------------------------------------------------------
+# -- pictures --------------------------------------------------------------------------------------
 
 
 async def test_bytes_go_both_ways_between_viewer_and_agent_until_the_viewer_leaves(
@@ -68,9 +68,7 @@ async def test_viewer_is_closed_when_the_other_side_ends(world: World, end: str)
         if end == "agent":
             await picture.close()
         elif end == "agent's program":
-            assert picture._response.connection is not None
-            assert picture._response.connection.transport is not None
-            picture._response.connection.transport.abort()
+            transport_of(picture).abort()
         elif end == "session":
             world.emu.streamspace.set_state(id_, "hibernated")
         else:
@@ -82,7 +80,7 @@ async def test_viewer_is_closed_when_the_other_side_ends(world: World, end: str)
 
 
 @pytest.mark.parametrize("size", [1000, 50_000, 250_000])
-async def test_clean_end_is_one_though_the_agent_is_gone_before_a_slow_viewer_has_it(
+async def test_clean_end_stays_clean_though_the_agent_leaves_before_a_slow_viewer(
     world: World, size: int
 ) -> None:
     sizes = [256 * 1024] * 72 + [size] * 20
@@ -121,7 +119,7 @@ async def test_clean_end_is_one_though_the_agent_is_gone_before_a_slow_viewer_ha
         ("nonsense", 1003, "the viewer sent a text that is not base64"),
     ],
 )
-async def test_viewer_is_told_why_it_is_closed(
+async def test_viewer_is_closed_with_a_reason(
     world: World, end: str, code: int, reason: str
 ) -> None:
     async with world.agent() as agent:
@@ -135,9 +133,7 @@ async def test_viewer_is_told_why_it_is_closed(
             case "agent breaks off":
                 await picture.close(code=1011, message=b"the VNC server has crashed")
             case "agent is lost":
-                assert picture._response.connection is not None
-                assert picture._response.connection.transport is not None
-                picture._response.connection.transport.abort()
+                transport_of(picture).abort()
             case "session":
                 world.emu.streamspace.set_state(id_, "hibernated")
             case _:
@@ -148,7 +144,7 @@ async def test_viewer_is_told_why_it_is_closed(
         await viewer.close()
 
 
-async def test_viewers_get_base64_in_text_frames_where_the_published_server_is_played(
+async def test_viewers_get_base64_in_text_frames_with_base64_vnc(
     world: World,
 ) -> None:
     world.emu.streamspace.base64_vnc = True
@@ -189,7 +185,7 @@ async def test_viewers_are_refused_before_the_upgrade_in_the_documented_form(wor
     ] == "AUTH_TOKEN_EXPIRED"
 
 
-async def test_agent_that_does_not_deliver_the_picture_is_an_error_before_the_upgrade(
+async def test_missing_picture_is_an_error_before_the_upgrade(
     world: World,
 ) -> None:
     async with world.agent() as agent:
@@ -219,7 +215,7 @@ async def test_agent_that_does_not_deliver_the_picture_is_an_error_before_the_up
         assert (await asked)[1]["code"] == "AGENT_OFFLINE"
 
 
-async def test_viewer_that_does_not_read_stops_its_agent_and_nothing_piles_up(world: World) -> None:
+async def test_viewer_that_does_not_read_slows_its_agent(world: World) -> None:
     async with world.agent() as agent:
         id_ = await agent.running()
         opening = asyncio.create_task(world.viewer(id_).__aenter__())
@@ -235,7 +231,7 @@ async def test_viewer_that_does_not_read_stops_its_agent_and_nothing_piles_up(wo
 
         flooding = asyncio.create_task(flood())
         before = -1
-        # Sockets have buffers of some megabytes; beyond them nothing may move.
+        # Sockets have buffers of some megabytes; beyond them, nothing may be sent.
         while sent != before:
             before = sent
             await asyncio.sleep(0.03)
@@ -248,7 +244,7 @@ async def test_viewer_that_does_not_read_stops_its_agent_and_nothing_piles_up(wo
         await picture.close()
 
 
-async def test_fifty_viewers_at_once_each_have_their_own_way_through(world: World) -> None:
+async def test_fifty_viewers_at_once_each_have_their_own_connection(world: World) -> None:
     async with world.agent() as agent:
         id_ = await agent.running()
         openings = [asyncio.create_task(world.viewer(id_).__aenter__()) for _ in range(50)]
@@ -265,10 +261,10 @@ async def test_fifty_viewers_at_once_each_have_their_own_way_through(world: Worl
         await until(lambda: not world.emu.streamspace.sessions[id_].viewers)
 
 
-# -- logs ------------------------------------------------------------------------------------------------------------
+# -- logs ------------------------------------------------------------------------------------------
 
 
-async def test_followed_log_begins_with_its_tail_goes_on_and_closes_when_the_session_is_over(
+async def test_followed_log_has_its_tail_then_new_lines_and_closes_with_the_session(
     world: World,
 ) -> None:
     id_ = world.emu.streamspace.add_session().id
@@ -288,7 +284,7 @@ async def test_followed_log_begins_with_its_tail_goes_on_and_closes_when_the_ses
         assert message.extra == "the session is terminated"
 
 
-async def test_followed_lines_have_their_time_and_all_of_them_come(world: World) -> None:
+async def test_followed_lines_have_timestamps_and_none_is_lost(world: World) -> None:
     id_ = world.emu.streamspace.add_session().id
     async with world.follower(id_, "&tail=1") as socket:
         stamp, _, line = (await socket.receive_str()).partition(" ")
@@ -306,7 +302,7 @@ async def test_followed_lines_have_their_time_and_all_of_them_come(world: World)
         ]
 
 
-async def test_log_of_a_session_that_is_over_is_sent_and_closed(world: World) -> None:
+async def test_log_of_an_ended_session_is_sent_and_closed(world: World) -> None:
     id_ = world.emu.streamspace.add_session(state="terminated").id
     async with world.follower(id_) as socket:
         assert (await socket.receive_str()).endswith("[INFO] Session terminated")
@@ -322,7 +318,7 @@ async def test_followers_are_refused_before_the_upgrade(world: World) -> None:
     ] == "SESSION_NOT_FOUND"
 
 
-async def test_faults_happen_to_upgrades_too(world: World) -> None:
+async def test_faults_apply_to_upgrades_too(world: World) -> None:
     id_ = world.emu.streamspace.add_session().id
     world.emu.faults.add("GET /vnc-viewer/*", Fault.reply(502, b"<html>"))
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
@@ -333,10 +329,10 @@ async def test_faults_happen_to_upgrades_too(world: World) -> None:
         assert await viewer.receive_bytes() == b"RFB 003.008\n"
 
 
-# -- the end ---------------------------------------------------------------------------------------------------------
+# -- the end ---------------------------------------------------------------------------------------
 
 
-async def test_emulator_ends_with_everything_connected_and_leaves_nothing() -> None:
+async def test_emulator_closes_every_connection() -> None:
     before = asyncio.all_tasks()
     async with aiohttp.ClientSession() as http:
         emu = Emulator(rate_limits=False)
@@ -371,7 +367,7 @@ async def _to_the_end(socket: aiohttp.ClientWebSocketResponse) -> int | None:
     return socket.close_code
 
 
-async def test_emulator_ends_though_a_viewer_reads_nothing(world: World) -> None:
+async def test_emulator_closes_though_a_viewer_does_not_read(world: World) -> None:
     async with world.agent() as agent:
         id_ = await agent.running()
         opening = asyncio.create_task(world.viewer(id_).__aenter__())

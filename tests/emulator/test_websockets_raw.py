@@ -1,4 +1,4 @@
-"""WebSockets by the byte: upgrades as foreign clients ask for them, and invalid frames."""
+"""WebSockets by the byte: upgrades of other clients, and invalid frames."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.emulator.http_raw import Wire, wired
 from tests.emulator.realtime_raw import token, until
-from tests.emulator.test_http_raw import Wire, wired
 from vcloud.emulator import Emulator
 from vcloud.emulator.net.frames import MaskedFrames
 from vcloud.emulator.streamspace.control.rfb import CutText
@@ -48,7 +48,7 @@ async def heard(wire: Wire) -> tuple[int, bytes]:
 
 
 async def closed(wire: Wire) -> tuple[int, bytes]:
-    """The code and the reason of the close frame that comes after whatever else."""
+    """The code and the reason of the close frame, after any other frames."""
     while (found := await heard(wire))[0] != CLOSE:
         pass
     return int.from_bytes(found[1][:2], "big"), found[1][2:]
@@ -121,16 +121,16 @@ async def test_upgrade_that_keeps_alive_is_served(
         (["base64,binary"], False, b"binary"),
         (["base64, binary"], True, b"base64"),
         (["chat", "binary"], False, b"binary"),
-        # Of no use here, but no reason to refuse.
+        # Not used here, but accepted.
         (["chat"], False, None),
         (["base64"], False, None),
         ([], False, None),
     ],
 )
-async def test_viewer_s_subprotocol_is_agreed_on(
+async def test_viewer_s_subprotocol_is_chosen(
     emu: Emulator, wire: Wire, offered: list[str], agreed: bytes | None, *, base64: bool
 ) -> None:
-    """A browser refuses a server that takes none of its offers, and one that takes another."""
+    """A browser refuses a server that chooses none of its subprotocols, or another one."""
     emu.streamspace.base64_vnc = base64
     path, _ = paths(emu)["viewer"]
     wire.send(upgrade(path, *(f"Sec-WebSocket-Protocol: {one}" for one in offered)))
@@ -141,7 +141,7 @@ async def test_viewer_s_subprotocol_is_agreed_on(
     assert (await heard(wire))[0] == (TEXT if base64 else BINARY)
 
 
-async def test_offer_that_is_taken_is_nothing_to_warn_of(
+async def test_chosen_subprotocol_logs_no_warning(
     emu: Emulator, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, _ = paths(emu)["viewer"]
@@ -165,7 +165,7 @@ async def test_unmasked_frame_is_an_error_of_the_protocol(
     if at_once:
         wire.send(before + bare + frame(PING, b"after"))
     else:
-        # No more than is looked at: to whoever goes on, a connection that is closed is reset.
+        # No more bytes than are read: otherwise closing the connection resets it.
         for at in range(len(before) + 2):
             wire.send((before + bare)[at : at + 1])
             await asyncio.sleep(0.001)
@@ -192,7 +192,7 @@ async def test_masked_frames_of_every_length_arrive(emu: Emulator, wire: Wire, s
     assert screen.events[0] == CutText(text[:size].decode())
 
 
-async def test_the_other_side_learns_that_a_viewer_broke_the_protocol(
+async def test_agent_is_closed_with_the_reason_of_a_viewers_protocol_error(
     emu: Emulator, wire: Wire
 ) -> None:
     async with wired(emu) as agent, wired(emu) as picture:
@@ -274,7 +274,7 @@ CUTS = st.lists(st.integers(0, 1000), max_size=20)
 
 
 @given(before=FRAMES, bad=st.booleans(), after=FRAMES, cuts=CUTS)
-def test_frames_are_handed_on_up_to_the_first_without_a_mask(
+def test_frames_are_passed_on_up_to_the_first_unmasked_one(
     before: list[bytes], after: list[bytes], cuts: list[int], *, bad: bool
 ) -> None:
     reader = Kept()
@@ -287,7 +287,7 @@ def test_frames_are_handed_on_up_to_the_first_without_a_mask(
     frames.feed_data(sent)
     frames.feed_eof()
     assert frames.broken is bad
-    # Behind the good ones stands one that ends the reader.
+    # After the valid ones there is one that ends the reader.
     expected = good + (b"\xf2\x80\0\0\0\0" if bad else b"".join(after))
     assert bytes(reader.taken) == expected
     assert reader.over

@@ -20,6 +20,7 @@ class End(Enum):
     RETURNS = "main returns"
     RAISES = "main raises"
     SYSTEM_EXIT = "SystemExit from a signal's handler"
+    # As SYSTEM_EXIT, but an ordinary exception, as task queues raise it.
     SOFT_LIMIT = "an exception from a signal's handler"
     SIGINT = "SIGINT once"
     SIGINT_TWICE = "SIGINT twice"
@@ -28,6 +29,7 @@ class End(Enum):
     TIMEOUT = "asyncio.timeout"
     ANYIO = "an anyio scope"
     LOOP_STOP = "loop.stop under asyncio.run"
+    # What `loop.stop` leads to without asyncio.run.
     LOOP_CLOSED = "the loop is closed over its tasks"
     GENERATOR = "a dropped generator"
     GENERATOR_CLOSED = "a dropped generator, its client closed at once"
@@ -156,12 +158,6 @@ ANYTIME: Final = Moment(
 #: Ends that come from outside, at any time.
 SIGNALS: Final = (End.SYSTEM_EXIT, End.SOFT_LIMIT, End.SIGINT, End.SIGINT_TWICE, End.SIGTERM)
 
-#: Variants of other ends.
-FORMS: Final = {
-    End.SOFT_LIMIT: "as SystemExit, but an ordinary exception, as task queues raise it",
-    End.LOOP_CLOSED: "what `loop.stop` leads to without asyncio.run",
-    End.GENERATOR_CLOSED: "a dropped generator whose client is closed as well",
-}
 #: Ends that are impossible on a loop, and why. All other cells are run.
 IMPOSSIBLE: Final = {
     (End.SOFT_LIMIT, "uvloop"): "uvloop only logs what a signal's handler raises, and continues",

@@ -10,8 +10,6 @@ from vcloud.emulator import Emulator
 
 _CONNECTOR = attrgetter("_session.transport.aiohttp_session.connector")
 _IN_USE = attrgetter("_acquired")
-_PLAYING, _WEBSOCKETS = attrgetter("_dispatcher._tasks"), attrgetter("streamspace.live._tasks")
-_TOKENS = attrgetter("streamspace.tokens._live")
 _CONNECT = attrgetter("_session.connect")
 
 
@@ -21,13 +19,14 @@ def held_connections(client: Any) -> int:
 
 
 def is_busy(emulator: Emulator) -> bool:
-    """Whether the emulator still plays a fault or serves a WebSocket. It has no event for that."""
-    return bool(_PLAYING(emulator) or _WEBSOCKETS(emulator))
+    """Whether a fault still lasts, or a WebSocket is open. The emulator has no event for that."""
+    stats = emulator.stats()
+    return bool(stats.faults or stats.websockets)
 
 
 def live_tokens(emulator: Emulator) -> int:
-    """How many tokens are valid. The emulated service, like the real one, does not list them."""
-    return len(_TOKENS(emulator))
+    """How many tokens the emulated service has issued and not revoked."""
+    return emulator.streamspace.tokens.count
 
 
 async def connect_agent(client: Any) -> object:

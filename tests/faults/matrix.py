@@ -28,7 +28,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from tests.contract.contract_harness import PROVIDERS
-from tests.faults.internals import held_connections, is_busy
+from tests.faults.internals import held_connections
 from tests.faults.oracle import (
     ATTEMPTS,
     BOUND,
@@ -184,7 +184,7 @@ async def settled(emulator: Emulator) -> None:
     A WebSocket is recorded when it is closed.
     """
     async with asyncio.timeout(GUARD):
-        while is_busy(emulator):  # noqa: ASYNC110 - the emulator has no event for it
+        while (stats := emulator.stats()).faults or stats.websockets:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.001)
 
 

@@ -1,6 +1,6 @@
 """Mutations: each breaks one thing in the client. The tests of faults must find every one.
 
-The caller undoes a mutation with its ``MonkeyPatch``. Mutations change private methods on purpose.
+The caller undoes a mutation with its ``MonkeyPatch``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,6 @@ from vcloud.providers.vagon import Envelope, VagonDialect
 
 Patch = pytest.MonkeyPatch
 Mutation = Callable[[Patch], None]
-
-
-def _wrap(patch: Patch, owner: type, name: str, make: Callable[[Any], Any]) -> None:
-    """Replace a method by what ``make`` returns for the original one."""
-    patch.setattr(owner, name, make(getattr(owner, name)))
 
 
 def _deciding(patch: Patch, change: Callable[..., dict[str, Any]]) -> None:
@@ -108,13 +103,12 @@ def keep_a_slot_on_error(patch: Patch) -> None:
 def follow_redirects(patch: Patch) -> None:
     """The client follows redirects to any host, with its credentials."""
 
-    def make(real: Any) -> Any:
-        async def request(self: aiohttp.ClientSession, *given: Any, **more: Any) -> Any:
-            return await real(self, *given, **{**more, "allow_redirects": True})
+    real = vars(aiohttp.ClientSession)["_request"]
 
-        return request
+    async def request(self: aiohttp.ClientSession, *given: Any, **more: Any) -> Any:
+        return await real(self, *given, **{**more, "allow_redirects": True})
 
-    _wrap(patch, aiohttp.ClientSession, "_request", make)
+    patch.setattr(aiohttp.ClientSession, "_request", request)
 
 
 def ignore_retry_after(patch: Patch) -> None:
@@ -145,16 +139,15 @@ def accept_refusals_under_http_200(patch: Patch) -> None:
 def let_aiohttp_send_twice(patch: Patch) -> None:
     """aiohttp repeats an idempotent request with the same signature if its connection breaks."""
 
-    def make(real: Any) -> Any:
-        def begin(self: Transport) -> aiohttp.ClientSession:
-            session: aiohttp.ClientSession = real(self)
-            patch.setattr(session, "_retry_connection", True)
-            self._middlewares = ()
-            return session
+    real = Transport.start_session
 
-        return begin
+    def start_session(self: Transport) -> aiohttp.ClientSession:
+        session = real(self)
+        patch.setattr(session, "_retry_connection", True)
+        self._middlewares = ()
+        return session
 
-    _wrap(patch, Transport, "start_session", make)
+    patch.setattr(Transport, "start_session", start_session)
 
 
 def take_silence_for_success(patch: Patch) -> None:

@@ -1,4 +1,4 @@
-"""Clients behind a gateway, and what the service's ledger says of them."""
+"""Clients behind a gateway, and the calls that the emulator has recorded."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from vcloud.emulator import Emulator
 from vcloud.emulator.calls import Call
 
 QUICK: Final = RetryPolicy(base=0.02, cap=0.2)
-#: Where each provider makes what costs money.
+#: The paths of requests that create something that costs money.
 CREATES: Final = ("/machines", "/sessions", "/desktop")
 
 
 @cache
 def _trusting() -> ssl.SSLContext:
-    """One for all clients: it reads every authority of the machine."""
+    """One context for all clients, because making one reads all authorities of the machine."""
     return client_context()
 
 
 def behind(emulator: Emulator, url: str, *, only: tuple[str, ...] = (), **options: Any) -> VCloud:
-    """A client of all providers, or of some, that reaches the emulator by way of this address.
+    """A client of all providers, or of some, that reaches the emulator through this address.
 
-    A path of the address is a prefix that is stripped on the way.
+    The gateway strips the path of the address.
     """
     endpoints: dict[str, Any] = {}
     for name, plain in emulator.endpoints().items():
@@ -46,7 +46,7 @@ def behind(emulator: Emulator, url: str, *, only: tuple[str, ...] = (), **option
 
 
 def creates(emulator: Emulator) -> list[Call]:
-    """The creates that reached the service, each copy by itself."""
+    """The creates that reached the service; each retry of a gateway is one."""
     return [
         call for call in emulator.calls if call.method == "POST" and call.path.endswith(CREATES)
     ]
@@ -58,7 +58,7 @@ def reads(emulator: Emulator) -> list[Call]:
 
 
 def done(calls: list[Call]) -> int:
-    """How many of them the service carried out: it lost the answer, or gave one that is no refusal."""
+    """How many calls the service carried out: the answer was lost, or is no refusal."""
     return sum(
         call.processed and call.status != 401 and (call.status is None or call.status < 400)
         for call in calls

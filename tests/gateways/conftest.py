@@ -1,4 +1,4 @@
-"""Each gateway is started once, when the first test asks for it, before one emulator for all."""
+"""Starts each gateway once, for the first test that uses it, before one emulator for all."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def started(shared_emulator: Emulator) -> Iterator[Callable[[str], Gateway]]:
 
 @pytest.fixture
 def emulator(shared_emulator: Emulator) -> Iterator[Emulator]:
-    """The service behind them, with nothing ordered and nothing in its ledger."""
+    """The service behind the gateways, without faults and recorded calls."""
     shared_emulator.run(shared_emulator.calls.clear)
     yield shared_emulator
     shared_emulator.faults.clear()

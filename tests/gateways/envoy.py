@@ -32,17 +32,17 @@ _ROUTER: Final = {
     "typed_config": {_TYPE: f"{_HTTP}.router.v3.Router"},
 }
 _RETRIES: Final = {"num_retries": 2, "per_try_timeout": f"{IDLE}s"}
-#: What a route does besides passing on. Envoy repeats nothing when nobody says so.
+#: Options of routes. By default Envoy retries nothing.
 _ROUTES: Final[Mapping[Setup, Json]] = {
-    Setup.HASTY: {"timeout": f"{IDLE}s", "idle_timeout": f"{IDLE}s"},
-    Setup.EAGER: {"retry_policy": {**_RETRIES, "retry_on": "5xx"}},
-    Setup.STUBBORN: {"retry_policy": {**_RETRIES, "retry_on": "reset,connect-failure"}},
+    Setup.SHORT_TIMEOUTS: {"timeout": f"{IDLE}s", "idle_timeout": f"{IDLE}s"},
+    Setup.RETRIES_ALL: {"retry_policy": {**_RETRIES, "retry_on": "5xx"}},
+    Setup.RETRIES_UNANSWERED: {"retry_policy": {**_RETRIES, "retry_on": "reset,connect-failure"}},
     Setup.ADVISED: {"retry_policy": {**_RETRIES, "retry_on": "connect-failure,refused-stream"}},
 }
 
 
 def configuration(plan: Plan) -> str:
-    """What goes into the file; JSON is YAML."""
+    """The text of its file: JSON, which is YAML."""
     return json.dumps(
         {
             "static_resources": {
@@ -69,54 +69,51 @@ def _cluster(plan: Plan, name: str, most: int | None = None) -> Json:
 
 
 def _listener(plan: Plan, setup: Setup, port: int) -> Json:
-    route: Json = {
-        "cluster": "full" if setup is Setup.FULL else "service",
-        **_ROUTES.get(setup, {}),
+    http = {
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": _connection_manager(setup),
     }
+    return {
+        "name": setup,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [http], "transport_socket": _tls(plan)}],
+    }
+
+
+def _connection_manager(setup: Setup) -> Json:
     manager: Json = {
         _TYPE: _MANAGER,
         "stat_prefix": setup,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_filters": [*([_LIMIT] if setup is Setup.LIMITED else []), _ROUTER],
         "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": setup,
-                    "domains": ["*"],
-                    "routes": [
-                        {
-                            "match": {"prefix": f"{PREFIX}/"},
-                            "route": {**route, "prefix_rewrite": "/"},
-                        },
-                        {"match": {"prefix": "/"}, "route": route},
-                    ],
-                }
-            ]
+            "virtual_hosts": [{"name": setup, "domains": ["*"], "routes": _routes(setup)}]
         },
     }
-    if setup is Setup.HASTY:
+    if setup is Setup.SHORT_TIMEOUTS:
         manager["common_http_protocol_options"] = {"idle_timeout": f"{IDLE}s"}
         manager["stream_idle_timeout"] = f"{IDLE}s"
+    return manager
+
+
+def _routes(setup: Setup) -> list[Json]:
+    route = {
+        "cluster": "full" if setup is Setup.FULL else "service",
+        **_ROUTES.get(setup, {}),
+    }
+    return [
+        {"match": {"prefix": f"{PREFIX}/"}, "route": {**route, "prefix_rewrite": "/"}},
+        {"match": {"prefix": "/"}, "route": route},
+    ]
+
+
+def _tls(plan: Plan) -> Json:
     file = {"filename": str(plan.certificate)}
     certificate = {"certificate_chain": file, "private_key": file}
     return {
-        "name": setup,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "filter_chains": [
-            {
-                "filters": [
-                    {
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": manager,
-                    }
-                ],
-                "transport_socket": {
-                    "name": "envoy.transport_sockets.tls",
-                    "typed_config": {
-                        _TYPE: _TLS,
-                        "common_tls_context": {"tls_certificates": [certificate]},
-                    },
-                },
-            }
-        ],
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            _TYPE: _TLS,
+            "common_tls_context": {"tls_certificates": [certificate]},
+        },
     }

@@ -9,7 +9,7 @@ from tests.gateways.setups import IDLE, PREFIX, RATE, Plan, Setup
 
 #: Lines of the frontend, and of the backend.
 _FRONTEND: Final[Mapping[Setup, str]] = {
-    Setup.HASTY: f"""
+    Setup.SHORT_TIMEOUTS: f"""
     timeout client {IDLE}s
     timeout http-keep-alive {IDLE}s""",
     Setup.LIMITED: f"""
@@ -18,13 +18,13 @@ _FRONTEND: Final[Mapping[Setup, str]] = {
     http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {RATE} }}""",
 }
 _BACKEND: Final[Mapping[Setup, str]] = {
-    Setup.HASTY: f"""
+    Setup.SHORT_TIMEOUTS: f"""
     timeout server {IDLE}s
     timeout tunnel {IDLE}s""",
-    Setup.EAGER: f"""
+    Setup.RETRIES_ALL: f"""
     timeout server {IDLE}s
     retry-on all-retryable-errors""",
-    Setup.STUBBORN: f"""
+    Setup.RETRIES_UNANSWERED: f"""
     timeout server {IDLE}s
     retry-on conn-failure empty-response response-timeout""",
     Setup.ADVISED: """
@@ -38,7 +38,7 @@ _BACKEND: Final[Mapping[Setup, str]] = {
 
 
 def configuration(plan: Plan) -> str:
-    """What goes into haproxy.cfg. The timeouts of the defaults are those of Debian's package."""
+    """The text of haproxy.cfg, with the default timeouts of Debian's package."""
     sections = "".join(_sections(plan, setup, port) for setup, port in plan.ports.items())
     return f"""
 global
@@ -55,7 +55,7 @@ defaults
 
 def _sections(plan: Plan, setup: Setup, port: int) -> str:
     most = " maxconn 1" if setup is Setup.FULL else ""
-    # Where only one connection may be, there is only one server.
+    # With a limit of one connection there is only one server.
     names = ["a"] if most else ["a", "b"]
     servers = "".join(f"\n    server {name} 127.0.0.1:{plan.upstream}{most}" for name in names)
     return f"""

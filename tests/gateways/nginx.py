@@ -7,23 +7,23 @@ from typing import Final
 
 from tests.gateways.setups import IDLE, PREFIX, RATE, Plan, Setup
 
-_HASTY: Final = f"""
+_SHORT_TIMEOUTS: Final = f"""
             proxy_read_timeout {IDLE}s;
             proxy_send_timeout {IDLE}s;
             keepalive_timeout {IDLE}s;
             client_header_timeout {IDLE}s;
             client_body_timeout {IDLE}s;"""
-_EAGER: Final = f"""
+_RETRIES_ALL: Final = f"""
             proxy_read_timeout {IDLE}s;
             proxy_next_upstream error timeout http_500 http_502 http_503 http_504 non_idempotent;"""
-_STUBBORN: Final = f"""
+_RETRIES_UNANSWERED: Final = f"""
             proxy_read_timeout {IDLE}s;
             proxy_next_upstream error timeout non_idempotent;"""
 _SETTINGS: Final[Mapping[Setup, str]] = {
     Setup.PLAIN: "",
-    Setup.HASTY: _HASTY,
-    Setup.EAGER: _EAGER,
-    Setup.STUBBORN: _STUBBORN,
+    Setup.SHORT_TIMEOUTS: _SHORT_TIMEOUTS,
+    Setup.RETRIES_ALL: _RETRIES_ALL,
+    Setup.RETRIES_UNANSWERED: _RETRIES_UNANSWERED,
     Setup.ADVISED: "",
     Setup.LIMITED: """
             limit_req zone=requests;
@@ -34,12 +34,12 @@ _SETTINGS: Final[Mapping[Setup, str]] = {
             proxy_buffering off;
             proxy_request_buffering off;""",
 }
-#: Before one server nginx has nowhere to repeat a request.
-_UPSTREAM: Final = {Setup.HASTY: "one", Setup.UNBUFFERED: "one"}
+#: With a single server, nginx cannot retry a request on another one.
+_UPSTREAM: Final = {Setup.SHORT_TIMEOUTS: "one", Setup.UNBUFFERED: "one"}
 
 
 def configuration(plan: Plan) -> str:
-    """What goes into nginx.conf.
+    """The text of nginx.conf.
 
     One process, because the workers of a master that root starts could not read the directory.
     """

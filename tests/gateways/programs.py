@@ -1,4 +1,4 @@
-"""Real gateways, each a process of its own on loopback that ends with the tests."""
+"""Real gateways, each in a process on loopback that ends with the tests."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tests.secrets.tls import authority
 
 K = TypeVar("K", bound=str)
 
-#: Seconds.
+#: Seconds for a program to start, and to end.
 START, END = 20.0, 10.0
-#: Somebody else may take a port that was free just before.
+#: Another process may take a port that was free just before.
 TRIES: Final = 5
 
 
 @frozen
 class Gateway:
-    """One that runs.
+    """A running gateway.
 
     Attributes:
         name: the program's.
@@ -44,7 +44,7 @@ class Gateway:
 
 @frozen
 class Program:
-    """What there is to know of one.
+    """The program of a gateway.
 
     Attributes:
         source: where to get it.
@@ -60,7 +60,7 @@ class Program:
 
 
 def _debian(name: str) -> Callable[[], str | None]:
-    # Where Debian puts it is not on everybody's path.
+    # Debian's directory for it is not always on the path.
     return lambda: shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 
@@ -103,9 +103,9 @@ PROGRAMS: Final[Mapping[str, Program]] = {
 
 
 def require(name: str) -> str:
-    """The path of a program. Skip where it is missing; in CI, where none may be, fail."""
+    """The path of a program. Where it is missing, skip the test, or fail in CI."""
     path = PROGRAMS[name].find()
-    # With setpriv a gateway ends although the tests were killed.
+    # With setpriv a gateway ends also when the tests are killed.
     if path is None or not shutil.which("setpriv"):
         lacking = f"{name} ({PROGRAMS[name].source})" if path is None else "setpriv (util-linux)"
         untested(f"REAL GATEWAYS ARE NOT TESTED: there is no {lacking}")
@@ -136,7 +136,7 @@ def configured(name: str, configuration: Callable[[Path, int], str]) -> Iterator
 
     Args:
         name: the program's.
-        configuration: writes what goes into the file, for a directory of its own and a free port.
+        configuration: makes the text of its file, for a directory of its own and a free port.
 
     Yields:
         The port.
@@ -163,7 +163,7 @@ def _serving(
     """Start a program with a free port for each key, and end it."""
     path = require(name)
     file, output = directory / f"{name}.conf", directory / "output.log"
-    # Tests that are killed cannot end it: then the kernel does.
+    # If the tests are killed, the kernel ends it.
     command = ["setpriv", "--pdeathsig", "TERM", "--", path, *PROGRAMS[name].command(file)]
     with output.open("wb") as log:
         for left in reversed(range(TRIES)):
@@ -195,7 +195,7 @@ def _free_ports(keys: Iterable[K]) -> dict[K, int]:
 
 
 def _listens(process: subprocess.Popen[bytes], ports: Iterable[int]) -> bool:
-    """Wait until it accepts connections everywhere; False when it ended instead."""
+    """Wait until it accepts connections on all ports; False when it ended instead."""
     until = time.monotonic() + START
     for port in ports:
         while True:

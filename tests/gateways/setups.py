@@ -1,7 +1,7 @@
-"""How the gateways of the tests are set up: each listens on one port for each of these.
+"""The setups of the gateways of the tests: each gateway listens on one port for each of them.
 
-Every port ends TLS, serves HTTP/1.1 and WebSockets, passes everything on to the emulator, and
-strips the prefix :data:`PREFIX` where a path begins with it.
+Every port terminates TLS, serves HTTP/1.1 and WebSockets, passes everything on to the emulator, and
+strips :data:`PREFIX` from paths that begin with it.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from typing import Final
 
 from attrs import frozen
 
-#: What a gateway strips.
+#: The path prefix that a gateway strips.
 PREFIX: Final = "/edge"
-#: Requests in a second that a gateway with a limit lets pass.
+#: Requests per second that a gateway with a rate limit passes on.
 RATE: Final = 5
 #: Seconds of a timeout that a test waits for.
 IDLE: Final = 2
 
 
 class Setup(StrEnum):
-    """One way to set a gateway up."""
+    """One setup of a gateway."""
 
-    #: With the timeouts and repeats that it has when nobody says otherwise, before two servers.
+    #: Its default timeouts and retries, before two servers.
     PLAIN = "plain"
     #: Every timeout is :data:`IDLE`.
-    HASTY = "hasty"
-    #: It repeats by itself what failed in any way, a POST too.
-    EAGER = "eager"
-    #: It repeats by itself what had no answer, a POST too.
-    STUBBORN = "stubborn"
-    #: As STUBBORN, but it repeats no POST: what the README advises.
+    SHORT_TIMEOUTS = "short-timeouts"
+    #: It retries every request that failed, also a POST.
+    RETRIES_ALL = "retries-all"
+    #: It retries every request without an answer, also a POST.
+    RETRIES_UNANSWERED = "retries-unanswered"
+    #: As RETRIES_UNANSWERED, but it retries no POST, as the README advises.
     ADVISED = "advised"
-    #: It lets :data:`RATE` requests a second pass, and answers the others with 429.
+    #: It passes on :data:`RATE` requests per second, and answers the others with 429.
     LIMITED = "limited"
     #: It has one connection to the service, and answers with 503 while that is in use.
     FULL = "full"
-    #: It passes bodies on as they come, where it would else collect them first.
+    #: It passes bodies on as they arrive, instead of buffering them.
     UNBUFFERED = "unbuffered"
 
 
 @frozen
 class Plan:
-    """What a configuration is written from.
+    """The values for a configuration.
 
     Attributes:
         directory: for everything that the gateway writes; it belongs to this gateway alone.

@@ -1,4 +1,4 @@
-"""Behind nginx, HAProxy and Envoy: what passes them, what they answer themselves, and what it proves."""
+"""Clients behind nginx, HAProxy and Envoy: what the gateways pass on, and what they answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vcloud import (
 )
 from vcloud.emulator import Emulator, Fault
 
-#: How each gateway words an answer of its own: nginx and HAProxy in HTML, Envoy in text.
+#: The texts of each gateway's own answers: nginx and HAProxy have HTML, Envoy plain text.
 WORDS: Final = {
     "nginx": {
         502: "<title>502 Bad Gateway</title>",
@@ -46,7 +46,7 @@ WORDS: Final = {
         429: "local_rate_limited",
     },
 }
-#: What each says when the connection to the service ends before an answer, and when it cannot be
+#: Their statuses when the connection to the service ends before an answer, and when it cannot be
 #: made.
 BROKEN: Final = {"nginx": 502, "haproxy": 502, "envoy": 503}
 AWAY: Final = {"nginx": 502, "haproxy": 503, "envoy": 503}
@@ -64,7 +64,7 @@ async def create(cloud: VCloud) -> object:
 
 
 @pytest.mark.parametrize("setup", [setup for setup in Setup if setup is not Setup.LIMITED])
-async def test_all_four_providers_work_behind_it(
+async def test_all_four_providers_work_behind_each_gateway(
     setup: Setup, gateway: Gateway, emulator: Emulator
 ) -> None:
     id = emulator.run(lambda: emulator.streamspace.add_session().id)
@@ -79,7 +79,7 @@ async def test_all_four_providers_work_behind_it(
     assert done(creates(emulator)) == 2
 
 
-async def test_a_prefix_that_it_strips_is_part_of_the_base_url(
+async def test_a_prefix_that_the_gateway_strips_is_part_of_the_base_url(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     await works_below(gateway.urls[Setup.PLAIN] + PREFIX, emulator)
@@ -87,7 +87,7 @@ async def test_a_prefix_that_it_strips_is_part_of_the_base_url(
 
 
 async def works_below(url: str, emulator: Emulator) -> None:
-    """All four providers, and a WebSocket, behind a gateway that strips the path of this address."""
+    """Use all providers, and a WebSocket, behind a gateway that strips the path of this address."""
     id = emulator.run(lambda: emulator.streamspace.add_session().id)
     async with behind(emulator, url) as cloud:
         (machine,) = await cloud.computers.machines.create(1, region="dublin")
@@ -95,7 +95,7 @@ async def works_below(url: str, emulator: Emulator) -> None:
         assert await cloud.streams.applications.list().all()
         desktop = await cloud.desktops.launch(timedelta(hours=1))
         assert (await cloud.desktops.get(desktop.id)).id == desktop.id
-        # The token is in its URL, and goes to nobody else on the host.
+        # Its URL has the token, which must not go to other paths of the host.
         async with cloud.streamspace.sessions.ref(id).open_vnc() as tunnel:
             assert (await tunnel.read()).startswith(b"RFB")
 
@@ -111,7 +111,7 @@ async def test_large_and_slow_answers_pass(
         assert await cloud.computers.machines.permission_fields()
 
 
-# -- answers that are lost -------------------------------------------------------------------------
+# -- lost answers ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("setup", [Setup.PLAIN, Setup.UNBUFFERED])
@@ -140,11 +140,11 @@ async def test_a_create_whose_answer_is_cut_off_is_unknown_and_made_once(
     assert done(creates(emulator)) == len(creates(emulator)) == 1
 
 
-async def test_a_create_that_it_gave_up_waiting_for_is_unknown_and_made_once(
+async def test_a_create_that_timed_out_at_the_gateway_is_unknown_and_made_once(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     emulator.faults.add("POST */machines", Fault.stall_headers(), times=None)
-    async with behind(emulator, gateway.urls[Setup.HASTY]) as cloud:
+    async with behind(emulator, gateway.urls[Setup.SHORT_TIMEOUTS]) as cloud:
         with pytest.raises(ServerError) as caught:
             await create(cloud)
     assert said_by(caught.value, gateway, 504)
@@ -152,9 +152,7 @@ async def test_a_create_that_it_gave_up_waiting_for_is_unknown_and_made_once(
     assert len(creates(emulator)) == 1
 
 
-async def test_a_read_whose_answer_is_lost_is_asked_again(
-    gateway: Gateway, emulator: Emulator
-) -> None:
+async def test_a_read_whose_answer_is_lost_is_retried(gateway: Gateway, emulator: Emulator) -> None:
     emulator.faults.add("GET */permission-fields", Fault.reset_after())
     emulator.faults.add("GET */permission-fields", Fault.truncate(9))
     async with behind(emulator, gateway.urls[Setup.UNBUFFERED]) as cloud:
@@ -162,11 +160,11 @@ async def test_a_read_whose_answer_is_lost_is_asked_again(
     assert len(reads(emulator)) >= 3
 
 
-async def test_a_service_that_is_away_leaves_a_create_unknown_because_only_the_gateway_says_so(
+async def test_a_create_is_unknown_where_only_the_gateway_says_that_the_service_is_down(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     async with (
-        behind(emulator, gateway.urls[Setup.HASTY]) as cloud,
+        behind(emulator, gateway.urls[Setup.SHORT_TIMEOUTS]) as cloud,
         emulator.refusing(),
     ):
         with pytest.raises(ServerError) as caught:
@@ -179,14 +177,14 @@ async def test_a_service_that_is_away_leaves_a_create_unknown_because_only_the_g
     assert not creates(emulator)
 
 
-# -- what it refuses -------------------------------------------------------------------------------
+# -- refusals of the gateway -----------------------------------------------------------------------
 
 
-async def test_a_429_of_its_own_is_waited_for_and_no_create_is_lost_or_doubled(
+async def test_a_429_of_the_gateway_is_waited_for_and_no_create_is_lost_or_doubled(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     url = gateway.urls[Setup.LIMITED]
-    # So many at once that some are refused on a slow machine, too.
+    # Enough concurrent calls that some are refused on a slow machine, too.
     at_once, calls = 8 * RATE, 2 * RATE
     async with behind(emulator, url, only=("computers",), retry=RetryPolicy(attempts=1)) as cloud:
         ends = await asyncio.gather(
@@ -199,47 +197,47 @@ async def test_a_429_of_its_own_is_waited_for_and_no_create_is_lost_or_doubled(
     made = done(creates(emulator))
     assert made == at_once - len(refused)
 
-    patient = RetryPolicy(attempts=30, base=0.2, cap=0.5)
-    async with behind(emulator, url, only=("computers",), retry=patient) as cloud:
+    many = RetryPolicy(attempts=30, base=0.2, cap=0.5)
+    async with behind(emulator, url, only=("computers",), retry=many) as cloud:
         await asyncio.gather(*(create(cloud) for _ in range(calls)))
     assert done(creates(emulator)) == made + calls
 
 
-async def test_a_503_of_its_own_leaves_a_create_unknown_and_a_read_is_repeated(
+async def test_after_a_503_of_the_gateway_a_create_is_unknown_and_a_read_is_retried(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     emulator.faults.add("GET */applications", Fault.stall_headers(IDLE))
     async with behind(emulator, gateway.urls[Setup.FULL]) as cloud:
-        # It takes the only connection to the service.
+        # This request takes the only connection to the service.
         taking = asyncio.ensure_future(cloud.streams.applications.list().all())
         while not emulator.calls:  # noqa: ASYNC110 - the emulator is in another thread
             await asyncio.sleep(0.01)
         with pytest.raises(ServerError) as caught:
             await create(cloud)
-        patient = cloud.computers.with_options(retry=RetryPolicy(attempts=100, base=0.1, cap=0.1))
-        assert await patient.machines.permission_fields()
+        retrying = cloud.computers.with_options(retry=RetryPolicy(attempts=100, base=0.1, cap=0.1))
+        assert await retrying.machines.permission_fields()
         await taking
     assert said_by(caught.value, gateway, 503)
-    assert caught.value.outcome_unknown, "it is not the service that says that nothing was done"
+    assert caught.value.outcome_unknown, "only the service can say that nothing was done"
     assert not creates(emulator)
 
 
-# -- what it closes --------------------------------------------------------------------------------
+# -- closed connections ----------------------------------------------------------------------------
 
 
-async def test_a_connection_that_it_closed_while_idle_costs_no_create(
+async def test_no_create_is_lost_in_a_connection_that_the_gateway_closed_while_idle(
     gateway: Gateway, emulator: Emulator
 ) -> None:
-    async with behind(emulator, gateway.urls[Setup.HASTY]) as cloud:
+    async with behind(emulator, gateway.urls[Setup.SHORT_TIMEOUTS]) as cloud:
         await asyncio.gather(*(cloud.computers.machines.permission_fields() for _ in range(3)))
         await asyncio.sleep(IDLE + 0.5)
         await asyncio.gather(*(create(cloud) for _ in range(3)))
     assert done(creates(emulator)) == len(creates(emulator)) == 3
 
 
-# -- what the README shows -------------------------------------------------------------------------
+# -- the README's configurations -------------------------------------------------------------------
 
-#: What stands around a block of the README.
+#: The rest of a configuration, around a block of the README.
 AROUND: Final = {
     "nginx": """
 daemon off;
@@ -284,12 +282,12 @@ async def test_the_readme_shows_how_a_prefix_is_stripped_and_a_path_kept(
         url = f"http://127.0.0.1:{port}/desktops"
         await works_below(url, emulator)
         async with behind(emulator, url, only=("computers",)) as cloud:
-            # A signature that did not match would be refused before that.
+            # A wrong signature would be refused with another error.
             with pytest.raises(NotFoundError):
                 await cloud.computers.machines.get("a/b//c")
         with pytest.raises(APIError, match="404|not found"):
             async with behind(emulator, f"http://127.0.0.1:{port}", only=("desktops",)) as cloud:
                 await cloud.desktops.launch()
-    # A tunnel's call is in the ledger when it ends, which may be later.
+    # The call of a tunnel is recorded when it ends, which may be later.
     asked = [call.path for call in emulator.calls if "/machines/" in call.path]
     assert asked[-1].endswith("/machines/a%2Fb%2F%2Fc")

@@ -1,4 +1,4 @@
-"""A tunnel over which nothing is sent for longer than a gateway waits."""
+"""A tunnel that is idle for longer than the timeouts of gateways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vcloud import TransportError, VCloud
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import VNCTunnel
 
-#: What the service says first, and waits for.
+#: The first bytes of the service, and of the viewer.
 GREETING: Final = b"RFB 003.008\n"
 THREE_MINUTES: Final = 180.0
 
@@ -26,7 +26,7 @@ AtAll = Callable[..., Awaitable[list[object]]]
 
 
 async def opened(cloud: VCloud, emulator: Emulator) -> VNCTunnel:
-    """A tunnel to a session of its own, after the service's first words."""
+    """A tunnel to a new session, after the service's first bytes."""
     id = emulator.run(lambda: emulator.streamspace.add_session().id)
     tunnel = await cloud.streamspace.sessions.ref(id).open_vnc().aopen()
     assert await tunnel.read() == GREETING
@@ -34,12 +34,12 @@ async def opened(cloud: VCloud, emulator: Emulator) -> VNCTunnel:
 
 
 async def idle(tunnel: VNCTunnel, seconds: float, *, reading: bool) -> bytes:
-    """Say nothing, as the service does; then go on, and get its answer.
+    """Send nothing for a while, as the service does; then write, and return its answer.
 
     Args:
         tunnel: one that was just opened.
-        seconds: for how long.
-        reading: whether somebody waits for the service all the time.
+        seconds: the idle time.
+        reading: whether a task reads meanwhile.
     """
     waiting = asyncio.ensure_future(tunnel.read()) if reading else None
     await asyncio.sleep(seconds)
@@ -50,7 +50,7 @@ async def idle(tunnel: VNCTunnel, seconds: float, *, reading: bool) -> bytes:
 
 @pytest.fixture
 def at_all(started: Callable[[str], Gateway], emulator: Emulator) -> AtAll:
-    """A function that does the same with a tunnel behind each gateway at once."""
+    """A function that does the same with a tunnel behind each gateway, concurrently."""
 
     async def at_all(setup: Setup, *acts: Act, **options: Any) -> list[object]:
         urls = [started(name).urls[setup] for name in PROGRAMS]
@@ -72,10 +72,10 @@ def both(seconds: float) -> list[Act]:
     return [partial(idle, seconds=seconds, reading=reading) for reading in (True, False)]
 
 
-async def test_pings_keep_a_tunnel_alive_that_is_idle_for_longer_than_a_gateway_waits(
+async def test_pings_keep_a_tunnel_open_that_is_idle_for_longer_than_a_gateways_timeout(
     at_all: AtAll,
 ) -> None:
-    assert all(await at_all(Setup.HASTY, *both(2 * IDLE + 0.5), heartbeat=IDLE / 4))
+    assert all(await at_all(Setup.SHORT_TIMEOUTS, *both(2 * IDLE + 0.5), heartbeat=IDLE / 4))
 
 
 async def test_without_pings_a_gateway_ends_an_idle_tunnel(at_all: AtAll) -> None:
@@ -83,12 +83,12 @@ async def test_without_pings_a_gateway_ends_an_idle_tunnel(at_all: AtAll) -> Non
         with pytest.raises(TransportError):
             await tunnel.read()
 
-    await at_all(Setup.HASTY, ends, heartbeat=100)
+    await at_all(Setup.SHORT_TIMEOUTS, ends, heartbeat=100)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-async def test_a_tunnel_is_alive_after_three_idle_minutes_with_the_default_timeouts(
+async def test_a_tunnel_is_open_after_three_idle_minutes_with_the_default_timeouts(
     at_all: AtAll,
 ) -> None:
     assert all(await at_all(Setup.PLAIN, *both(THREE_MINUTES)))

@@ -1,8 +1,7 @@
 """Real servers that close idle connections while the client's event loop is blocked.
 
-The next request of the client is a POST, and the end of its connection lies unread in the socket.
-Of aiohttp it was reported again and again as a ServerDisconnectedError (its issues 394, 850, 7495
-and 9138, for example).
+The next request of the client is a POST, while the end of its connection is unread in the socket.
+With aiohttp alone this is a ServerDisconnectedError (see its issues 394, 850, 7495 and 9138).
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from tests.lacking import untested
 from vcloud import Endpoint, HMACAuth, VagonComputers
 from vcloud.emulator import Emulator
 
-#: Requests at once, so that as many connections are kept.
+#: Concurrent requests, after which as many connections are kept.
 AT_ONCE: Final = 5
 ANSWER: Final = json.dumps({"id": "1", "type": "machine", "attributes": {}, "client_code": 200})
 LOOPS: Final = ["asyncio"] if sys.platform == "win32" else ["asyncio", "uvloop"]
-#: Node's own server. It says its port, and then a line for each request. It ends with its parent.
+#: Node's own server. It prints its port, and a line for each request, and ends with its parent.
 NODE: Final = """
 const http = require("node:http");
 const server = http.createServer((request, response) => {
@@ -48,20 +47,20 @@ process.stdin.resume().on("end", () => process.exit());
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 """
 
-#: What must not be repeated.
+#: A call that must not be repeated.
 Call = Callable[[], Awaitable[object]]
 
 
 async def before_and_after_a_block(*calls: Call) -> None:
-    """Let connections be kept, block the loop until their servers have closed them, and go on.
+    """Make calls, block the loop until the servers have closed the connections, and make more.
 
     The calls have no body: before Python 3.12 aiohttp would write that one turn of the loop later,
-    when the loop has seen the end.
+    after the loop has read the end.
     """
     for call in calls:
         await asyncio.gather(*(call() for _ in range(AT_ONCE)))
-    time.sleep(IDLE + 1)  # noqa: ASYNC251 - somebody's code does that
-    # Right behind the block. The loop has looked nowhere, and uvloop looks before it starts tasks.
+    time.sleep(IDLE + 1)  # noqa: ASYNC251 - as blocking code does
+    # Right after the block, before the loop has read anything; uvloop reads before it starts tasks.
     await calls[0]()
     for call in calls:
         await asyncio.gather(*(call() for _ in range(AT_ONCE)))
@@ -69,7 +68,7 @@ async def before_and_after_a_block(*calls: Call) -> None:
 
 @contextlib.contextmanager
 def node() -> Iterator[tuple[int, list[str]]]:
-    """Its port, and the methods that came, which are complete after the block."""
+    """The port, and the methods of the requests, which are complete after the block."""
     found = shutil.which("node")
     if found is None:
         untested("NODE'S SERVER IS NOT TESTED: there is no node (Debian: apt-get install nodejs)")
@@ -89,7 +88,7 @@ def node() -> Iterator[tuple[int, list[str]]]:
 
 @contextlib.contextmanager
 def served_by_uvicorn() -> Iterator[tuple[int, list[str]]]:
-    """Its port, and the methods that came."""
+    """The port, and the methods of the requests."""
     methods: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -118,7 +117,7 @@ def served_by_uvicorn() -> Iterator[tuple[int, list[str]]]:
 def test_no_start_is_lost_in_a_connection_that_a_gateway_has_closed(
     loop: str, emulator: Emulator, started: Callable[[str], Gateway]
 ) -> None:
-    urls = [started(name).urls[Setup.HASTY] for name in PROGRAMS]
+    urls = [started(name).urls[Setup.SHORT_TIMEOUTS] for name in PROGRAMS]
     count = 2 * AT_ONCE * len(urls) + 1
     ids = [emulator.run(lambda: emulator.computers.add_machine().id) for _ in range(count)]
     left = iter(ids)

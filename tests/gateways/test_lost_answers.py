@@ -1,7 +1,7 @@
-"""Many creates at once behind each gateway while a tenth of their answers is lost.
+"""Many concurrent creates behind each gateway, while a tenth of their answers is lost.
 
-Afterwards every call is compared with what the service has: none made two, each that was lost says
-so, and none is reported as done without being done.
+Afterwards each call is compared with what the service has: none was made twice, each whose answer
+was lost has an unknown outcome, and each that is reported as done was done.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ COUNTS: Final = [150, pytest.param(1000, marks=pytest.mark.long)]
 
 Make = Callable[[VCloud, int], Awaitable[object]]
 
-#: How each kind is made. But for machines, of which the ledger has the number, each call's carries
-#: the call's own number.
+#: How each kind is created. Each create carries the number of its call, except for machines, which
+#: are only counted.
 MAKES: Final[dict[str, Make]] = {
     "machine": lambda cloud, number: cloud.computers.machines.create(1, region="dublin"),
     "desktop": lambda cloud, number: cloud.desktops.launch(HOUR + timedelta(milliseconds=number)),
@@ -36,12 +36,12 @@ MAKES: Final[dict[str, Make]] = {
     ),
 }
 ROUTES: Final = ("POST */machines", "POST */v1/desktop", "POST */v1/sessions")
-#: Everything is done, and then the answer is reset, cut off, or never sent.
+#: The request is carried out, and then the answer is reset, cut off, or never sent.
 LOSSES: Final = (Fault.reset_after(), Fault.truncate(1), Fault.stall_headers())
 
 
 def there(emulator: Emulator) -> Counter[tuple[str, int]]:
-    """What the service has, by the numbers of the calls that made it."""
+    """What the service has, by the numbers of the calls that created it."""
     machines = len(emulator.computers.machines)
     return Counter(
         [("machine", 0)] * machines
@@ -61,7 +61,7 @@ def there(emulator: Emulator) -> Counter[tuple[str, int]]:
 async def ends(
     cloud: VCloud, kinds: list[str], count: int
 ) -> dict[tuple[str, int], VCloudError | None]:
-    """Make so many, some at once; how each call ended."""
+    """Make so many creates, some of them concurrently; return how each call ended."""
     found: dict[tuple[str, int], VCloudError | None] = {}
     numbers = iter(range(1, count + 1))
 
@@ -80,7 +80,7 @@ async def ends(
 
 
 @pytest.mark.parametrize("count", COUNTS)
-async def test_what_is_lost_says_so_and_nothing_is_made_twice(
+async def test_lost_answers_are_reported_as_unknown_and_nothing_is_made_twice(
     count: int, gateway: Gateway, emulator: Emulator
 ) -> None:
     for agent in emulator.streamspace.agents.values():
@@ -92,7 +92,7 @@ async def test_what_is_lost_says_so_and_nothing_is_made_twice(
         for turn, loss in enumerate(LOSSES)
     ]
     before = there(emulator)
-    async with behind(emulator, gateway.urls[Setup.HASTY]) as cloud:
+    async with behind(emulator, gateway.urls[Setup.SHORT_TIMEOUTS]) as cloud:
         calls = await ends(cloud, list(MAKES), count)
     made = there(emulator) - before
     lost = sum(rule.hits for rule in rules)
@@ -100,10 +100,10 @@ async def test_what_is_lost_says_so_and_nothing_is_made_twice(
     assert len(calls) == count
     assert lost >= count / 10 - len(rules)
     failures = [error for error in calls.values() if error is not None]
-    # On a busy machine it may give up waiting for others, too.
+    # On a busy machine the gateway may time out for others, too.
     assert len(failures) >= lost
     assert all(error.outcome_unknown for error in failures)
-    # All that was asked for is there once, because the losses come after the deed.
+    # All is there once, because the requests are carried out before their answers are lost.
     machines = sum(kind == "machine" for kind, _ in calls)
     assert made.pop(("machine", 0)) == machines
     assert made == Counter(call for call in calls if call[0] != "machine")
@@ -111,18 +111,20 @@ async def test_what_is_lost_says_so_and_nothing_is_made_twice(
 
 
 @pytest.mark.parametrize("count", COUNTS)
-async def test_signed_creates_are_made_once_though_the_gateway_repeats_what_was_lost(
+async def test_signed_creates_are_made_once_although_the_gateway_retries_them(
     count: int, gateway: Gateway, emulator: Emulator
 ) -> None:
     lost = emulator.faults.add("POST */machines", Fault.reset_after(), times=None, every=10)
     before = len(emulator.computers.machines)
-    async with behind(emulator, gateway.urls[Setup.STUBBORN], only=("computers",)) as cloud:
+    async with behind(
+        emulator, gateway.urls[Setup.RETRIES_UNANSWERED], only=("computers",)
+    ) as cloud:
         calls = await ends(cloud, ["machine"], count)
     refused = [call for call in creates(emulator) if call.status == 401]
 
-    assert refused, "the gateway repeated nothing"
+    assert refused, "the gateway retried nothing"
     failures = [error for error in calls.values() if error is not None]
-    # A copy may be lost, too: one call lost several.
+    # The answer to a retry may be lost, too: one call may have lost several.
     assert count / 20 < len(failures) <= lost.hits
     assert all(error.outcome_unknown for error in failures)
     assert len(emulator.computers.machines) - before == count

@@ -1,4 +1,4 @@
-"""The gateways of the tests: where one is missing, and that none outlives its test."""
+"""The gateways of the tests: a missing one is reported, and none is left running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.gateways.programs import PROGRAMS, require, running
 from tests.gateways.setups import Setup
 
 ROOT = Path(__file__).parents[2]
-#: Starts a gateway, says where it listens, and waits to be killed.
+#: Starts a gateway, prints its address, and waits to be killed.
 SCRIPT = """
 import sys, time
 from tests.gateways.programs import running
@@ -37,7 +37,7 @@ def listens(url: str) -> bool:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_missing_program_skips_loudly_and_fails_in_ci(
+def test_a_missing_program_skips_with_a_reason_and_fails_in_ci(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = {**PROGRAMS, name: evolve(PROGRAMS[name], find=lambda: None)}
@@ -51,7 +51,7 @@ def test_a_missing_program_skips_loudly_and_fails_in_ci(
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_it_listens_on_loopback_while_it_is_used_and_leaves_nothing(
+def test_a_gateway_listens_on_loopback_while_it_is_used_and_leaves_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require(name)
@@ -65,7 +65,7 @@ def test_it_listens_on_loopback_while_it_is_used_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_it_ends_when_the_tests_are_killed(name: str, tmp_path: Path) -> None:
+def test_a_gateway_ends_when_the_tests_are_killed(name: str, tmp_path: Path) -> None:
     require(name)
     tests = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, name],

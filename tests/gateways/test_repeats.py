@@ -1,6 +1,6 @@
-"""Behind gateways that repeat by themselves what had no answer, with the signature and all.
+"""Gateways that retry requests without an answer, with the same signature.
 
-The service lets each nonce in once, so it refuses the copy. That is no matter of credentials.
+The service accepts each nonce once, so it refuses the retry. The credentials are still good.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from tests.gateways.setups import Setup
 from vcloud import AuthenticationError, HMACAuth, NotFoundError, ServerError
 from vcloud.emulator import Emulator, Fault
 
-REPEATING = pytest.mark.parametrize("setup", [Setup.EAGER, Setup.STUBBORN])
+RETRYING = pytest.mark.parametrize("setup", [Setup.RETRIES_ALL, Setup.RETRIES_UNANSWERED])
 
 
 @pytest.mark.parametrize(
     ("setup", "fault"),
     [
-        (Setup.EAGER, Fault.reset_after()),
-        (Setup.STUBBORN, Fault.reset_after()),
-        (Setup.STUBBORN, Fault.stall_headers()),
-        # The service's own, which Istio repeats when nobody says otherwise.
-        (Setup.EAGER, Fault.server_error(503, processed=True)),
+        (Setup.RETRIES_ALL, Fault.reset_after()),
+        (Setup.RETRIES_UNANSWERED, Fault.reset_after()),
+        (Setup.RETRIES_UNANSWERED, Fault.stall_headers()),
+        # A 503 of the service's own, which Istio retries by default.
+        (Setup.RETRIES_ALL, Fault.server_error(503, processed=True)),
     ],
-    ids=["eager, reset", "stubborn, reset", "stubborn, silent", "eager, 503"],
+    ids=["all, reset", "unanswered, reset", "unanswered, silent", "all, 503"],
 )
-async def test_a_create_that_it_repeated_is_unknown_and_made_once(
+async def test_a_create_that_the_gateway_retried_is_unknown_and_made_once(
     setup: Setup, fault: Fault, gateway: Gateway, emulator: Emulator
 ) -> None:
     before = len(emulator.computers.machines)
@@ -38,17 +38,17 @@ async def test_a_create_that_it_repeated_is_unknown_and_made_once(
     async with behind(emulator, gateway.urls[setup], only=("computers",)) as cloud:
         with pytest.raises(ServerError, match="a proxy between repeated the request") as caught:
             await cloud.computers.machines.create(1, region="dublin")
-        assert caught.value.outcome_unknown, "it is no AuthenticationError, for it was done"
-        # The credentials are as good as before.
+        assert caught.value.outcome_unknown, "it was carried out, so this is no AuthenticationError"
+        # The credentials are still used.
         assert await cloud.computers.machines.permission_fields()
     statuses = [call.status for call in creates(emulator)]
-    assert len(statuses) > 1, "the gateway did not repeat it"
+    assert len(statuses) > 1, "the gateway did not retry it"
     assert set(statuses[1:]) == {401}
     assert len(emulator.computers.machines) == before + 1
 
 
-@REPEATING
-async def test_a_create_that_it_goes_on_repeating_is_unknown_and_made_once(
+@RETRYING
+async def test_a_create_that_the_gateway_retries_again_and_again_is_unknown_and_made_once(
     setup: Setup, gateway: Gateway, emulator: Emulator
 ) -> None:
     before = len(emulator.streams.machines)
@@ -65,8 +65,8 @@ async def test_a_create_that_it_goes_on_repeating_is_unknown_and_made_once(
     assert len(emulator.streams.machines) == before + 1
 
 
-@REPEATING
-async def test_a_read_that_it_repeated_is_signed_anew(
+@RETRYING
+async def test_a_read_that_the_gateway_retried_is_signed_anew(
     setup: Setup, gateway: Gateway, emulator: Emulator
 ) -> None:
     emulator.faults.add("GET *", Fault.reset_after())
@@ -75,22 +75,22 @@ async def test_a_read_that_it_repeated_is_signed_anew(
     assert [call.status for call in reads(emulator)] == [None, 401, 200]
 
 
-#: What the service may say of a second copy: its documents do not tell.
+#: What the service may answer to a copy, of which its documents say nothing.
 UNAUTHORIZED = Fault.reply(
     401, b'{"client_code":401,"message":"Unauthorized"}', content_type="application/json"
 )
 
 
-async def test_a_create_that_haproxy_repeated_late_is_not_taken_for_a_wrong_clock(
+async def test_a_create_that_haproxy_retried_late_is_not_taken_for_clock_skew(
     started: Callable[[str], Gateway], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HAProxy loses patience, and the second copy is refused with a later ``Date``."""
-    # Below its patience of 2 s, so that the test need not wait for longer.
+    """HAProxy times out, and the service refuses its retry with a later ``Date``."""
+    # Below HAProxy's timeout of 2 s, so that the test need not wait for longer.
     monkeypatch.setattr(HMACAuth, "TOLERANCE", 0.9)
     before = len(emulator.computers.machines)
     emulator.faults.add("POST */machines", Fault.stall_headers())
     emulator.faults.add("POST */machines", UNAUTHORIZED, skip=1)
-    url = started("haproxy").urls[Setup.STUBBORN]
+    url = started("haproxy").urls[Setup.RETRIES_UNANSWERED]
     async with behind(emulator, url, only=("computers",)) as cloud:
         with pytest.raises(AuthenticationError) as caught:
             await cloud.computers.machines.create(1, region="dublin")
@@ -105,7 +105,7 @@ async def test_a_create_of_a_wrong_clock_is_signed_again_behind_haproxy(
 ) -> None:
     emulator.clock.offset = 3600.0
     try:
-        url = started("haproxy").urls[Setup.STUBBORN]
+        url = started("haproxy").urls[Setup.RETRIES_UNANSWERED]
         async with behind(emulator, url, only=("computers",)) as cloud:
             assert len(await cloud.computers.machines.create(1, region="dublin")) == 1
     finally:
@@ -113,10 +113,10 @@ async def test_a_create_of_a_wrong_clock_is_signed_again_behind_haproxy(
     assert [call.status for call in creates(emulator)] == [401, 200]
 
 
-async def test_a_delete_that_it_repeated_is_signed_anew_and_finds_it_done(
+async def test_a_delete_that_the_gateway_retried_is_signed_anew_and_finds_nothing(
     gateway: Gateway, emulator: Emulator
 ) -> None:
-    url = gateway.urls[Setup.STUBBORN]
+    url = gateway.urls[Setup.RETRIES_UNANSWERED]
     async with behind(emulator, url, only=("streams",)) as cloud:
         user = await cloud.streams.users.create(f"{gateway.name}@example.com")
         emulator.faults.add("DELETE *", Fault.reset_after())
@@ -127,7 +127,7 @@ async def test_a_delete_that_it_repeated_is_signed_anew_and_finds_it_done(
     assert [call.status for call in emulator.calls if call.method == "DELETE"] == [None, 401, 404]
 
 
-async def test_nginx_repeats_reads_when_nobody_says_so_and_no_creates(
+async def test_nginx_retries_reads_by_default_and_no_creates(
     started: Callable[[str], Gateway], emulator: Emulator
 ) -> None:
     url = started("nginx").urls[Setup.PLAIN]
@@ -142,7 +142,7 @@ async def test_nginx_repeats_reads_when_nobody_says_so_and_no_creates(
     assert done(creates(emulator)) == len(creates(emulator)) == 1
 
 
-async def test_as_the_readme_advises_it_repeats_no_create(
+async def test_a_gateway_that_is_set_up_as_the_readme_advises_retries_no_create(
     gateway: Gateway, emulator: Emulator
 ) -> None:
     emulator.faults.add("POST */desktop", Fault.reset_after())
@@ -154,17 +154,17 @@ async def test_as_the_readme_advises_it_repeats_no_create(
         assert await cloud.computers.machines.permission_fields()
     assert caught.value.outcome_unknown
     assert done(creates(emulator)) == len(creates(emulator)) == 1
-    # Envoy repeats reads no more than creates.
+    # Envoy retries neither reads nor creates.
     copies = [None, 200] if gateway.name == "envoy" else [None, 401, 200]
     assert [call.status for call in reads(emulator)] == copies
 
 
-async def test_where_nothing_is_signed_it_buys_twice_and_nobody_can_know(
+async def test_without_signatures_a_retry_of_the_gateway_creates_twice_and_that_cannot_be_known(
     gateway: Gateway, emulator: Emulator
 ) -> None:
-    """What the README tells whoever sets a gateway up: it must not repeat a POST."""
+    """The reason why the README says that a gateway must not retry a POST."""
     emulator.faults.add("POST */desktop", Fault.reset_after())
-    url = gateway.urls[Setup.STUBBORN]
+    url = gateway.urls[Setup.RETRIES_UNANSWERED]
     async with behind(emulator, url, only=("desktops",)) as cloud:
         await cloud.desktops.launch(timedelta(hours=1))
     assert done(creates(emulator)) == 2

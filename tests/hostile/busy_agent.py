@@ -18,7 +18,7 @@ FULL = "AGENT_CAPACITY_EXCEEDED"
 
 
 class Busy(Handler):
-    """Holds every command until the gate opens, and knows how many it had at once."""
+    """A handler whose commands wait until the gate opens. It counts those that run at once."""
 
     def __init__(self) -> None:
         super().__init__()

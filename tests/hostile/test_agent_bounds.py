@@ -52,7 +52,7 @@ async def test_a_storm_of_commands_of_one_kind_keeps_no_other_kind_out(
             await settled(lambda: worker.sessions == set())
 
 
-async def test_an_agent_takes_as_many_starts_at_once_as_it_declared(
+async def test_an_agent_accepts_as_many_starts_at_once_as_it_declared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(command_limits, "MAX_IN_FLIGHT", 20)
@@ -101,7 +101,7 @@ async def test_unknown_commands_are_answered_and_their_ids_forgotten() -> None:
         assert handler.done == ["stop s1"]
 
 
-async def test_ids_that_no_answer_could_hold_are_kept_nowhere() -> None:
+async def test_ids_that_no_answer_can_hold_are_not_kept() -> None:
     async with plane() as control, control.agent(ready()) as worker:
         gc.collect()
         tracemalloc.start()
@@ -120,7 +120,7 @@ async def test_ids_that_no_answer_could_hold_are_kept_nowhere() -> None:
         assert all(len(str(error)) < 400 for error in worker.errors)
 
 
-async def test_what_is_remembered_of_answers_is_bounded_in_bytes() -> None:
+async def test_the_result_cache_is_bounded_in_bytes() -> None:
     kept = result_cache.ResultCache()
     for number in range(300):
         kept.add(f"c{number}", str(number).ljust(100_000, "x"))
@@ -134,11 +134,11 @@ async def test_what_is_remembered_of_answers_is_bounded_in_bytes() -> None:
     assert kept.get("c299") is not None
 
 
-# -- pictures --------------------------------------------------------------------------------------
+# -- viewers ---------------------------------------------------------------------------------------
 
 
 class Watched(Handler):
-    """Lets viewers wait until the gate opens."""
+    """A handler with which viewers wait until the gate opens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ async def look(control: Plane, count: int, session_id: str) -> None:
         )
 
 
-async def test_pictures_are_bounded_for_each_session_and_in_all(
+async def test_viewers_are_limited_for_each_session_and_in_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vnc_connections, "MAX_PER_SESSION", 4)
@@ -208,8 +208,9 @@ async def test_three_hundred_viewers_of_a_session_are_not_all_taken() -> None:
 @pytest.mark.parametrize(
     ("interval", "seconds"),
     [
-        ("1us", 1), ("999ms", 1), ("1s", 1), ("30s", 30), ("31s", 30), ("1h", 30), ("2562047h47m", 30),
-        ("0s", 10), ("0", 10), ("-5s", 10), ("-0s", 10), ("NaN", 10), ("nan s", 10), ("inf", 10), ("1e400s", 10),
+        ("1us", 1), ("999ms", 1), ("1s", 1), ("30s", 30), ("31s", 30), ("1h", 30),
+        ("2562047h47m", 30), ("0s", 10), ("0", 10), ("-5s", 10), ("-0s", 10), ("NaN", 10),
+        ("nan s", 10), ("inf", 10), ("1e400s", 10),
         ("9" * 400 + "h", 10), (float("nan"), 10), (1e308, 10), (True, 10), ("", 10),
     ],
 )  # fmt: skip

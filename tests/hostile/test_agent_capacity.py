@@ -43,7 +43,7 @@ async def test_no_more_sessions_are_started_at_once_than_were_declared() -> None
         assert len(handler.done) == 5
 
 
-async def test_a_session_that_is_gone_leaves_its_place_to_another() -> None:
+async def test_a_session_that_ended_makes_room_for_another() -> None:
     async with plane() as control, control.agent(ready(), **rooms(1)) as worker:
         await control.command("start_session", "c1", "s1")
         await settled(lambda: worker.sessions == {"s1"})
@@ -69,7 +69,7 @@ async def test_waking_a_session_needs_room_too_and_counts_from_the_beginning() -
             assert handler.done == ["wake s1"]
 
 
-async def test_commands_for_a_session_that_is_there_or_coming_take_no_second_place() -> None:
+async def test_a_second_command_for_a_session_does_not_count_again() -> None:
     async with plane() as control:
         handler = Busy()
         async with control.agent(handler, **rooms(1)) as worker:
@@ -84,7 +84,7 @@ async def test_commands_for_a_session_that_is_there_or_coming_take_no_second_pla
             assert worker.sessions == {"s1"}
 
 
-async def test_a_start_that_failed_takes_no_place() -> None:
+async def test_a_start_that_failed_does_not_count() -> None:
     async with plane() as control:
         handler = ready()
         handler.failure = CommandFailed("X", "no")
@@ -98,7 +98,7 @@ async def test_a_start_that_failed_takes_no_place() -> None:
         assert not failed(control, "c1")
 
 
-async def test_a_session_keeps_its_place_until_its_end_is_carried_out() -> None:
+async def test_a_session_counts_until_its_stop_was_carried_out() -> None:
     class Stuck(Busy):
         async def start_session(self, command: StartSession) -> SessionResult:
             return SessionResult()
@@ -140,7 +140,7 @@ async def test_a_capacity_is_a_number_of_sessions(wrong: Any) -> None:
             control.agent(ready(), capacity={"max_sessions": 5})
 
 
-async def test_a_region_that_no_address_can_hold_is_refused_before_it_connects() -> None:
+async def test_a_region_that_no_url_can_hold_is_refused_before_it_connects() -> None:
     async with plane() as control:
         with pytest.raises(InvalidArgumentError, match=r"region cannot be 'r\\udce9'"):
             control.agent(ready(), region="r\udce9")

@@ -1,4 +1,4 @@
-"""What an agent says, and what it reads: whatever stands in it costs that message alone."""
+"""The messages that an agent sends and reads: an odd one affects no other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ START: Final = {
 }
 
 
-# -- what it has to say ------------------------------------------------------------------------------------------------
+# -- messages that it sends ------------------------------------------------------------------------
 
 
 class Blocked:
@@ -108,7 +108,7 @@ async def test_an_agent_whose_control_plane_reads_nothing_does_not_grow() -> Non
     ],
     ids=["long", "long escapes", "no JSON"],
 )
-async def test_what_a_handler_returns_costs_its_answer_alone(returned: Any) -> None:
+async def test_an_unusable_result_fails_its_command_only(returned: Any) -> None:
     class Odd(Handler):
         async def start_session(self, command: StartSession) -> SessionResult:
             return cast("SessionResult", returned)
@@ -138,7 +138,7 @@ async def test_a_long_reason_of_a_handler_is_shortened() -> None:
             assert len(control.of("status")[0]["message"]) < 4200
 
 
-async def test_a_failure_that_cannot_be_said_is_answered_with_its_class() -> None:
+async def test_a_failure_whose_text_raises_is_answered_with_its_class() -> None:
     class Speechless(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no words")
@@ -154,7 +154,7 @@ async def test_a_failure_that_cannot_be_said_is_answered_with_its_class() -> Non
             assert control.results()["c1"]["error"] == "Speechless"
 
 
-# -- what cannot be encoded --------------------------------------------------------------------------------------------
+# -- what cannot be encoded ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["dance", "stop_session"])
@@ -176,7 +176,7 @@ async def test_half_an_emoji_in_an_id_comes_back_as_it_was_sent(kind: str) -> No
             str(error).encode()
 
 
-async def test_half_an_emoji_elsewhere_fails_its_command_alone() -> None:
+async def test_half_an_emoji_elsewhere_fails_its_command_only() -> None:
     async with plane() as control, control.agent(ready()):
         for number, field in enumerate(
             ('"session_id":"\\ud83d"', '"session_id":"s","x":"\\ud83d"')
@@ -194,7 +194,7 @@ async def test_half_an_emoji_elsewhere_fails_its_command_alone() -> None:
         assert (refused["proxy_id"], refused["session_id"]) == ("p\ud83d", "\ud83d")
 
 
-# -- frames ------------------------------------------------------------------------------------------------------------
+# -- frames ----------------------------------------------------------------------------------------
 
 
 def test_a_frame_is_read_one_message_at_a_time() -> None:
@@ -213,7 +213,7 @@ def test_a_frame_is_read_one_message_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("broken", ["nonsense\n", "[1]\n", '{"type":"command"}\n'])
-def test_a_frame_with_many_unreadable_messages_is_left_with_one_more_word(broken: str) -> None:
+def test_reading_a_frame_ends_after_a_hundred_unreadable_messages(broken: str) -> None:
     if broken.startswith("{"):
         broken = '{"type":"command","command_type":"stop_session"}\n'
     found = read_messages(f"\n{{}}\n{broken}" * 1000)
@@ -260,7 +260,7 @@ def test_reading_any_frame_costs_in_proportion(kind: str) -> None:
     check_growth(make=LARGE_TOO[kind], work=read, largest=2**17)
 
 
-async def test_a_frame_of_many_messages_leaves_others_their_turns() -> None:
+async def test_a_frame_of_many_messages_lets_other_tasks_run() -> None:
     async with plane() as control, control.agent(ready()) as worker:
         await control.sockets[0].send_str("{}\n" * 50_000 + json.dumps(START))
         turns = 0

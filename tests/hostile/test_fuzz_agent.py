@@ -44,7 +44,7 @@ from vcloud.providers.streamspace import (
 
 
 class Echoing:
-    """Answers with words of what it was told."""
+    """A handler whose results and errors repeat parts of the commands."""
 
     async def start_session(self, command: StartSession) -> SessionResult:
         return SessionResult(pod_name=command.data.name)
@@ -62,7 +62,7 @@ class Echoing:
 
 
 class Records(logging.Handler):
-    """What was logged."""
+    """Keeps all log records."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -93,7 +93,7 @@ class Bench:
         await self.stack.enter_async_context(self.worker)
 
     async def tell(self, frame: str | bytes) -> list[dict[str, Any]]:
-        """Send a frame, and then a command; return what the agent says to the frame."""
+        """Send a frame, and then a command; return the agent's answers to the frame."""
         control = self.control
         await self.stop_all()
         control.said.clear()
@@ -113,7 +113,7 @@ class Bench:
             await asyncio.sleep(0)
         del control.sockets[:-1]
         del control.requests[:-1]
-        # A heartbeat comes when its time is there.
+        # Heartbeats do not depend on the frame.
         return [
             one
             for one in control.said
@@ -153,7 +153,7 @@ def bench() -> Iterator[Bench]:
 
 
 def check(bench: Bench, frame: str | bytes) -> tuple[list[dict[str, Any]], list[str]]:
-    """Tell the agent this, and see what holds of everything; return its answers and its warnings."""
+    """Send a frame, check the invariants, and return the answers and the warnings."""
     said = bench.runner.run(bench.tell(frame))
     for message in said:
         assert message["type"] in ANSWERS
@@ -225,7 +225,7 @@ def fuzz_frames(bench: Bench, examples: int) -> None:
     run()
 
 
-def test_mutated_messages_cost_their_answer_alone(bench: Bench) -> None:
+def test_mutated_messages_are_answered_and_end_no_agent(bench: Bench) -> None:
     fuzz_messages(bench, 200)
 
 
@@ -234,7 +234,7 @@ def test_mutated_frames_end_no_agent(bench: Bench) -> None:
 
 
 @pytest.mark.long
-def test_twenty_thousand_mutated_messages_cost_their_answers_alone(bench: Bench) -> None:
+def test_twenty_thousand_mutated_messages_end_no_agent(bench: Bench) -> None:
     fuzz_messages(bench, 20_000)
 
 

@@ -1,4 +1,4 @@
-"""What a service writes into a followed log: it stops nobody else, and fills no memory."""
+"""A followed log, whatever the service writes: other tasks run, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.integration.realtime_server import Script, client, serving
 from vcloud.providers.streamspace.realtime import log_stream
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
-#: Lines after which others must have had their turn; the client allows 2000.
+#: Lines after which other tasks must have run; the client allows 2000.
 ROW = 3000
-#: What was given out before the drop, so that nothing that comes later fits at once.
+#: The lines before the drop. They end so that later lines match only partly.
 BEFORE = [*["a"] * 198, "b", "a"]
 
 
@@ -39,7 +39,7 @@ def dropping_once(then: Script) -> Script:
 
 
 async def turns_of_others(work: Callable[[], object]) -> int:
-    """How often another task had its turn while this was awaited."""
+    """How often another task ran while this was awaited."""
     turns = 0
 
     async def count() -> None:
@@ -56,7 +56,7 @@ async def turns_of_others(work: Callable[[], object]) -> int:
     return turns
 
 
-async def test_looking_for_the_known_lines_in_a_whole_message_leaves_others_their_turns() -> None:
+async def test_scanning_a_message_for_known_lines_lets_other_tasks_run() -> None:
     lines = 1_000_000
 
     async def much(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -73,7 +73,7 @@ async def test_looking_for_the_known_lines_in_a_whole_message_leaves_others_thei
             assert await turns_of_others(one) > lines / ROW
 
 
-async def test_giving_out_the_lines_of_one_message_leaves_others_their_turns() -> None:
+async def test_returning_the_lines_of_a_message_lets_other_tasks_run() -> None:
     lines = 100_000
 
     async def much(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -90,7 +90,7 @@ async def test_giving_out_the_lines_of_one_message_leaves_others_their_turns() -
 
 
 @pytest.mark.parametrize("opcode", [0x89, 0x8A], ids=["ping", "pong"])
-async def test_a_flood_of_pings_leaves_others_their_turns(opcode: int) -> None:
+async def test_a_flood_of_pings_lets_other_tasks_run(opcode: int) -> None:
     """A hundred thousand of them come with one reading of the socket."""
     pings = 100_000
 
@@ -109,7 +109,7 @@ async def test_a_flood_of_pings_leaves_others_their_turns(opcode: int) -> None:
             assert await turns_of_others(one) > pings / 1500
 
 
-async def test_long_lines_that_were_given_out_are_not_kept() -> None:
+async def test_long_lines_that_were_returned_are_not_kept() -> None:
     size = 2**20
 
     async def long_lines(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -128,7 +128,7 @@ async def test_long_lines_that_were_given_out_are_not_kept() -> None:
                 tracemalloc.stop()
 
 
-async def test_what_is_held_after_a_drop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lines_held_after_a_drop_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 2**20
     monkeypatch.setattr(log_stream, "MAX_BUFFERED", 4 * size)
     sent = 0
@@ -148,7 +148,7 @@ async def test_what_is_held_after_a_drop_is_bounded(monkeypatch: pytest.MonkeyPa
             assert sent < 40
 
 
-async def test_giving_up_a_wait_while_lines_are_looked_at_loses_none(
+async def test_cancelling_a_wait_while_lines_are_scanned_loses_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(log_stream, "LINES_PER_TURN", 7)

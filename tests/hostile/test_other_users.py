@@ -1,4 +1,4 @@
-"""What other users of this machine get: no forwarded session, no journal.
+"""Other users of this machine cannot access forwarded sessions and journals.
 
 Real desktops and their pictures are in tests/x11/test_x11_other_users.py.
 """
@@ -65,7 +65,7 @@ async def connected(forward: VNCForward) -> Connected:
 
 
 async def ended(connection: Connected) -> bool:
-    """Whether it was hung up on without a word."""
+    """Whether it was closed without a byte."""
     reader, writer = connection
     try:
         return await reader.read() == b""
@@ -90,10 +90,10 @@ async def ended(connection: Connected) -> bool:
         ("::1", "::1", ""),
     ],
 )
-async def test_another_user_hears_nothing_of_a_forwarded_session(
+async def test_a_forwarded_session_sends_nothing_to_another_user(
     user: int, host: str, target: str, source: str
 ) -> None:
-    """Also from another address with the number of a port that the owner has."""
+    """Also from another address with the port number of the owner's connection."""
     require_root()
     async with forwarded(host=host) as (forward, server):
         own = await connected(forward)
@@ -107,8 +107,8 @@ async def test_another_user_hears_nothing_of_a_forwarded_session(
 
 
 @only_linux
-async def test_what_another_user_leaves_behind_reaches_no_session() -> None:
-    """The socket of a program that has closed it belongs to nobody any more, or to user 0."""
+async def test_bytes_of_another_user_reach_no_session() -> None:
+    """The row of a closed socket names no user, or user 0."""
     require_root()
     async with forwarded() as (forward, server):
         for _ in range(3):
@@ -118,7 +118,7 @@ async def test_what_another_user_leaves_behind_reaches_no_session() -> None:
 
 
 @only_linux
-async def test_all_ways_of_the_owner_s_own_programs_are_taken() -> None:
+async def test_the_owner_s_programs_are_accepted_by_every_address() -> None:
     async with forwarded() as (forward, _):
         for family, host in (
             (socket.AF_INET, "127.0.0.1"),
@@ -132,7 +132,7 @@ async def test_all_ways_of_the_owner_s_own_programs_are_taken() -> None:
         assert forward.refused == 0
 
 
-async def test_anyone_who_is_wanted_gets_in() -> None:
+async def test_any_user_can_be_admitted() -> None:
     require_root()
     async with forwarded(anyone=True) as (forward, _):
         assert await first_bytes("127.0.0.1", forward.port) == GREETING
@@ -140,13 +140,13 @@ async def test_anyone_who_is_wanted_gets_in() -> None:
 
 
 @pytest.mark.parametrize("anyone", [1, "yes", None])
-async def test_a_door_is_opened_by_nothing_but_true(anyone: object) -> None:
+async def test_only_true_admits_a_viewer(anyone: object) -> None:
     with pytest.raises(InvalidArgumentError, match="anyone must be True or False"):
         async with forwarded(anyone=anyone):
             pass
 
 
-async def test_without_a_table_of_sockets_it_serves_everybody_and_warns_once(
+async def test_without_a_socket_table_it_serves_everybody_and_warns_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As on macOS and Windows."""
@@ -161,7 +161,7 @@ async def test_without_a_table_of_sockets_it_serves_everybody_and_warns_once(
     assert "every user of this machine" in warnings[0].getMessage()
 
 
-async def test_a_table_that_cannot_be_read_lets_nobody_in(
+async def test_an_unreadable_socket_table_admits_nobody(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(vnc_admission, "TABLES", (tmp_path, tmp_path))
@@ -178,7 +178,7 @@ async def test_a_table_that_cannot_be_read_lets_nobody_in(
 # -- how many say nothing --------------------------------------------------------------------------
 
 
-async def test_as_many_as_allowed_may_be_silent_and_those_who_speak_make_room(
+async def test_silent_viewers_are_bounded_and_active_ones_do_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vnc_admission, "MAX_SILENT", 3)
@@ -211,7 +211,9 @@ async def test_as_many_as_allowed_may_be_silent_and_those_who_speak_make_room(
 
 
 @only_linux
-async def test_other_users_take_no_room_from_the_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_users_do_not_use_the_owner_s_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     require_root()
     monkeypatch.setattr(vnc_admission, "MAX_SILENT", 1)
     async with forwarded() as (forward, _):
@@ -223,7 +225,7 @@ async def test_other_users_take_no_room_from_the_owner(monkeypatch: pytest.Monke
         writer.close()
 
 
-async def test_a_viewer_that_never_speaks_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_viewer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vnc_admission, "SILENCE_TIMEOUT", 0.3)
     async with forwarded() as (forward, _):
         silent = await connected(forward)
@@ -233,7 +235,7 @@ async def test_a_viewer_that_never_speaks_is_hung_up_on(monkeypatch: pytest.Monk
         silent[1].close()
 
 
-async def test_one_that_has_spoken_may_be_silent_from_then_on(
+async def test_a_viewer_may_be_silent_after_its_first_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vnc_admission, "SILENCE_TIMEOUT", 0.0)
@@ -252,7 +254,7 @@ async def test_one_that_has_spoken_may_be_silent_from_then_on(
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that all users can look into; new files have all rights that they ask for."""
+    """A folder that all users can list, with umask 0."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o755)
     before = os.umask(0)
@@ -266,7 +268,7 @@ def readable_by_nobody(folder: Path) -> set[str]:
 
 
 async def test_another_user_cannot_read_a_journal_whatever_the_umask(open_folder: Path) -> None:
-    """Nor what is beside it."""
+    """Other files in the directory are not readable either."""
     require_root()
     async with Journal(open_folder / "journal"):
         assert await asyncio.to_thread(readable_by_nobody, open_folder) == set()

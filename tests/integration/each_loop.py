@@ -54,25 +54,24 @@ def run(loop: str, work: Coroutine[Any, Any, None]) -> None:
 def on_each_loop(scenario: Scenario) -> Callable[..., None]:
     """Make a test of a coroutine function that takes ``tls``: a run of it for each.
 
-    A run fails, too, on what a loop has no caller for: an exception in a callback, and one that
-    nobody looked at.
+    A run also fails on an exception in a callback, and on one that was never retrieved.
     """
 
     @pytest.mark.parametrize(("loop", "tls"), FORMS)
     @functools.wraps(scenario)
     def test(loop: str, tls: bool, **arguments: Any) -> None:
-        troubles: list[dict[str, Any]] = []
+        failures: list[dict[str, Any]] = []
 
         async def main() -> None:
             running = asyncio.get_running_loop()
-            running.set_exception_handler(lambda loop, context: troubles.append(context))
+            running.set_exception_handler(lambda loop, context: failures.append(context))
             await scenario(tls=tls, **arguments)
-            # What nobody looked at is told of when it is collected.
+            # An exception that was never retrieved is reported when it is collected.
             gc.collect()
             await asyncio.sleep(0)
 
         run(loop, main())
-        assert not troubles
+        assert not failures
 
     # What pytest asks for: the scenario's own arguments, and the loop.
     vars(test).pop("__wrapped__")

@@ -1,8 +1,8 @@
-"""A program that uses the SDK while its process is stopped, or its loop blocked, by who runs it.
+"""A program that uses the SDK while its process is stopped, or its loop is blocked.
 
-``python -m tests.integration.frozen_client <loop> <what> <JSON of options>``. The environment leads it
-to an emulator in another process. It says ``sent`` as soon as its requests are on the way, and ends
-with a report in JSON.
+``python -m tests.integration.frozen_client <loop> <what> <JSON of options>``. Its environment names
+an emulator in another process. It prints ``sent`` when its requests are in flight, and a report in
+JSON at its end.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from vcloud import OutcomeStatus, RetryPolicy, VCloud, VCloudError
+from vcloud.providers.computers.machines import Machines
 from vcloud.providers.streamspace.sessions import Session
 
-#: Requests are on the way after so many seconds; the answers take longer.
-UNDER_WAY = 0.1
+#: Requests are in flight after so many seconds. The answers take longer.
+IN_FLIGHT = 0.1
 
 
-async def becomes(work: Awaitable[Any]) -> str:
-    """What becomes of a call, in a word or two."""
+async def outcome_of(work: Awaitable[Any]) -> str:
+    """The outcome of a call in a few words."""
     try:
         found = await work
     except VCloudError as error:
@@ -35,11 +36,32 @@ async def greeting(session: Session) -> str:
         return (await tunnel.read()).decode().strip()
 
 
+async def running_session() -> str:
+    """Start a session; its id."""
+    async with VCloud.from_env() as cloud:
+        session = await cloud.streamspace.sessions.create("admin", "firefox-browser")
+        return (await session.wait_until("running", poll=0.005)).id
+
+
+async def buy(machines: Machines) -> str:
+    (machine,) = await machines.create(1, region="dublin")
+    return machine.id
+
+
+async def buy_in_bulk(cloud: VCloud, deadline: float) -> str:
+    make = cloud.computers.machines.create
+    run = cloud.bulk(range(4), lambda _: make(1, region="dublin"), deadline=deadline)
+    found = []
+    async with run:
+        async for outcome in run:
+            made = outcome.result
+            found.append(made[0].id if made else f"{outcome.status}: {outcome.error}")
+    return " ".join(found)
+
+
 async def each_kind(cloud: VCloud, *, timeout: float, blocked: float) -> dict[str, str]:
-    """One call of each kind, all at once, while the loop stands still."""
-    async with VCloud.from_env() as before:
-        session = await before.streamspace.sessions.create("admin", "firefox-browser")
-        session_id = (await session.wait_until("running", poll=0.005)).id
+    """One call of each kind, all at once, while the loop is blocked."""
+    session_id = await running_session()
     machines = cloud.computers.with_options(timeout=timeout).machines
     in_time = cloud.computers.with_options(deadline=timeout).machines
     await machines.list().first()
@@ -48,47 +70,29 @@ async def each_kind(cloud: VCloud, *, timeout: float, blocked: float) -> dict[st
     sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
-    async def buy() -> str:
-        (machine,) = await machines.create(1, region="dublin")
-        return machine.id
-
-    async def buy_by_deadline() -> str:
-        (machine,) = await in_time.create(1, region="dublin")
-        return machine.id
-
-    async def buy_in_bulk() -> str:
-        make = cloud.computers.machines.create
-        run = cloud.bulk(range(4), lambda _: make(1, region="dublin"), deadline=timeout)
-        found = []
-        async with run:
-            async for outcome in run:
-                made = outcome.result
-                found.append(made[0].id if made else f"{outcome.status}: {outcome.error}")
-        return " ".join(found)
-
     async def log_in() -> str:
-        # The first call of this client, and so a login before it.
+        # This is the client's first call, so a login comes before it.
         return str(len(await space.templates.list().all()) > 0)
 
     works = {
-        "create": buy(),
-        "create with a deadline": buy_by_deadline(),
-        "bulk with a deadline": buy_in_bulk(),
+        "create": buy(machines),
+        "create with a deadline": buy(in_time),
+        "bulk with a deadline": buy_in_bulk(cloud, timeout),
         "launch": cloud.desktops.with_options(timeout=timeout).launch(),
         "read": machines.ref("100").refresh(),
         "login": log_in(),
     }
-    tasks = {name: asyncio.create_task(becomes(work)) for name, work in works.items()}
-    await asyncio.sleep(UNDER_WAY)
+    tasks = {name: asyncio.create_task(outcome_of(work)) for name, work in works.items()}
+    await asyncio.sleep(IN_FLIGHT)
     said = await stopped(tasks, blocked)
     # The handshake needs the login.
-    tunnel = asyncio.create_task(becomes(greeting(await space.sessions.get(session_id))))
-    await asyncio.sleep(UNDER_WAY)
+    tunnel = asyncio.create_task(outcome_of(greeting(await space.sessions.get(session_id))))
+    await asyncio.sleep(IN_FLIGHT)
     return said | await stopped({"handshake": tunnel}, blocked)
 
 
 async def stopped(tasks: dict[str, asyncio.Task[str]], blocked: float) -> dict[str, str]:
-    """What they said, after the loop stood still meanwhile: here, or by a signal."""
+    """The results of tasks after a time without the loop: blocked here, or stopped by a signal."""
     if blocked:
         time.sleep(blocked)  # noqa: ASYNC251 - what blocks the loop
     else:
@@ -100,7 +104,7 @@ async def stopped(tasks: dict[str, asyncio.Task[str]], blocked: float) -> dict[s
 async def bulk(
     cloud: VCloud, *, count: int, concurrency: int, timeout: float | None, blocked: float
 ) -> dict[str, Any]:
-    """So many creates at once. With ``blocked``, the loop is blocked in the middle, too."""
+    """A bulk run of creates. With ``blocked``, the loop is blocked in the middle."""
     client = cloud.computers.with_options(timeout=timeout, retry=RetryPolicy(attempts=6))
     outcomes: dict[str, int] = {}
     ids: list[str] = []
@@ -131,7 +135,6 @@ async def main(what: str, options: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # Not of the tests alone: an optional loop.
     from tests.integration.each_loop import LOOPS
 
     with asyncio.Runner(loop_factory=LOOPS[sys.argv[1]]) as runner:

@@ -1,8 +1,8 @@
-"""A client in a process of its own, whose clock the test puts back and forward.
+"""A client in a process of its own, whose clock the test sets back and forward.
 
 It reads one command a line, and answers each with one line of JSON. The environment is an
-emulator's. With ``REQUESTS`` (a limit for an hour) there is a second client, which keeps to it, and
-with ``STORE`` (of a shared budget) a third one, which counts there.
+emulator's. With ``REQUESTS`` (a limit for an hour) there is a second client with that limit, and
+with ``STORE`` (of a shared budget) a third one that counts there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vcloud import (
 
 
 class Started(Observer):
-    """Lets the program wait until requests are on their way."""
+    """Lets the program wait until requests are in flight."""
 
     def __init__(self) -> None:
         self.count = asyncio.Semaphore(0)

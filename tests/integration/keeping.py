@@ -1,7 +1,7 @@
-"""A service in threads of its own that does to its kept connections what a test says.
+"""A service in threads that does to its kept connections what a test says.
 
-It goes on while the test's event loop is blocked, and what it was told to do is done when the call
-returns: a test that calls it and then the client has given the loop no time to notice.
+It goes on while the test's event loop is blocked. What a test asks it to do is done when the call
+returns, so the loop has no time to notice before the test uses the client.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 from tests.secrets.tls import client_context
 from vcloud import Endpoint, HMACAuth, RetryPolicy, VagonComputers
 
-#: Seconds. It is never waited for that long unless something is broken.
+#: Seconds after which a test fails.
 LONG: Final = 30.0
 LATE: Final = b"HTTP/1.1 408 Request Time-out\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -33,14 +33,14 @@ Act = Callable[[socket.socket], object]
 
 
 def answer(id: str) -> bytes:
-    """What a machine of this id looks like, or how it was started."""
+    """The answer for the machine with this id: its data, or that it was started."""
     body = msgspec.json.encode({"id": id, "type": "machine", "attributes": {}, "client_code": 200})
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     return (head % len(body)).encode() + body
 
 
 def finish(connection: socket.socket) -> None:
-    """The end, as a server says it: over TLS a close_notify before it."""
+    """End a connection as servers do: over TLS, with a close_notify."""
     if isinstance(connection, ssl.SSLSocket):
         connection.setblocking(False)
         with contextlib.suppress(ssl.SSLError, OSError):
@@ -49,23 +49,23 @@ def finish(connection: socket.socket) -> None:
 
 
 def end(connection: socket.socket) -> None:
-    """The end of the TCP connection alone."""
+    """End the TCP connection only."""
     connection.close()
 
 
 def half_close(connection: socket.socket) -> None:
-    """This side has nothing more to say, and goes on reading."""
+    """End the sending direction, and go on reading."""
     connection.shutdown(socket.SHUT_WR)
 
 
 def reset(connection: socket.socket) -> None:
-    """The end, with an RST: a program that was killed, or a balancer that forgot the connection."""
+    """End with an RST, as a killed program does, or a load balancer without that connection."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def speak(connection: socket.socket) -> None:
-    """Say something unasked, and stay."""
+    """Send unsolicited data, and stay connected."""
     connection.sendall(LATE)
 
 
@@ -77,20 +77,20 @@ class Conversation(threading.Thread):
         self._connection, self._context = connection, context
         self._acts: queue.SimpleQueue[tuple[Act, threading.Event]] = queue.SimpleQueue()
         self._wakes, self._wake = socket.socketpair()
-        #: The request lines that came, without the version.
+        #: The request lines, without the version.
         self.requests: list[str] = []
-        #: False: it reads, and says nothing any more, as if a router had forgotten the connection.
+        #: False: it reads and answers nothing, as if a router had dropped the connection.
         self.answers = True
-        #: It ends the connection when a request comes, without a word.
+        #: True: it ends the connection when a request comes, without an answer.
         self.drops = False
-        #: Clear it to hold the answers back.
+        #: Clear it to delay the answers.
         self.may_answer = threading.Event()
         self.may_answer.set()
-        #: Set when the client has ended it.
+        #: Set when the client has ended the connection.
         self.ended = threading.Event()
 
     def do(self, act: Act) -> None:
-        """Let the connection's own thread do this, and wait until it is done."""
+        """Let the connection's thread do this, and wait until it is done."""
         done = threading.Event()
         self._acts.put((act, done))
         self._wake.send(b".")
@@ -126,7 +126,7 @@ class Conversation(threading.Thread):
             held = self._reply(held + data)
 
     def _reply(self, held: bytes) -> bytes:
-        """Answer a request that is complete; what is left."""
+        """Answer a complete request; return the bytes after it."""
         head, whole, rest = held.partition(b"\r\n\r\n")
         fields = head.lower().split(b"\r\n")
         sizes = [int(field[15:]) for field in fields if field.startswith(b"content-length:")]
@@ -150,7 +150,7 @@ def accepting(thread: threading.Thread, listener: socket.socket) -> Iterator[Non
     try:
         yield
     finally:
-        # Closing alone wakes nobody who waits in accept.
+        # Closing alone does not end a thread in accept.
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -158,7 +158,7 @@ def accepting(thread: threading.Thread, listener: socket.socket) -> Iterator[Non
 
 
 class Service:
-    """Answers for any machine on any number of connections."""
+    """Answers requests for any machine, on any number of connections."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
@@ -179,16 +179,16 @@ class Service:
 
     @property
     def requests(self) -> list[list[str]]:
-        """What came on each connection."""
+        """The requests of each connection."""
         return [one.requests for one in self.conversations]
 
     def each(self, act: Act) -> None:
-        """Do this on each connection that is there."""
+        """Do this on each connection."""
         for one in self.conversations:
             one.do(act)
 
     def endpoint(self, context: ssl.SSLContext | None = None, **options: Any) -> Endpoint:
-        """Where it is, for a client of Vagon Computers."""
+        """The endpoint of a client of Vagon Computers."""
         scheme = "http" if self._context is None else "https"
         address = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}/v1"
         if context is not None:
@@ -211,12 +211,12 @@ class Service:
 
 
 class Proxy:
-    """A proxy that opens tunnels (``CONNECT``), in threads of its own."""
+    """A proxy that opens tunnels (``CONNECT``), in threads."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        #: One for each tunnel. It ends when either side has ended.
+        #: One for each tunnel. It ends with either side.
         self.tunnels: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -260,22 +260,22 @@ class Proxy:
 
 
 def at(service: Service, **options: Any) -> Endpoint:
-    """Where it is, with trust in its authority."""
+    """The endpoint of a client that trusts the service's authority."""
     return service.endpoint(client_context(), **{"retry": ONCE, **options})
 
 
 async def warmed(computers: VagonComputers, count: int) -> None:
-    """Let so many connections be made, and be idle afterwards."""
+    """Make so many connections, which are idle afterwards."""
     machines = [computers.machines.ref(f"warm{number}") for number in range(count)]
     await asyncio.gather(*(machine.refresh() for machine in machines))
 
 
 async def start(computers: VagonComputers, id: str, *, body: bool = True) -> None:
-    """What must not be repeated, with a body or without."""
+    """Send a request that must not be repeated, with a body or without."""
     await computers.machines.ref(id).start(region="dublin" if body else None)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LONG):
-        while not condition():  # noqa: ASYNC110 - it is another thread's
+        while not condition():  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.001)

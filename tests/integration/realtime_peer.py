@@ -1,4 +1,4 @@
-"""WebSocket servers for tests: one that ends each connection as a test says, and one that counts."""
+"""WebSocket servers for tests: one ends each connection as a test says, one counts messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.realtime_server import (
     others,
     settled,
 )
-from tests.leaks import wholeness
+from tests.leaks.nothing_held import assert_nothing_held
 from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace import StreamSpace, VNCTunnel
 
@@ -99,7 +99,7 @@ class Peer:
 
 @contextlib.contextmanager
 def quick(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give up soon what does not answer."""
+    """Shorten the timeouts for a peer that does not answer."""
     with monkeypatch.context() as patch:
         patch.setattr(socket_module, "CLOSE_TIMEOUT", 0.05)
         patch.setattr("vcloud._core.websocket.receiver.CLOSE_TIMEOUT", 0.05)
@@ -117,14 +117,17 @@ async def closed(tunnel: VNCTunnel) -> None:
 def whole(streamspace: StreamSpace) -> bool:
     """Whether nothing is held any more."""
     try:
-        wholeness.whole(streamspace)
+        assert_nothing_held(streamspace)
     except AssertionError:
         return False
     return not any("WebSocket" in task.get_name() for task in others())
 
 
 class CountingPeer:
-    """A server that counts what it receives. It answers pings itself: serve it without ``autoping``."""
+    """A server that counts what it receives.
+
+    It answers pings itself: serve it with ``autoping=False``.
+    """
 
     def __init__(self) -> None:
         self.pongs: list[bytes] = []

@@ -39,7 +39,7 @@ class Plane:
         said: all messages of agents.
         sockets: the agents' sockets, one for each connection.
         registrations: how many there were.
-        picture: serves ``/agent/vnc/…`` instead of sending a greeting and keeping what comes.
+        viewer: serves ``/agent/vnc/…`` instead of sending a greeting and keeping what comes.
         proxied: the sockets of ``/agent/vnc/…``, by their proxy ids.
         streamspace: a client of it.
         base_url: the API's.
@@ -52,7 +52,7 @@ class Plane:
     said: list[dict[str, Any]] = field(factory=list)
     sockets: list[web.WebSocketResponse] = field(factory=list)
     registrations: int = 0
-    picture: Script | None = None
+    viewer: Script | None = None
     proxied: dict[str, web.WebSocketResponse] = field(factory=dict)
     streamspace: StreamSpace | None = None
     base_url: str = ""
@@ -61,8 +61,8 @@ class Plane:
     async def script(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         if request.path.startswith("/agent/vnc/"):
             self.proxied[request.path.rpartition("/")[2]] = socket
-            if self.picture is not None:
-                await self.picture(request, socket)
+            if self.viewer is not None:
+                await self.viewer(request, socket)
                 return
             await socket.send_bytes(b"from the viewer")
             async for message in socket:

@@ -1,4 +1,4 @@
-"""A real redis-server, which tests stop, kill and start again."""
+"""A real redis-server, which tests pause, kill and start again."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.lacking import untested
 
 
 class RedisServer:
-    """A server of our own, in a socket file of our own. It keeps nothing when it ends.
+    """A server with a socket file of its own. It keeps no data when it ends.
 
     Args:
-        program: its path.
-        folder: where its socket is.
-        more: settings besides those that it always has.
+        program: the path of redis-server.
+        folder: the folder of its socket file.
+        more: further settings.
     """
 
     def __init__(self, program: str, folder: Path, more: Mapping[str, str] = {}) -> None:
@@ -43,7 +43,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and return as soon as it answers."""
+        """Start it, and wait until it answers."""
         self.socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         while not self._answers():
@@ -51,7 +51,7 @@ class RedisServer:
             time.sleep(0.01)
 
     def _answers(self) -> bool:
-        # The file is there before the server listens.
+        # The file exists before the server listens.
         try:
             with Redis(unix_socket_path=str(self.socket)) as client:
                 return bool(client.ping())
@@ -59,34 +59,34 @@ class RedisServer:
             return False
 
     def kill(self) -> None:
-        """End it without a word, as a crash does."""
+        """End it without a shutdown, like a crash."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def pause(self) -> None:
-        """Let it accept connections, and answer nothing."""
+        """Let it accept connections without answering."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def connections(self) -> set[str]:
-        """What the server knows of its clients, without the one who asks: an id for each."""
+        """The ids of its clients, without the one that asks."""
         with Redis(unix_socket_path=str(self.socket)) as client:
             me = str(client.client_id())
             return {entry["id"] for entry in client.client_list()} - {me}
 
     def counted(self) -> int:
-        """How many requests are counted under all limits."""
+        """How many requests it has counted for all limits."""
         with Redis(unix_socket_path=str(self.socket)) as client:
             return sum(int(client.llen(key)) for key in client.keys("vcloud:*:requests"))
 
-    def in_line(self) -> list[int]:
-        """How many requests wait, as each of the processes said; the least first."""
+    def waiting(self) -> list[int]:
+        """How many requests of each process wait, in ascending order."""
         with Redis(unix_socket_path=str(self.socket), decode_responses=True) as client:
             [key] = client.keys("vcloud:*:line")
             records = client.hgetall(key)
@@ -96,7 +96,7 @@ class RedisServer:
 
 @contextmanager
 def redis_server(folder: Path, more: Mapping[str, str] = {}) -> Iterator[RedisServer]:
-    """Run one; without the program the test is skipped, or fails in CI."""
+    """Run a server. Without the program the test is skipped, or fails in CI."""
     program = shutil.which("redis-server")
     if program is None:
         reason = (

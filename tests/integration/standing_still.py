@@ -1,7 +1,7 @@
-"""A client that stands still in the middle of something; see ``test_standing_still.py``.
+"""A client that is stopped or blocked in the middle of something; see ``test_standing_still.py``.
 
 ``python -m tests.integration.standing_still NAME --how blocked|stopped --seconds 1 …``
-It prints ``still`` as it begins to, and a line of JSON when it is through.
+It prints ``still`` before the pause, and a line of JSON at its end.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from vcloud import (
 
 @define
 class Pause(Observer):
-    """Stands still, when it is told to."""
+    """Stops the process, or blocks the loop, when it is called."""
 
     seconds: float
     how: str
-    #: How often the loop turns, from what a scenario does until it stands still.
-    turns: int
-    #: How many more answers there are before it stands still; None: they do not matter.
+    #: How many iterations of the loop there are between the scenario's action and the pause.
+    iterations: int
+    #: How many more answers there are before the pause; None: any number.
     answers: int | None = None
-    #: Whether it waits until a stop is sent.
+    #: Whether the pause begins after a stop was sent.
     with_stop: bool = False
 
     def __call__(self) -> None:
@@ -56,11 +56,11 @@ class Pause(Observer):
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def soon(self) -> None:
-        """Stand still when the loop has turned so often, or so often after a stop is sent."""
+        """Pause after so many iterations, from now on or from when a stop is sent."""
         if self.with_stop:
             return
-        if self.turns > 0:
-            self.turns -= 1
+        if self.iterations > 0:
+            self.iterations -= 1
             asyncio.get_running_loop().call_soon(self.soon)
         else:
             self()
@@ -98,11 +98,11 @@ def client(pause: Pause, **options: Any) -> VCloud:
     return VCloud(**endpoints, observers=[pause])
 
 
-# -- what is to be stopped ------------------------------------------------------------------------
+# -- cleanups ------------------------------------------------------------------------------------
 
 
 async def _holding(cloud: VCloud) -> tuple[asyncio.Task[None], str]:
-    """A task that is in the block of a launch, and the desktop's id."""
+    """A task in the block of a launch, and the id of its desktop."""
     entered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def hold() -> None:
@@ -122,10 +122,10 @@ async def cancelled_block(cloud: VCloud, pause: Pause) -> None:
     await _cancelled(task)
 
 
-async def stop_in_line(cloud: VCloud, pause: Pause) -> None:
-    """The same, while the only slot is taken."""
+async def stop_in_queue(cloud: VCloud, pause: Pause) -> None:
+    """The same, while the only slot is in use."""
     task, id = await _holding(cloud)
-    # The emulator takes its time for a look at this desktop.
+    # The emulator answers slowly for this desktop.
     other = asyncio.create_task(cloud.desktops.ref(id).refresh())
     await asyncio.sleep(0.1)
     task.cancel()
@@ -159,10 +159,10 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
         await task
     except asyncio.CancelledError:
         return
-    raise AssertionError("it was cancelled, and ends as if nothing was")
+    raise AssertionError("it was cancelled, and did not raise CancelledError")
 
 
-# -- what is waited for ---------------------------------------------------------------------------
+# -- waits ---------------------------------------------------------------------------------------
 
 WAIT: dict[str, Any] = {"timeout": 0.5, "poll": 0.05}
 
@@ -207,7 +207,7 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         cancelled_block,
-        stop_in_line,
+        stop_in_queue,
         closed_client,
         cancelled_connect,
         machine,
@@ -235,12 +235,12 @@ if __name__ == "__main__":
     parser.add_argument("scenario", choices=SCENARIOS)
     parser.add_argument("--how", choices=["blocked", "stopped"], required=True)
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--turns", type=int, default=0)
+    parser.add_argument("--iterations", type=int, default=0)
     parser.add_argument("--with-stop", action="store_true")
     parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     parser.add_argument("--options", type=json.loads, default={})
     found = parser.parse_args()
-    pause = Pause(found.seconds, found.how, found.turns, with_stop=found.with_stop)
+    pause = Pause(found.seconds, found.how, found.iterations, with_stop=found.with_stop)
     with asyncio.Runner(loop_factory=LOOPS[found.loop]) as runner:
         runner.run(main(SCENARIOS[found.scenario], pause, found.options))
     sys.exit(0)

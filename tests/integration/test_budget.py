@@ -1,4 +1,4 @@
-"""Rate limits over real sockets: the emulator refuses what its documents forbid, and no client lets it come to that."""
+"""Rate limits over real sockets: no client sends so many requests that the emulator refuses one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPEED, WINDOW = 40, 1.5
 
 
 def spread(times: list[float], limit: int) -> float:
-    """The shortest time in which one more than the limit were let through."""
+    """The shortest time in which one more than the limit arrived."""
     return min(
         (later - earlier for earlier, later in zip(times, times[limit:], strict=False)),
         default=float("inf"),
@@ -40,7 +40,7 @@ def spread(times: list[float], limit: int) -> float:
 
 
 def per_window(times: list[float]) -> list[int]:
-    """How many arrived in each of the service's windows, which begin with their first."""
+    """How many arrived in each window of the service. A window begins with its first request."""
     counts: list[int] = []
     ends = float("-inf")
     for at in sorted(times):
@@ -51,7 +51,7 @@ def per_window(times: list[float]) -> list[int]:
     return counts
 
 
-async def test_a_thousand_creates_and_reads_meet_no_refusal_and_use_what_is_allowed() -> None:
+async def test_a_thousand_creates_and_reads_are_never_refused_and_use_the_limit() -> None:
     async with (
         Emulator(speed=SPEED) as emulator,
         StreamSpace(emulator.endpoints()["streamspace"]) as cloud,
@@ -70,14 +70,15 @@ async def test_a_thousand_creates_and_reads_meet_no_refusal_and_use_what_is_allo
     ]
     reads = [call.at for call in calls if call.method == "GET"]
     assert (len(creates), len(reads)) == (100, 900)
-    # Full to the last one, but for one or two that fell on the edge of a window between our clock and the service's.
+    # All windows are full but for one or two requests at the end of a window, where the client's
+    # clock and the service's differ.
     for times, limit in ((creates, 10), (reads, 100)):
         counts = per_window(times)
         assert len(counts) <= len(times) / limit + 1
         assert max(counts) <= limit + 1
 
 
-async def test_a_configured_limit_is_kept_without_a_word_from_the_service() -> None:
+async def test_a_configured_limit_is_kept_although_the_service_announces_none() -> None:
     async with Emulator(machines=1) as emulator:
         loop = asyncio.get_running_loop()
         endpoint = emulator.endpoints()["computers"]
@@ -103,9 +104,15 @@ CROWD = textwrap.dedent("""
 
     async def main(url, key, secret, store, calls):
         budget = SharedBudget(store, account="test")
-        endpoint = Endpoint(url, auth=HMACAuth(key, secret), rate_limits=[RateLimit(40, per=2)], shared_budget=budget)
+        endpoint = Endpoint(
+            url,
+            auth=HMACAuth(key, secret),
+            rate_limits=[RateLimit(40, per=2)],
+            shared_budget=budget,
+        )
         async with VagonComputers(endpoint) as computers:
-            await asyncio.gather(*[computers.machines.ref("100").refresh() for _ in range(int(calls))])
+            machine = computers.machines.ref("100")
+            await asyncio.gather(*[machine.refresh() for _ in range(int(calls))])
 
     asyncio.run(main(*sys.argv[1:]))
 """)
@@ -142,9 +149,7 @@ async def test_a_store_within_the_process_counts_several_clients_together() -> N
         assert spread([call.at for call in emulator.calls], 10) >= 1
 
 
-async def test_a_shared_limit_that_is_used_up_for_longer_than_one_may_wait_is_an_error_at_once() -> (
-    None
-):
+async def test_a_shared_limit_that_is_used_up_for_too_long_is_an_error_at_once() -> None:
     async with Emulator(machines=1) as emulator:
         endpoint = emulator.endpoints()["computers"]
         budget = SharedBudget("async+memory://")
@@ -168,7 +173,9 @@ async def test_a_shared_limit_that_is_used_up_for_longer_than_one_may_wait_is_an
         assert len(emulator.calls) == 2
 
 
-async def test_a_store_that_is_gone_is_an_error_that_says_nothing_was_sent(tmp_path: Path) -> None:
+async def test_a_store_that_does_not_exist_is_an_error_that_says_nothing_was_sent(
+    tmp_path: Path,
+) -> None:
     async with Emulator(machines=1) as emulator:
         endpoint = emulator.endpoints()["computers"]
         budget = SharedBudget(f"unix://{tmp_path}/nobody.sock")
@@ -186,7 +193,7 @@ async def test_a_store_that_is_gone_is_an_error_that_says_nothing_was_sent(tmp_p
         assert emulator.calls == []
 
 
-def test_a_budget_that_cannot_work_is_refused_when_it_is_made() -> None:
+def test_an_invalid_budget_is_refused_when_it_is_made() -> None:
     auth = HMACAuth("key", "secret")
     with pytest.raises(ConfigurationError, match="give those too"):
         Endpoint(auth=auth, shared_budget=SharedBudget("async+memory://"))

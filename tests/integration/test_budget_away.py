@@ -1,4 +1,4 @@
-"""A shared budget whose store is away: killed, stopped, started again, while requests go on."""
+"""A shared budget whose store is away: killed, paused, started again, while requests continue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from tests.integration.redis_server import RedisServer, redis_server
-from tests.leaks.wholeness import at_rest
+from tests.leaks.nothing_held import wait_for_tasks
 from vcloud import (
     ConnectError,
     Endpoint,
@@ -23,15 +23,13 @@ from vcloud import (
     SharedBudget,
     TransportError,
     VagonComputers,
-    VCloud,
 )
-from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud.emulator import Emulator, Fault
 
 PLENTY = RateLimit(1000, per=3600)
 QUICK = RetryPolicy(attempts=3, base=0.01)
-#: As long as a server takes to start again, and longer.
-PATIENT = RetryPolicy(attempts=20, base=0.05, cap=0.2)
+#: Retries for longer than a server takes to start again.
+LASTING = RetryPolicy(attempts=20, base=0.05, cap=0.2)
 
 
 @pytest.fixture
@@ -73,12 +71,12 @@ def lines(log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [(record.levelname, record.getMessage()) for record in log.records]
 
 
-async def test_a_store_that_restarts_is_waited_for_and_even_a_create_is_sent_once(
+async def test_calls_wait_for_a_store_that_restarts_and_each_is_sent_once(
     server: RedisServer,
 ) -> None:
     async with Emulator(machines=1) as emulator:
         budget = SharedBudget(server.address)
-        async with VagonComputers(endpoint(emulator, budget, retry=PATIENT)) as computers:
+        async with VagonComputers(endpoint(emulator, budget, retry=LASTING)) as computers:
             machine = computers.machines.ref("100")
             await machine.refresh()
             server.kill()
@@ -92,10 +90,10 @@ async def test_a_store_that_restarts_is_waited_for_and_even_a_create_is_sent_onc
             await calls
         assert len(emulator.calls) == 52
         assert [call.method for call in emulator.calls].count("POST") == 1
-        assert server.counted() == 51  # it forgot the first
+        assert server.counted() == 51  # it lost the first
 
 
-async def test_a_connection_that_the_store_lost_while_it_was_idle_costs_no_attempt(
+async def test_an_idle_connection_that_the_store_closed_costs_no_attempt(
     server: RedisServer,
 ) -> None:
     async with Emulator(machines=1) as emulator:
@@ -105,7 +103,7 @@ async def test_a_connection_that_the_store_lost_while_it_was_idle_costs_no_attem
             await computers.machines.ref("100").refresh()
             server.kill()
             server.start()
-            await asyncio.sleep(0.05)  # idle, so that the loop hears of it
+            await asyncio.sleep(0.05)  # the loop notices that the connection was closed
             await computers.machines.ref("100").refresh()
 
 
@@ -118,7 +116,7 @@ async def test_a_store_that_stays_away_is_asked_as_often_as_the_policy_says(
         budget = SharedBudget(server.address)
         async with VagonComputers(endpoint(emulator, budget)) as computers:
             server.kill() if how == "killed" else server.pause()
-            # A crowd does not find out one by one, which would take 500 times as long.
+            # All calls notice it together. One by one would take 500 times as long.
             outcomes = await asyncio.gather(
                 computers.machines.create(1, region="dublin"),
                 *[computers.machines.ref("100").refresh() for _ in range(500)],
@@ -139,13 +137,13 @@ async def test_a_store_that_stays_away_is_asked_as_often_as_the_policy_says(
             await computers.machines.ref("100").refresh()
 
 
-async def test_a_silent_store_holds_no_call_beyond_its_deadline(server: RedisServer) -> None:
+async def test_a_silent_store_delays_no_call_beyond_its_deadline(server: RedisServer) -> None:
     async with Emulator(machines=1) as emulator:
         budget = SharedBudget(server.address)
         async with VagonComputers(endpoint(emulator, budget, deadline=0.3)) as computers:
             await computers.machines.ref("100").refresh()
             server.pause()
-            # A store's own patience would end in a ConnectError.
+            # The timeout of the store would lead to a ConnectError.
             outcomes = await asyncio.gather(
                 *[computers.machines.ref("100").refresh() for _ in range(100)],
                 return_exceptions=True,
@@ -168,7 +166,7 @@ async def test_the_deadline_ends_the_attempts_to_reach_a_store(server: RedisServ
         server.start()
 
 
-async def test_waits_for_a_silent_store_that_are_cancelled_leave_nothing_behind(
+async def test_cancelled_waits_for_a_silent_store_leave_nothing_behind(
     server: RedisServer,
 ) -> None:
     async with Emulator(machines=1) as emulator:
@@ -178,7 +176,7 @@ async def test_waits_for_a_silent_store_that_are_cancelled_leave_nothing_behind(
             machine = computers.machines.ref("100")
             await machine.refresh()
             server.pause()
-            # More than the store's library makes connections.
+            # More than the store's library has connections.
             for _ in range(150):
                 waits = [asyncio.create_task(machine.refresh()) for _ in range(5)]
                 await asyncio.sleep(0.002)
@@ -190,12 +188,12 @@ async def test_waits_for_a_silent_store_that_are_cancelled_leave_nothing_behind(
             assert len(emulator.calls) == 1
             server.resume()
             await asyncio.gather(*[machine.refresh() for _ in range(100)])
-        await at_rest(before)
+        await wait_for_tasks(before)
         assert len(emulator.calls) == 101
         assert server.connections() == set()
 
 
-async def test_unshared_goes_on_alone_says_so_once_and_returns_to_the_store(
+async def test_unshared_continues_alone_logs_it_once_and_returns_to_the_store(
     server: RedisServer, log: pytest.LogCaptureFixture
 ) -> None:
     async with Emulator(machines=1) as emulator:
@@ -223,12 +221,12 @@ async def test_unshared_goes_on_alone_says_so_once_and_returns_to_the_store(
                     ("INFO", "the store of the shared budget 'ours' answers again")
                 ]
                 counted = server.counted()
-                assert counted == 1  # the request that was counted here while it was asked
+                assert counted == 1  # counted here too, to find out whether the store was back
                 await machine.refresh()
                 assert server.counted() == counted + 1
 
 
-async def test_unshared_does_not_wait_for_a_silent_store_again_and_again(
+async def test_unshared_does_not_wait_for_a_silent_store_repeatedly(
     server: RedisServer, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.SHORT_STORE_TIMEOUT", 0.1)
@@ -237,7 +235,7 @@ async def test_unshared_does_not_wait_for_a_silent_store_again_and_again(
         async with VagonComputers(endpoint(emulator, budget)) as computers:
             machine = computers.machines.ref("100")
             server.pause()
-            # As the background asks.
+            # The store is asked in the background.
             await asyncio.gather(*[machine.refresh() for _ in range(20)])
             await asyncio.sleep(1.1)
             await asyncio.gather(*[machine.refresh() for _ in range(20)])
@@ -266,7 +264,7 @@ async def test_a_client_closes_while_a_silent_store_is_asked_in_the_background(
             await asyncio.gather(*[computers.machines.ref("100").refresh() for _ in range(20)])
             assert asked()
         assert not asked()
-        await at_rest(before)
+        await wait_for_tasks(before)
         server.resume()
         await until(lambda: not server.connections())
 
@@ -294,104 +292,6 @@ async def test_a_process_keeps_its_limit_when_the_store_is_away_or_has_lost_its_
             server.start()
 
 
-async def test_what_ends_machines_goes_on_without_the_store_and_a_line_says_so(
-    server: RedisServer, log: pytest.LogCaptureFixture
-) -> None:
-    budget = SharedBudget(server.address)
-    limit = RateLimit(5, per=3600)
-    await budget.acquire("computers", limit, 0)
-    server.kill()
-    with pytest.raises(ConnectError):
-        await budget.acquire("computers", limit, 0)
-    assert lines(log) == []
-    for _ in range(3):
-        await budget.acquire("computers", limit, 0, urgent=True)
-    [(level, text)] = lines(log)
-    assert level == "WARNING"
-    assert "requests that end machines go on without it, counted in this process alone" in text
-    # Others do not.
-    with pytest.raises(ConnectError):
-        await budget.acquire("computers", limit, 0)
-    # Counted all the same, what was let in before too.
-    await budget.acquire("computers", limit, 0, urgent=True)
-    with pytest.raises(WaitTooLongError):
-        await budget.acquire("computers", limit, 0, urgent=True)
-    server.start()
-    await budget.acquire("computers", RateLimit(5, per=3600, bucket="other"), 0)
-    assert [level for level, _ in lines(log)] == ["WARNING", "INFO"]
-    await budget.aclose()
-
-
-async def test_of_what_is_urgent_one_a_second_waits_for_a_silent_store(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.SHORT_STORE_TIMEOUT", 0.2)
-    budget = SharedBudget(server.address)
-    server.pause()
-    # One by one this would take longer than a test may.
-    for _ in range(700):
-        await budget.acquire("computers", PLENTY, 0, urgent=True)
-    assert [level for level, _ in lines(log)] == ["WARNING"]
-    server.resume()
-    await asyncio.sleep(1.0)
-    await budget.acquire("computers", PLENTY, 0, urgent=True)
-    assert [level for level, _ in lines(log)] == ["WARNING", "INFO"]
-    await budget.aclose()
-    assert server.connections() == set()
-
-
-@pytest.mark.parametrize("counts", ["in redis", "here"])
-async def test_what_is_urgent_goes_ahead_of_all_others_but_is_counted(
-    server: RedisServer, counts: str
-) -> None:
-    budget = SharedBudget(server.address if counts == "in redis" else "async+memory://")
-    limit = RateLimit(1, per=0.5)
-    order: list[str] = []
-
-    async def pass_by(name: str, *, urgent: bool) -> None:
-        await budget.acquire("computers", limit, 60, urgent=urgent)
-        order.append(name)
-
-    await pass_by("first", urgent=False)
-    others = [asyncio.create_task(pass_by("other", urgent=False)) for _ in range(5)]
-    await asyncio.sleep(0.1)
-    urgent = asyncio.create_task(pass_by("urgent", urgent=True))
-    await urgent
-    assert order == ["first", "urgent"]
-    # It holds nobody up beyond its own place.
-    await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-    assert order == ["first", "urgent", "other"]
-    for other in others:
-        other.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await budget.aclose()
-
-
-async def test_a_crowd_that_asks_at_once_is_not_mistaken_for_a_store_that_is_away(
-    server: RedisServer, log: pytest.LogCaptureFixture
-) -> None:
-    budget = SharedBudget(server.address)
-    # More than redis-py makes connections.
-    await asyncio.gather(*[budget.acquire("computers", PLENTY, 0, urgent=True) for _ in range(500)])
-    assert lines(log) == []
-    assert server.counted() == 500
-    await budget.aclose()
-
-
-async def test_an_urgent_wait_that_is_cancelled_holds_nobody_up() -> None:
-    budget = SharedBudget("async+memory://")
-    limit = RateLimit(1, per=0.5)
-    await budget.acquire("computers", limit, 60)
-    waits = [
-        asyncio.create_task(budget.acquire("computers", limit, 60, urgent=True)) for _ in range(3)
-    ]
-    await asyncio.sleep(0)
-    for wait in waits:
-        wait.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)
-    await budget.acquire("computers", limit, 60)
-
-
 async def test_an_error_of_the_store_after_a_lost_answer_leaves_the_outcome_unknown(
     server: RedisServer,
 ) -> None:
@@ -399,7 +299,7 @@ async def test_an_error_of_the_store_after_a_lost_answer_leaves_the_outcome_unkn
         given = endpoint(emulator, SharedBudget(server.address), retry=RetryPolicy(base=0.5))
         async with VagonComputers(given) as computers:
             task = computers.machines.ref("100").tasks.ref("1")
-            # An answer of a gateway, and then no store.
+            # A gateway answers, and then the store is away.
             emulator.faults.add("DELETE *", Fault.server_error(502), times=None)
             deleting = asyncio.create_task(task.delete())
             await until(lambda: bool(emulator.calls))
@@ -413,7 +313,7 @@ async def test_an_error_of_the_store_after_a_lost_answer_leaves_the_outcome_unkn
 
 
 @pytest.mark.parametrize("options", ["", "?socket_timeout=5"])
-async def test_a_wait_for_the_store_can_be_cancelled_in_each_of_its_moments(
+async def test_a_wait_for_the_store_can_be_cancelled_at_any_moment(
     server: RedisServer, options: str
 ) -> None:
     # Before Python 3.12 asyncio.wait_for, which redis-py uses, loses some of these cancellations.
@@ -432,19 +332,3 @@ async def test_a_wait_for_the_store_can_be_cancelled_in_each_of_its_moments(
                 await computers.machines.ref("100").refresh()
         assert turns > 5
     assert server.connections() == set()
-
-
-async def test_a_stop_without_hurry_goes_on_without_the_store_once_it_was_asked(
-    server: RedisServer, log: pytest.LogCaptureFixture
-) -> None:
-    async with Emulator(speed=1000) as emulator:
-        desktops = evolve(
-            emulator.endpoints()["desktops"],
-            rate_limits=[PLENTY],
-            shared_budget=SharedBudget(server.address),
-            retry=QUICK,
-        )
-        async with VCloud(desktops=desktops) as cloud, cloud.desktops.launch(poll=0.01):
-            server.kill()
-        assert [call.path.endswith("/stop") for call in emulator.calls][-1]
-    assert [level for level, _ in lines(log)] == ["WARNING"]

@@ -73,7 +73,7 @@ def test_ten_loops_one_after_the_other(
     assert len(emulator.calls) == server.counted() == 200
     del runner
     gc.collect()
-    # The budget keeps none of them, but for the last one that it may not have missed yet.
+    # The budget keeps none of them in memory but the last one.
     assert [loop() for loop in loops[:-1]] == [None] * 9
 
 
@@ -121,7 +121,7 @@ def test_closing_in_one_loop_leaves_the_others_connected(
     [left] = server.connections()
     loops[1].run_until_complete(clients[1].machines.ref("100").refresh())
     assert server.connections() == {left} < both
-    # What another client of a loop closed is made anew.
+    # If another client of a loop has closed the connections, new ones are made.
     with_it = VagonComputers(given)
     loops[1].run_until_complete(with_it.aopen())
     loops[1].run_until_complete(with_it.aclose())
@@ -137,13 +137,13 @@ def test_closing_in_one_loop_leaves_the_others_connected(
 @pytest.mark.parametrize(
     "scenario",
     [
-        away.test_a_store_that_restarts_is_waited_for_and_even_a_create_is_sent_once,
-        away.test_a_silent_store_holds_no_call_beyond_its_deadline,
-        away.test_waits_for_a_silent_store_that_are_cancelled_leave_nothing_behind,
-        partial(away.test_a_wait_for_the_store_can_be_cancelled_in_each_of_its_moments, options=""),
+        away.test_calls_wait_for_a_store_that_restarts_and_each_is_sent_once,
+        away.test_a_silent_store_delays_no_call_beyond_its_deadline,
+        away.test_cancelled_waits_for_a_silent_store_leave_nothing_behind,
+        partial(away.test_a_wait_for_the_store_can_be_cancelled_at_any_moment, options=""),
     ],
 )
-def test_a_store_that_is_away_is_no_other_thing_on_uvloop(
+def test_a_store_that_is_away_is_handled_alike_on_uvloop(
     server: RedisServer, scenario: Callable[[RedisServer], Coroutine[Any, Any, None]]
 ) -> None:
     with asyncio.Runner(loop_factory=LOOPS["uvloop"]) as runner:
@@ -223,11 +223,11 @@ def test_a_forked_process_counts_with_connections_of_its_own(
         assert parent.stdout is not None
         said = parent.stdout.readline()
         if said == "whole\n":
-            # The parent's connection is the one that it had.
+            # The parent still has its own connection.
             assert len(server.connections()) == 1
         _, errors = parent.communicate("\n", timeout=30)
     assert (errors, said, parent.returncode) == ("", "whole\n", 0)
     assert len(emulator.calls) == server.counted() == 61
     assert server.connections() == set()
-    # Two processes take turns, though one is made of the other.
-    assert server.in_line() == [0, 0]
+    # The fork takes turns with its parent as another process does.
+    assert server.waiting() == [0, 0]

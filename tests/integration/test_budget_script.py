@@ -24,12 +24,12 @@ BEGIN = 1_795_000_000 * SECOND
 
 class Answer(NamedTuple):
     counted: int
-    turn: int
+    retry_in: int
     used_up: int
 
 
 class Store:
-    """One limit in a server whose clock stands until it is moved."""
+    """One limit in a server whose clock only the test moves."""
 
     def __init__(self, redis: Redis, limit: int, length: int) -> None:
         self.redis = redis
@@ -38,7 +38,7 @@ class Store:
         self._script = SCRIPT.replace(
             "redis.call('TIME')", "redis.call('HMGET', 'the time', 's', 'us')"
         )
-        #: What has passed in truth, and what the clock is off.
+        #: Microseconds that have passed, and by how many the clock is wrong.
         self.now = 0
         self.jumped = 0
         self.requests, self.line = keys(self._claim)
@@ -50,7 +50,7 @@ class Store:
         kind: str = "call",
         waiting: int = 1,
         stops: int = 0,
-        patience: int = 10**15,
+        max_wait: int = 10**15,
     ) -> Answer:
         clock = BEGIN + self.now + self.jumped
         self.redis.hset("the time", mapping={"s": clock // SECOND, "us": clock % SECOND})
@@ -61,7 +61,7 @@ class Store:
             kind,
             waiting,
             stops,
-            patience,
+            max_wait,
             int(GRACE * SECOND),
         ]
         answer: list[int] = self.redis.eval(
@@ -70,9 +70,9 @@ class Store:
         return Answer(*answer)
 
     def until_counted(self, process: str, **given: int) -> None:
-        """Ask when the script says, until it is counted."""
+        """Ask when the script says, until the request is counted."""
         while not (answer := self.ask(process, **given)).counted:  # type: ignore[arg-type]
-            self.now += answer.turn
+            self.now += answer.retry_in
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 def crowd(
     store: Store, pauses: dict[str, int], calls: int, starts: dict[str, int] | None = None
 ) -> list[tuple[str, int]]:
-    """Who was let in and when, when processes ask again so many microseconds after an answer."""
+    """Which process was admitted when, if each asks again so many microseconds after an answer."""
     left = dict.fromkeys(pauses, calls)
     due = dict.fromkeys(pauses, 0) | (starts or {})
     order: list[tuple[str, int]] = []
@@ -92,7 +92,7 @@ def crowd(
         name = min(left, key=lambda one: (due[one], one))
         store.now = max(store.now, due[name])
         answer = store.ask(name, waiting=left[name])
-        due[name] = store.now + max(pauses[name], answer.turn)
+        due[name] = store.now + max(pauses[name], answer.retry_in)
         if answer.counted:
             order.append((name, store.now))
             left[name] -= 1
@@ -111,29 +111,29 @@ def test_processes_have_equal_shares_however_fast_they_ask(redis: Redis, limit: 
     assert all(95 <= share <= 105 for share in shares.values())
     times = [at for _, at in order]
     assert min(times[i + limit] - times[i] for i in range(len(times) - limit)) > 2 * SECOND
-    # And nothing of the limit is lost, but for the moments in which they look.
+    # Little of the limit stays unused: only the time until they ask.
     assert times[-1] <= (len(times) - 1) // limit * 2.05 * SECOND
 
 
-def test_one_that_was_alone_for_a_window_holds_nobody_up_and_is_not_held_up(redis: Redis) -> None:
+def test_a_process_that_was_alone_for_a_window_shares_the_limit_at_once(redis: Redis) -> None:
     store = Store(redis, 100, 2)
     starts = dict.fromkeys("bcde", SECOND)
     order = crowd(store, dict.fromkeys("abcde", 1000), 200, starts)
     assert Counter(name for name, _ in order[:100]) == {"a": 100}
     shares = Counter(name for name, _ in order[:500])
     assert all(80 <= share <= 120 for share in shares.values())
-    # Eight turns of each of the four to one of its own.
+    # Each of the four others gets eight turns for one of its own.
     where = [number for number, (name, _) in enumerate(order[:500]) if name == "a"][99:]
     assert max(later - one for one, later in pairwise(where)) <= 4 * 8 + 2
 
 
-def test_those_who_come_after_a_long_run_get_no_more_than_turns(redis: Redis) -> None:
+def test_a_process_that_comes_after_a_long_run_catches_up_one_limit_at_most(redis: Redis) -> None:
     store = Store(redis, 10, 2)
     for _ in range(1000):
         store.until_counted("run", waiting=100)
     order = [*crowd(store, {"run": 1000, "new": 1000}, 100)]
     shares = Counter(name for name, _ in order[:110])
-    # What it is behind is a thousand; what it catches up is one limit, eight for one.
+    # It is a thousand behind, and catches up one limit, eight turns for one.
     assert 50 <= shares["new"] <= 50 + 10
 
 
@@ -146,7 +146,7 @@ def test_the_places_of_a_process_that_was_killed_expire(redis: Redis) -> None:
     mine = 0
     while store.ask("run", waiting=100).counted:
         mine += 1
-    # The others are kept for the one that does not come.
+    # The other places are kept for the process that was killed.
     assert 0 < mine < 10
     store.now += int((GRACE + 0.3) * SECOND)
     while store.ask("run", waiting=100).counted:
@@ -158,17 +158,17 @@ def test_places_that_are_given_up_are_free_at_once(redis: Redis) -> None:
     store = Store(redis, 10, 2)
     for _ in range(10):
         assert store.ask("run", waiting=100).counted
-    assert not store.ask("gone", waiting=100).counted
-    assert not store.ask("gone", kind="none", waiting=0).counted
+    assert not store.ask("leaving", waiting=100).counted
+    assert not store.ask("leaving", kind="none", waiting=0).counted
     store.now += 2 * SECOND + 1
     for _ in range(10):
         assert store.ask("run", waiting=100).counted
 
 
-def test_a_process_that_will_not_wait_has_no_place(redis: Redis) -> None:
+def test_a_process_that_does_not_wait_has_no_place(redis: Redis) -> None:
     store = Store(redis, 1, 2)
     assert store.ask("run").counted
-    answer = store.ask("hurried", patience=SECOND)
+    answer = store.ask("hurried", max_wait=SECOND)
     assert answer == (0, 2 * SECOND + 1, 2 * SECOND + 1)
     store.now += 2 * SECOND + 1
     assert store.ask("run").counted
@@ -181,7 +181,7 @@ def test_stops_go_ahead_of_the_calls_of_all_processes(redis: Redis) -> None:
     assert not store.ask("other", waiting=9).counted
     assert not store.ask("stopping", kind="stop", waiting=0, stops=1).counted
     store.now += 2 * SECOND + 1
-    # The place is kept for the stop, though others ask first.
+    # The place is kept for the stop although others ask first.
     assert not store.ask("run", waiting=9).counted
     assert not store.ask("other", waiting=9).counted
     assert not store.ask("stopping", waiting=9, stops=1).counted
@@ -192,7 +192,7 @@ HOUR = 3600 * SECOND
 
 
 @pytest.mark.parametrize("seconds", [-1, -3600, -82800, -31_536_000])
-def test_a_clock_of_the_store_that_is_put_back_refuses_nobody_and_passes_nobody(
+def test_a_clock_of_the_store_that_is_set_back_neither_refuses_nor_exceeds_the_limit(
     redis: Redis, seconds: int
 ) -> None:
     store = Store(redis, 10, 2)
@@ -201,20 +201,20 @@ def test_a_clock_of_the_store_that_is_put_back_refuses_nobody_and_passes_nobody(
     store.now += SECOND
     store.jumped = seconds * SECOND
     answer = store.ask("one", waiting=0)
-    # The second in which nobody asked may count twice.
+    # The second without a request may count twice.
     assert not answer.counted
     assert answer.used_up <= 2 * SECOND + 1
     store.now += answer.used_up
     for _ in range(10):
         assert store.ask("one", waiting=0).counted
     assert not store.ask("one", waiting=0).counted
-    # What it remembers of the jump is not needed: here it was evicted.
+    # It works without its record of the jump, which was evicted here.
     store.redis.delete(store.line)
     assert store.ask("one", waiting=0).used_up <= 2 * SECOND + 1
 
 
 @pytest.mark.parametrize("seconds", [1, 3600, 82800, 31_536_000])
-def test_a_clock_of_the_store_that_is_put_forward_forgets_one_window_at_most(
+def test_a_clock_of_the_store_that_is_set_forward_forgets_one_window_at_most(
     redis: Redis, seconds: int
 ) -> None:
     store = Store(redis, 10, 2)
@@ -231,7 +231,7 @@ def test_a_clock_of_the_store_that_is_put_forward_forgets_one_window_at_most(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_limit_is_kept_whatever_processes_do_and_clocks_put_back(
+def test_the_limit_is_kept_whatever_processes_do_while_clocks_are_set_back(
     redis: Redis, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -247,7 +247,7 @@ def test_the_limit_is_kept_whatever_processes_do_and_clocks_put_back(
             kind=chance.choices(["call", "stop", "none"], [8, 1, 1])[0],
             waiting=chance.randrange(50),
             stops=chance.randrange(2),
-            patience=chance.choice([0, 10**15]),
+            max_wait=chance.choice([0, 10**15]),
         )
         if answer.counted:
             times.append(store.now)
@@ -257,12 +257,12 @@ def test_the_limit_is_kept_whatever_processes_do_and_clocks_put_back(
     assert redis.llen(store.requests) <= limit
 
 
-def test_nothing_is_kept_for_ever_in_the_store(redis: Redis) -> None:
+def test_records_in_the_store_expire(redis: Redis) -> None:
     store = Store(redis, 10, 2)
     for number in range(1000):
         store.now += SECOND
         store.ask(f"process {number}")
-    # Processes that come and go leave no records, and the whole goes when nobody asks.
+    # Records of processes that no longer ask are deleted. All keys expire without requests.
     assert redis.hlen(store.line) < 10
     for key in (store.requests, store.line):
         assert 0 < redis.pttl(key) <= 2 * (2 + GRACE) * 1000

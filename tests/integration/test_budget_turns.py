@@ -31,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 async def use_up(server: RedisServer, limit: RateLimit) -> None:
-    """What others do; what a process does itself it knows without the store."""
+    """Use up a limit as another process. A process knows its own requests without the store."""
     budget = SharedBudget(server.address)
     for _ in range(limit.requests):
         await budget.acquire("computers", limit, 0)
@@ -60,7 +60,7 @@ CROWD = textwrap.dedent("""
 
 
 def five_processes(server: RedisServer, calls: int, limit: int) -> tuple[list[str], list[float]]:
-    """Whose calls arrived, in the order of arrival, and when. Each has a machine of its own."""
+    """The paths of calls in the order of arrival, and their times. Each process has a machine."""
     with Emulator(machines=5) as emulator, contextlib.ExitStack() as running:
         env = emulator.env()
         given = [env[f"VCLOUD_COMPUTERS_{name}"] for name in ("URL", "KEY", "SECRET")]
@@ -79,7 +79,7 @@ def five_processes(server: RedisServer, calls: int, limit: int) -> tuple[list[st
         for crowd in crowds:
             assert crowd.stdout is not None
             assert crowd.stdout.readline() == "ready\n"
-        # So that all are in line before the first of them is let in.
+        # Now all of them wait before the first one is admitted.
         asyncio.run(use_up(server, RateLimit(limit, per=1)))
         for crowd in crowds:
             assert crowd.stdin is not None
@@ -104,22 +104,22 @@ def test_five_processes_have_equal_shares_of_one_budget(
     shares = Counter(whose[:first])
     assert len(shares) == 5
     assert all(0.8 * first <= 5 * share <= 1.2 * first for share in shares.values())
-    # Of the two seconds that are counted one is for those that travel for longer than others.
+    # One of the two counted seconds is for requests that take longer to arrive than others.
     assert spread(times, limit) >= 1
 
 
 DAY = 24 * 3600.0
-#: Seconds by which the clock of a process is wrong, one after the other.
+#: Seconds by which the clock of a process is wrong, in turn.
 JUMPS = (-1.0, 1.0, -3600.0, 3600.0, -23 * 3600.0, 23 * 3600.0, -365 * DAY, 365 * DAY, 0.0)
 
 
 @pytest.mark.parametrize("before", JUMPS)
-async def test_no_jump_of_a_process_clock_refuses_or_passes_what_is_counted_in_redis(
+async def test_no_jump_of_a_process_clock_changes_what_redis_allows(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch, before: float
 ) -> None:
     real, shift = time.time, before
     monkeypatch.setattr(time, "time", lambda: real() + shift)
-    # Two of them, because each keeps the limit by itself.
+    # Two budgets, because each keeps the limit by itself as well.
     one, other = SharedBudget(server.address), SharedBudget(server.address)
     limit = RateLimit(10, per=1)
     begin = time.monotonic()
@@ -128,26 +128,26 @@ async def test_no_jump_of_a_process_clock_refuses_or_passes_what_is_counted_in_r
     with pytest.raises(WaitTooLongError) as caught:
         await other.acquire("computers", limit, 1.0)
     assert caught.value.seconds <= 2.01
-    # Nobody waits for more than the window.
+    # No request waits for longer than the window.
     waits = [asyncio.create_task(other.acquire("computers", limit, 2.01)) for _ in range(10)]
     for shift in JUMPS:  # noqa: B007 - what time.time adds
         await asyncio.sleep(0.1)
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     assert time.monotonic() - begin >= 2
     await asyncio.gather(*waits)
-    assert server.counted() == 10  # of those before the window nothing is kept
+    assert server.counted() == 10  # none from before the window
     await one.aclose()
     await other.aclose()
 
 
-async def until_in_line(server: RedisServer, counts: list[int]) -> None:
+async def until_waiting(server: RedisServer, counts: list[int]) -> None:
     async with asyncio.timeout(60):
-        while server.in_line() != counts:  # noqa: ASYNC110 - the server is another process
+        while server.waiting() != counts:  # noqa: ASYNC110 - the server is another process
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("client", [False, True])
-async def test_calls_that_are_cancelled_leave_the_line(server: RedisServer, client: bool) -> None:
+async def test_cancelled_calls_leave_the_queue(server: RedisServer, client: bool) -> None:
     budget = SharedBudget(server.address)
     limit = RateLimit(1, per=3600)
     await use_up(server, limit)
@@ -160,29 +160,29 @@ async def test_calls_that_are_cancelled_leave_the_line(server: RedisServer, clie
             async with VCloud(computers=endpoint) as cloud:
                 machine = cloud.computers.machines.ref("100")
                 waits = [asyncio.create_task(machine.refresh()) for _ in range(7)]
-                await until_in_line(server, [7])
+                await until_waiting(server, [7])
                 for wait in waits:
                     wait.cancel()
                 await asyncio.wait(waits)
-                await until_in_line(server, [0])
+                await until_waiting(server, [0])
                 last = asyncio.create_task(machine.refresh())
-                await until_in_line(server, [1])
+                await until_waiting(server, [1])
                 last.cancel()
                 await asyncio.wait([last])
     else:
         asks = [asyncio.create_task(budget.acquire("computers", limit, 10_000)) for _ in range(7)]
-        await until_in_line(server, [7])
+        await until_waiting(server, [7])
         for ask in asks:
             ask.cancel()
         await asyncio.wait(asks)
         await budget.aclose()
-    # The client's end says it, too.
-    assert server.in_line() == [0]
+    # A client that closes tells the store as well.
+    assert server.waiting() == [0]
     assert server.counted() == 1
     assert server.connections() == set()
 
 
-async def test_what_has_no_slot_to_go_to_takes_no_places(server: RedisServer) -> None:
+async def test_calls_without_a_free_slot_take_no_places(server: RedisServer) -> None:
     budget = SharedBudget(server.address)
     limit = RateLimit(2, per=3600)
     await use_up(server, limit)
@@ -197,33 +197,33 @@ async def test_what_has_no_slot_to_go_to_takes_no_places(server: RedisServer) ->
         async with VCloud(computers=endpoint) as cloud:
             machine = cloud.computers.machines.ref("100")
             waits = [asyncio.create_task(machine.refresh()) for _ in range(50)]
-            await until_in_line(server, [5])
+            await until_waiting(server, [5])
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def test_who_has_less_patience_than_those_in_line_is_told_at_once(
+async def test_a_request_that_cannot_wait_so_long_fails_at_once(
     server: RedisServer,
 ) -> None:
     limit = RateLimit(1, per=3600)
     await use_up(server, limit)
     budget = SharedBudget(server.address)
     first = asyncio.create_task(budget.acquire("computers", limit, 10_000))
-    await until_in_line(server, [1])
+    await until_waiting(server, [1])
     for _ in range(3):
         with pytest.raises(WaitTooLongError) as caught:
             await budget.acquire("computers", limit, 3000)
         assert 3000 < caught.value.seconds <= 3602
-    # Of what was refused nobody is left in line.
-    await until_in_line(server, [1])
+    # Refused requests do not stay in the queue.
+    await until_waiting(server, [1])
     first.cancel()
     await asyncio.wait([first])
     await budget.aclose()
-    assert server.in_line() == [0]
+    assert server.waiting() == [0]
 
 
-async def test_who_has_less_patience_than_the_one_that_still_asks_is_told_once_that_is_answered(
+async def test_a_request_behind_the_one_that_asks_fails_when_the_answer_takes_too_long_for_it(
     server: RedisServer,
 ) -> None:
     limit = RateLimit(1, per=3600)
@@ -232,8 +232,8 @@ async def test_who_has_less_patience_than_the_one_that_still_asks_is_told_once_t
     server.pause()
     first = asyncio.create_task(budget.acquire("computers", limit, 10_000))
     behind = [
-        asyncio.create_task(budget.acquire("computers", limit, patience))
-        for patience in (3000, 10_000, 3000)
+        asyncio.create_task(budget.acquire("computers", limit, max_wait))
+        for max_wait in (3000, 10_000, 3000)
     ]
     await asyncio.sleep(0.1)
     server.resume()
@@ -246,10 +246,10 @@ async def test_who_has_less_patience_than_the_one_that_still_asks_is_told_once_t
         waits.cancel()
     await asyncio.wait([first, behind[1]])
     await budget.aclose()
-    assert server.in_line() == [0]
+    assert server.waiting() == [0]
 
 
-async def test_a_crowd_finds_out_once_that_the_store_is_away(
+async def test_a_crowd_notices_once_that_the_store_is_away(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.STORE_TIMEOUT", 0.5)
@@ -264,7 +264,7 @@ async def test_a_crowd_finds_out_once_that_the_store_is_away(
     await budget.aclose()
 
 
-async def test_a_call_asks_once_where_there_is_room_and_seldom_more_where_it_waits(
+async def test_a_call_asks_once_if_the_limit_allows_it_and_a_few_times_if_it_waits(
     server: RedisServer,
 ) -> None:
     def asked() -> int:
@@ -277,7 +277,7 @@ async def test_a_call_asks_once_where_there_is_room_and_seldom_more_where_it_wai
     for _ in range(25):
         for budget in budgets:
             await budget.acquire("computers", limit, 0)
-    # The first time the store did not know the script.
+    # The first time the store did not have the script.
     assert asked() == 50 + 1
     await asyncio.gather(
         *[budget.acquire("computers", limit, 60) for budget in budgets for _ in range(40)]
@@ -287,7 +287,7 @@ async def test_a_call_asks_once_where_there_is_room_and_seldom_more_where_it_wai
         await budget.aclose()
 
 
-async def test_a_store_that_forgot_the_script_learns_it_again(server: RedisServer) -> None:
+async def test_a_store_without_the_script_gets_it_again(server: RedisServer) -> None:
     budget = SharedBudget(server.address)
     limit = RateLimit(10, per=3600)
     with Redis(unix_socket_path=str(server.socket)) as client:

@@ -203,7 +203,7 @@ async def test_leaving_a_run_over_all_providers_cancels_requests_in_flight(
     async def nothing(_: object) -> None: ...
 
     def free() -> int:
-        return cloud.streamspace._session.admission.free
+        return cloud.streamspace.stats().free
 
     before = free()
     async with cloud.bulk(cloud.instances().prefetch(3), nothing, concurrency=1) as run:

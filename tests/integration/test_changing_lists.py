@@ -100,7 +100,9 @@ async def test_every_running_session_is_terminated_while_others_are_created(
 
 
 @pytest.mark.parametrize("n", [0, 4])
-async def test_two_programs_that_start_the_same_list_leave_nothing(cloud: VCloud, n: int) -> None:
+async def test_two_programs_that_start_the_same_list_start_every_machine(
+    cloud: VCloud, n: int
+) -> None:
     async def start_all() -> None:
         async for machine in ahead(cloud.computers.machines.list(status="off"), n):
             with contextlib.suppress(ConflictError):  # the other one was faster

@@ -1,4 +1,4 @@
-"""Cancellations and closings in the moments in which two things happen at once."""
+"""Cancellations and closings that happen at the same moment as something else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def stopped(emulator: Emulator) -> list[str]:
     return [call.path for call in emulator.calls if call.path.endswith("/stop")]
 
 
-async def test_a_launch_cancelled_in_the_moment_of_its_turn_gives_the_slot_back(
+async def test_a_launch_cancelled_as_it_gets_a_slot_gives_the_slot_back(
     emulator: Emulator,
 ) -> None:
     async with VCloud(desktops=endpoint(emulator, concurrency=1)) as cloud:
@@ -56,7 +56,7 @@ async def test_a_launch_cancelled_in_the_moment_of_its_turn_gives_the_slot_back(
 
         async def fails() -> None:
             await desktop.refresh()
-            # The slot has just been handed to the launch, which the group cancels.
+            # The slot was just given to the launch, which the group cancels.
             raise ValueError
 
         async def launches() -> None:
@@ -100,7 +100,7 @@ async def test_a_block_cancelled_while_the_client_stops_its_desktop_ends_cancell
 
 
 class SlowResolver(aiohttp.abc.AbstractResolver):
-    """Answers at once, or never."""
+    """Resolves names at once, or never."""
 
     slow = False
 
@@ -124,10 +124,10 @@ class SlowResolver(aiohttp.abc.AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
-async def test_a_stop_that_is_cancelled_from_outside_again_and_again_is_named(
+async def test_a_stop_that_is_cancelled_from_outside_again_and_again_is_reported(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     resolver = SlowResolver()
@@ -152,7 +152,7 @@ async def test_a_stop_that_is_cancelled_from_outside_again_and_again_is_named(
         mine.cancel()
         while not mine.done():
             await asyncio.sleep(0.02)
-            # What programs do before they end: the resolver's task is one of aiohttp's.
+            # Programs do that before they end. The task of the lookup is one of aiohttp's.
             for task in asyncio.all_tasks():
                 if "_resolve_host" in repr(task):
                     task.cancel()
@@ -249,27 +249,27 @@ with Emulator(speed=1000) as emulator:
 
 
 def in_another_loop(*what: str) -> tuple[list[str], str]:
-    """What a program prints whose loop is closed, and then another one runs, and what it logs."""
+    """Run a program that closes its loop and runs another one; return its output and its log."""
     command = [sys.executable, "-c", ANOTHER_LOOP, *what]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return ended.stdout.splitlines(), ended.stderr
 
 
-def test_a_client_whose_closing_died_with_its_loop_is_closed_in_another() -> None:
+def test_a_client_whose_closing_ended_with_its_loop_is_closed_in_another() -> None:
     (refusal, id), log = in_another_loop("closed")
     assert refusal == "this client is being closed in another event loop"
     assert f"desktop {id} could not be stopped" in log
     assert "Traceback" not in log
 
 
-def test_a_client_that_is_collected_while_another_loop_runs_waits_for_nothing() -> None:
-    """``coroutine ignored GeneratorExit`` is what Python says of one that waits."""
+def test_a_client_that_is_garbage_collected_in_another_loop_waits_for_nothing() -> None:
+    """Where it waits, Python reports ``coroutine ignored GeneratorExit``."""
     (id,), log = in_another_loop("collected")
     assert log.count(f"ERROR vcloud.desktops desktops: desktop {id} could not be stopped") == 1
     assert "Traceback" not in log
 
 
-def test_a_run_that_is_collected_while_another_loop_runs_lets_go_of_its_journal(
+def test_a_run_that_is_garbage_collected_in_another_loop_closes_its_journal(
     tmp_path: Path,
 ) -> None:
     (entry, id), log = in_another_loop("bulk", str(tmp_path / "run.journal"))
@@ -278,14 +278,14 @@ def test_a_run_that_is_collected_while_another_loop_runs_lets_go_of_its_journal(
     assert "Traceback" not in log
 
 
-def test_a_trial_of_refused_credentials_that_is_collected_wakes_nobody() -> None:
+def test_a_trial_of_refused_credentials_that_is_garbage_collected_wakes_no_waiter() -> None:
     printed, log = in_another_loop("trial")
     assert printed == [""]
     assert "Traceback" not in log
 
 
 @pytest.mark.parametrize("waits_for", ["its poll", "an answer"])
-async def test_closing_does_not_wait_for_what_a_connection_waits_for(
+async def test_closing_does_not_wait_for_what_a_connecting_visitor_waits_for(
     emulator: Emulator, waits_for: str
 ) -> None:
     streams = evolve(emulator.endpoints()["streams"], cleanup_timeout=3, timeout=60)
@@ -310,7 +310,7 @@ async def test_closing_does_not_wait_for_what_a_connection_waits_for(
 
 
 class SlowLogin(APIKeyAuth):
-    """Obtains its key by a request of its own, which takes long."""
+    """Obtains its key by a request that takes long."""
 
     def ready(self, now: float) -> bool:
         return False
@@ -331,7 +331,7 @@ async def test_closing_does_not_wait_for_the_login_of_a_launch(emulator: Emulato
     assert len(emulator.desktops.desktops) == 0
 
 
-async def test_a_launch_closed_before_its_repeat_says_that_the_client_was_closed(
+async def test_a_launch_that_waits_for_its_retry_says_that_the_client_was_closed(
     emulator: Emulator,
 ) -> None:
     emulator.faults.add("POST */desktop", Fault.too_many(retry_after=50))
@@ -345,7 +345,7 @@ async def test_a_launch_closed_before_its_repeat_says_that_the_client_was_closed
     assert error.value.__notes__ == ["the client was closed before it was sent again"]
 
 
-async def test_what_could_not_be_stopped_is_said_once_by_the_error_of_a_closing(
+async def test_the_error_of_a_closing_says_once_what_could_not_be_stopped(
     emulator: Emulator,
 ) -> None:
     once = endpoint(emulator, retry=RetryPolicy(attempts=1))
@@ -360,7 +360,7 @@ async def test_what_could_not_be_stopped_is_said_once_by_the_error_of_a_closing(
     assert str(error.value) not in error.value.__notes__
 
 
-async def test_a_shared_budget_that_outlasts_the_bound_is_reported_at_once(
+async def test_a_shared_budget_with_a_longer_wait_than_the_time_limit_is_reported_at_once(
     emulator: Emulator,
 ) -> None:
     budget = SharedBudget("memory://")
@@ -369,7 +369,7 @@ async def test_a_shared_budget_that_outlasts_the_bound_is_reported_at_once(
 
         async def block() -> None:
             async with cloud.desktops.launch():
-                raise AssertionError("to see it takes a second request")
+                raise AssertionError("the budget has no second request")
 
         task = asyncio.create_task(block())
         await until(lambda: bool(emulator.desktops.desktops))
@@ -381,13 +381,13 @@ async def test_a_shared_budget_that_outlasts_the_bound_is_reported_at_once(
         assert not error.value.outcome_unknown
 
 
-async def test_a_connection_that_is_reset_is_reported_to_its_caller_alone(
+async def test_a_connection_reset_is_reported_to_its_caller_only(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with VCloud(desktops=endpoint(emulator)) as cloud:
         emulator.faults.add("POST */desktop", Fault.reset_after())
         with pytest.raises(TransportError):
             await cloud.desktops.launch()
-    # asyncio writes "Future exception was never retrieved" when the future is collected.
+    # asyncio would log "Future exception was never retrieved" now.
     gc.collect()
     assert caplog.records == []

@@ -49,9 +49,7 @@ async def computers(emulator: Emulator) -> AsyncIterator[VagonComputers]:
         yield cloud.computers
 
 
-async def test_a_machine_lives_from_create_to_off(
-    emulator: Emulator, computers: VagonComputers
-) -> None:
+async def test_a_machine_from_create_to_off(emulator: Emulator, computers: VagonComputers) -> None:
     (machine,) = await computers.machines.create(1, region="dublin")
     seen = []
 
@@ -112,7 +110,7 @@ async def test_wait_until_follows_a_machine_that_moves() -> None:
         assert session.end_at is None
 
 
-async def test_wait_until_gives_up_with_the_last_status_it_saw(computers: VagonComputers) -> None:
+async def test_wait_until_times_out_with_the_last_status(computers: VagonComputers) -> None:
     (machine,) = await computers.machines.create(1, region="dublin")
     await machine.start()
     with pytest.raises(WaitTimeout, match=f"machine {machine.id} did not become ready") as caught:
@@ -140,7 +138,7 @@ async def test_paging_through_five_thousand_machines_yields_each_once() -> None:
         ]
 
 
-async def test_a_create_whose_answer_is_lost_leaves_one_machine_and_an_honest_error(
+async def test_a_create_whose_answer_is_lost_leaves_one_machine_and_an_unknown_outcome(
     emulator: Emulator, computers: VagonComputers
 ) -> None:
     emulator.faults.add(f"POST {MACHINES}", Fault.reset_after())
@@ -279,7 +277,7 @@ async def test_ids_are_one_segment_whatever_they_hold(
         lambda c: c.machines.ref("100").tasks.activate("x" * 256),
     ],
 )
-async def test_what_the_document_forbids_is_refused_before_it_is_sent(
+async def test_an_argument_that_the_document_forbids_is_refused_before_it_is_sent(
     emulator: Emulator, computers: VagonComputers, call: object
 ) -> None:
     with pytest.raises(InvalidArgumentError):
@@ -296,10 +294,10 @@ async def refused(kind: type[Exception], code: VagonCode, call: object) -> None:
     assert set(re.findall(r"\w+", code.meaning.lower())) - {"a", "is", "the"} <= said
 
 
-async def test_every_refusal_of_the_service_is_typed(
+async def test_every_refusal_of_a_machine_is_typed(
     emulator: Emulator, computers: VagonComputers
 ) -> None:
-    service, org = emulator.computers, emulator.organization
+    service = emulator.computers
     off = computers.machines.ref(service.add_machine().id)
     ready = computers.machines.ref(service.add_machine(status="ready").id)
     creating = computers.machines.ref(service.add_machine(status="creating").id)
@@ -332,6 +330,12 @@ async def test_every_refusal_of_the_service_is_typed(
     task = (await off.tasks.activate("short-lived")).task
     await task.delete()
     await refused(ConflictError, VagonCode.TASK_UID_DELETED, off.tasks.activate("short-lived"))
+
+
+async def test_every_refusal_of_the_organisation_is_typed(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
+    org = emulator.organization
     org.balance = Decimal(0)
     await refused(
         InsufficientFundsError,

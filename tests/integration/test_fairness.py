@@ -15,12 +15,12 @@ from tests.integration.redis_server import RedisServer, redis_server
 from vcloud import Attempt, Observer, RateLimit, SharedBudget, VCloud
 from vcloud.emulator import Emulator, Fault
 
-#: How many items the run has. In virtual time tests/unit/test_fair_queueing.py says it of thousands, too.
+#: How many items the run has. tests/unit/test_fair_queueing.py tests thousands in the short form.
 CROWDS = pytest.mark.parametrize("crowd", [300, pytest.param(5000, marks=pytest.mark.long)])
 
 
 class Sent(Observer):
-    """Whose attempts were sent: the operation, in order."""
+    """The paths of all attempts, in order."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -37,10 +37,10 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def beside_a_run(crowd: int, **options: Any) -> AsyncIterator[tuple[VCloud, list[str]]]:
-    """A client on which a run has all its items in line, and what it has sent so far."""
+    """A client on which all items of a run wait, and the paths that it has sent so far."""
     sent, begun = Sent(), 0
     async with Emulator(machines=2) as emulator:
-        # So long that a run of thousands does not end while a visitor waits.
+        # Long enough that a run of thousands does not end while another call waits.
         emulator.faults.add("*", Fault.delay(0.02), times=None)
         endpoint = evolve(emulator.endpoints()["computers"], **options)
         async with VCloud(computers=endpoint, observers=[sent]) as cloud:
@@ -52,7 +52,7 @@ async def beside_a_run(crowd: int, **options: Any) -> AsyncIterator[tuple[VCloud
 
             async with cloud.bulk(range(crowd), act, concurrency=crowd) as run:
                 task = asyncio.ensure_future(anext(run))
-                while begun < crowd:  # noqa: ASYNC110 - nobody says that all are in line
+                while begun < crowd:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.01)
                 yield cloud, sent.paths
                 task.cancel()
@@ -60,7 +60,7 @@ async def beside_a_run(crowd: int, **options: Any) -> AsyncIterator[tuple[VCloud
 
 
 async def visit(cloud: VCloud, sent: list[str]) -> list[str]:
-    """Make one call, and give what the run sent while it waited."""
+    """Make one call. Returns what the run sent while it waited."""
     before = len(sent)
     machine = await cloud.computers.machines.ref("101").refresh()
     assert machine.id == "101"
@@ -103,5 +103,5 @@ async def test_two_runs_and_a_call_take_turns() -> None:
 
         before = len(sent)
         assert (await cloud.bulk(range(10), act, concurrency=10).run()).done == 10
-        # Each of the second run's sends waited for one of the first, not for thousands.
+        # Each send of the second run waited for one of the first run, not for thousands.
         assert len(sent) - before <= 2 * 10 + 2

@@ -1,7 +1,8 @@
-"""A client whose process or loop stands still past its timeouts: what has arrived wins.
+"""A client whose process is stopped, or whose loop is blocked, past its timeouts.
 
-The emulator runs in this process, the client in another one. While it is stopped, its requests are
-answered in time, and the answers lie unread in its sockets.
+What has arrived by then is used. The emulator runs in this process, and the client in another one.
+While the client is stopped, the emulator answers in time, and the answers are in the client's
+sockets, unread.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ each_loop = pytest.mark.parametrize(("loop", "tls"), FORMS)
 async def client(
     emulator: Emulator, loop: str, what: str, **options: object
 ) -> AsyncIterator[Process]:
-    """The program of `frozen_client`."""
+    """Run the program `frozen_client`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "tests.integration.frozen_client"),
         *(loop, what, json.dumps(options)),
@@ -55,14 +56,14 @@ async def client(
 
 
 async def stop(process: Process, seconds: float) -> None:
-    """Let the process stand still for so long."""
+    """Stop the process for so long."""
     process.send_signal(signal.SIGSTOP)
     await asyncio.sleep(seconds)
     process.send_signal(signal.SIGCONT)
 
 
 async def report(process: Process) -> Any:
-    """What the program says at its end."""
+    """The report of the program at its end."""
     said, complaints = await process.communicate()
     assert process.returncode == 0, complaints.decode()
     assert not complaints, complaints.decode()
@@ -91,7 +92,9 @@ def processed(emulator: Emulator, method: str, path: str) -> int:
         ],
     ],
 )
-async def test_what_was_answered_meanwhile_is_taken(loop: str, tls: bool, how: str) -> None:
+async def test_an_answer_that_arrived_during_the_stop_is_used(
+    loop: str, tls: bool, how: str
+) -> None:
     async with Emulator(machines=THERE_BEFORE, tls=tls, speed=300) as emulator:
         blocked = STOP if how == "blocked" else 0
         async with client(emulator, loop, "each_kind", timeout=TIMEOUT, blocked=blocked) as process:
@@ -120,7 +123,7 @@ async def test_what_was_answered_meanwhile_is_taken(loop: str, tls: bool, how: s
 async def bought_in_bulk(
     emulator: Emulator, process: Process, *, count: int, stops: int, seconds: float
 ) -> None:
-    """Stop the bulk run of creates so often, spread over it, and see that each was made once."""
+    """Stop the bulk run of creates so often. Each machine must be made once."""
     for number in range(stops):
         so_far = count * (number + 1) // (stops + 2)
         while processed(emulator, "POST", "/machines") < so_far:
@@ -149,7 +152,7 @@ async def test_a_bulk_run_that_is_stopped_three_times_loses_and_repeats_no_creat
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("loop", "tls"), [("asyncio", False), ("uvloop", True)])
-async def test_a_bulk_run_of_1000_creates_survives_ten_stops_of_33_seconds_by_default_timeouts(
+async def test_a_bulk_run_of_1000_creates_survives_ten_stops_of_33_seconds_with_default_timeouts(
     loop: str, tls: bool
 ) -> None:
     async with Emulator(machines=THERE_BEFORE, tls=tls) as emulator:

@@ -1,4 +1,4 @@
-"""Users' tests freeze and move the time: client and emulator go on, then and afterwards."""
+"""Users' tests freeze and shift the time: client and emulator work, during that and afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import time_machine
 from vcloud import AuthenticationError, VCloud
 from vcloud.emulator import Emulator
 
-#: What is imported before the time is frozen. `vcloud` loads most of itself when it is first used.
+#: What is imported before the time is frozen. `vcloud` imports most modules at their first use.
 BEFORE = {
     "nothing": "",
     "vcloud": "import vcloud",
@@ -36,7 +36,7 @@ FREEZE = {
 
 
 def run(code: str) -> str:
-    """Run a program that must not end with an error, with warnings as errors."""
+    """Run a program with warnings as errors. It must succeed."""
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
@@ -80,7 +80,7 @@ def play():
         *[(how, "nothing") for how in FREEZE if how != "freezegun"],
     ],
 )
-def test_first_use_in_frozen_time_and_a_429_work_then_and_afterwards(how: str, before: str) -> None:
+def test_first_use_and_a_429_in_frozen_time_work_then_and_afterwards(how: str, before: str) -> None:
     run(f"""
 {BEFORE[before]}
 {USE}
@@ -94,7 +94,7 @@ with {FREEZE[how]}:
 """)
 
 
-def test_an_emulators_own_time_goes_on_while_the_day_is_frozen_and_moved() -> None:
+def test_an_emulators_own_time_runs_while_the_time_of_day_is_frozen_and_shifted() -> None:
     run("""
     import datetime, time
     import freezegun
@@ -103,7 +103,7 @@ def test_an_emulators_own_time_goes_on_while_the_day_is_frozen_and_moved() -> No
     clock = Clock()
     began = clock.now()
     with freezegun.freeze_time("2050-01-01") as frozen:
-        assert clock.now() - began < 3600, "a frozen day moves nothing"
+        assert clock.now() - began < 3600, "a frozen time of day does not shift it"
         assert datetime.datetime.fromtimestamp(clock.wall(), datetime.UTC).year == 2050
         frozen.move_to("2060-01-01")
         assert datetime.datetime.fromtimestamp(clock.wall(), datetime.UTC).year == 2060
@@ -122,7 +122,7 @@ MONTH = timedelta(days=30)
 
 
 @pytest.mark.parametrize("months", [1, -1])
-async def test_a_day_that_a_test_moves_by_a_month_costs_at_most_one_login(months: int) -> None:
+async def test_a_shift_of_the_time_by_a_month_costs_at_most_one_login(months: int) -> None:
     async with Emulator(machines=2) as emulator, VCloud(**emulator.endpoints()) as cloud:
         await cloud.streamspace.templates.list().first()
         with time_machine.travel(datetime.now(UTC) + months * MONTH):
@@ -137,7 +137,7 @@ async def test_a_day_that_a_test_moves_by_a_month_costs_at_most_one_login(months
         assert not [call for call in emulator.calls if call.status == 401]
 
 
-async def test_a_client_made_on_a_day_that_was_moved_logs_in_once() -> None:
+async def test_a_client_that_is_made_in_shifted_time_logs_in_once() -> None:
     async with Emulator() as emulator:
         with time_machine.travel(datetime.now(UTC) + MONTH):
             async with VCloud(**emulator.endpoints()) as cloud:
@@ -146,7 +146,7 @@ async def test_a_client_made_on_a_day_that_was_moved_logs_in_once() -> None:
         assert logins(emulator) == 1
 
 
-async def test_an_emulators_clock_that_is_moved_ends_a_token_once() -> None:
+async def test_an_emulators_clock_that_is_advanced_ends_a_token_once() -> None:
     async with Emulator() as emulator, VCloud(**emulator.endpoints()) as cloud:
         await cloud.streamspace.templates.list().first()
         emulator.clock.advance(MONTH.total_seconds())
@@ -157,7 +157,7 @@ async def test_an_emulators_clock_that_is_moved_ends_a_token_once() -> None:
 
 
 @pytest.mark.parametrize("moved", [0.0, MONTH.total_seconds()])
-async def test_the_end_of_a_token_is_written_in_the_time_of_day(moved: float) -> None:
+async def test_the_end_of_a_token_is_a_time_of_day(moved: float) -> None:
     async with Emulator() as emulator, VCloud(**emulator.endpoints()) as cloud:
         emulator.clock.advance(moved)
         for day in (datetime(2026, 1, 15, tzinfo=UTC), datetime(2040, 5, 1, tzinfo=UTC)):
@@ -168,7 +168,7 @@ async def test_the_end_of_a_token_is_written_in_the_time_of_day(moved: float) ->
 
 
 async def use_everything(emulator: Emulator, cloud: VCloud) -> None:
-    """Calls of all four services, none of which may be refused for the time."""
+    """Calls of all four services, none of which may be refused because of the time."""
     await cloud.computers.machines.list().all()
     await cloud.computers.machines.ref("100").create_access_link(timedelta(hours=1))
     await cloud.streams.applications.list().all()
@@ -178,7 +178,7 @@ async def use_everything(emulator: Emulator, cloud: VCloud) -> None:
 
 
 @pytest.mark.parametrize("moved", ["by a month", "by ten years", "a thousandfold speed"])
-async def test_a_clock_of_the_emulator_that_is_moved_breaks_no_client(moved: str) -> None:
+async def test_a_clock_of_the_emulator_that_is_changed_breaks_no_client(moved: str) -> None:
     async with Emulator(machines=2) as emulator, VCloud(**emulator.endpoints()) as cloud:
         await use_everything(emulator, cloud)
         if moved == "a thousandfold speed":
@@ -198,7 +198,9 @@ async def test_a_clock_of_the_emulator_that_is_moved_breaks_no_client(moved: str
         assert logins(emulator) <= 3
 
 
-async def test_dates_and_signatures_follow_the_real_day_while_the_emulators_clock_moves() -> None:
+async def test_dates_and_signatures_follow_the_real_time_while_the_emulators_clock_is_changed() -> (
+    None
+):
     async with Emulator(machines=1) as emulator:
         emulator.clock.advance(12 * MONTH.total_seconds())
         emulator.clock.speed = 1000.0
@@ -217,8 +219,8 @@ async def test_dates_and_signatures_follow_the_real_day_while_the_emulators_cloc
         assert [call.status for call in emulator.calls if "machines" in call.path] == [200]
 
 
-def test_an_emulator_in_another_process_is_told_of_a_frozen_day() -> None:
-    """The client's day differs by more than a client learns, so the service's clock is set too."""
+def test_an_emulator_in_another_process_can_be_set_to_a_frozen_time() -> None:
+    """A client corrects for a day at most, so the test sets the service's clock as well."""
     command = [sys.executable, "-m", "vcloud.emulator", "--port", "0", "--machines", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

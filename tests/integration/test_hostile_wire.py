@@ -1,16 +1,16 @@
-"""What is hostile, on a real wire: texts that would be more than one header, one segment or one address."""
+"""Hostile texts over real sockets: each stays one header, one path segment, one address."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from tests.integration.framed_answers import DONE, framed
 from tests.integration.raw_http import head, serving
-from tests.integration.test_bounds import DONE
 from tests.unit.hostile import ONCE
 from tests.unit.test_hostile_arguments import HOSTILE
 from vcloud import (
@@ -27,13 +27,10 @@ from vcloud import (
 )
 from vcloud.emulator import Emulator, Fault
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
-    len(DONE),
-    DONE,
-)
+ANSWER = framed(DONE, "length")
 
 
-async def test_an_id_is_one_segment_of_one_request_whatever_is_in_it() -> None:
+async def test_an_id_is_one_segment_of_one_request_whatever_characters_it_has() -> None:
     heads: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +53,7 @@ async def test_an_id_is_one_segment_of_one_request_whatever_is_in_it() -> None:
                 assert text in ("", ".", "..", "\ud800")
                 continue
             except VCloudError:
-                assert len(text) > 8000, "longer than a server's line"
+                assert len(text) > 8000, "longer than a request line that a server accepts"
                 continue
             lines = heads.pop().split(b"\r\n")
             assert [line.partition(b":")[0] for line in lines[1:]] == [
@@ -75,7 +72,7 @@ async def test_an_id_is_one_segment_of_one_request_whatever_is_in_it() -> None:
 
 
 class Careless(Auth):
-    """A strategy of somebody's own that passes on what it was given."""
+    """A strategy of the user's that checks nothing."""
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -85,7 +82,7 @@ class Careless(Auth):
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Injected: 1", "a\nb", "a\x00b"])
-async def test_a_header_that_would_be_two_is_never_sent(value: str) -> None:
+async def test_a_header_with_a_line_break_is_never_sent(value: str) -> None:
     heads: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,9 +103,9 @@ async def test_a_header_that_would_be_two_is_never_sent(value: str) -> None:
     "path",
     ["/vnc\r\nX-Injected: 1", "/vnc x", "/vnc\x00", "/vnc#x", "/vn\u00e9", "/\U0001f642", '/"'],
 )
-async def test_an_address_of_the_service_that_is_none_gets_no_token(path: str) -> None:
+async def test_an_invalid_address_of_the_service_gets_no_token(path: str) -> None:
     async with Emulator() as emulator:
-        endpoint = cast("dict[str, Endpoint]", emulator.endpoints())["streamspace"]
+        endpoint = emulator.endpoints()["streamspace"]
         async with StreamSpace(endpoint) as cloud:
             session = await cloud.sessions.create("admin", "firefox-browser")
 

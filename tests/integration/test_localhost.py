@@ -1,4 +1,4 @@
-"""``localhost`` is this machine, whatever anybody says of the name: over sockets, with a lying resolver."""
+"""``localhost`` is this machine, also where the system's resolver says something else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vcloud import (
 )
 from vcloud.emulator import Emulator
 
-#: No machine has it (RFC 5737).
+#: An address that no machine has (RFC 5737).
 ELSEWHERE = "192.0.2.1"
 NAMES = ["localhost", "LOCALHOST", "localhost.", "desk.localhost", "a.b.LocalHost."]
 DESKTOP = {"id": "d", "status": "running", "stream_url": None}
@@ -56,8 +56,8 @@ async def serving(*addresses: str) -> AsyncIterator[int]:
         await runner.shutdown()
 
 
-class Liar:
-    """What the system says of names: each of them is a machine elsewhere."""
+class WrongResolver:
+    """Replaces the system's resolver: each name is a machine elsewhere."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[str] = []
@@ -79,14 +79,14 @@ def desktops(host: str, port: int, **options: Any) -> Endpoint:
 
 @pytest.mark.parametrize("addresses", [("127.0.0.1",), ("::1",), ("::1", "127.0.0.1")])
 @pytest.mark.parametrize("name", NAMES)
-async def test_localhost_is_loopback_whatever_the_resolver_says(
+async def test_localhost_is_loopback_without_asking_the_resolver(
     name: str, addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(*addresses) as port:
-        liar = Liar(monkeypatch)
+        resolver = WrongResolver(monkeypatch)
         async with VCloud(desktops=desktops(name, port)) as cloud:
             assert (await cloud.desktops.get("d")).id == "d"
-        assert liar.asked == []
+        assert resolver.asked == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,25 +94,25 @@ async def test_websockets_to_localhost_go_to_loopback(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving("127.0.0.1") as port:
-        liar = Liar(monkeypatch)
+        resolver = WrongResolver(monkeypatch)
         endpoint = Endpoint(f"http://{name}:{port}/api/v1", auth=BearerAuth("token"))
         async with StreamSpace(endpoint) as streamspace:
             async with streamspace.sessions.ref(ID).logs(follow=True) as lines:
                 assert await anext(aiter(lines)) == "a line"
-        assert liar.asked == []
+        assert resolver.asked == []
 
 
-async def test_other_names_are_resolved_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    liar = Liar(monkeypatch)
+async def test_other_names_are_resolved_by_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = WrongResolver(monkeypatch)
     monkeypatch.setattr("tests.integration.test_localhost.ELSEWHERE", "127.0.0.1")
     async with serving("127.0.0.1") as port:
         for name in ("localhost.example", "notlocalhost", "streamspace.test"):
             async with VCloud(desktops=desktops(name, port, allow_http=True)) as cloud:
                 assert (await cloud.desktops.get("d")).id == "d"
-            assert liar.asked.pop() == name
+            assert resolver.asked.pop() == name
 
 
-async def test_where_nobody_listens_on_loopback_nothing_was_sent() -> None:
+async def test_without_a_listener_on_loopback_nothing_is_sent() -> None:
     async with serving("127.0.0.1") as port:
         pass
     async with VCloud(desktops=desktops("localhost", port)) as cloud:
@@ -120,35 +120,35 @@ async def test_where_nobody_listens_on_loopback_nothing_was_sent() -> None:
             await cloud.desktops.ref("d").stop()
 
 
-async def test_an_emulator_at_localhost_listens_on_loopback_whatever_the_resolver_says(
+async def test_an_emulator_at_localhost_listens_on_loopback_without_asking_the_resolver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    liar = Liar(monkeypatch)
+    resolver = WrongResolver(monkeypatch)
     async with Emulator(host="localhost") as emulator:
         assert emulator.url.startswith("http://localhost:")
         async with VCloud(**emulator.endpoints()) as cloud:
             assert await cloud.streamspace.templates.list().all()
-    assert liar.asked == []
+    assert resolver.asked == []
 
 
-# With a session of the user's own.
+# With an aiohttp session of the user's.
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_with_a_session_of_ones_own_localhost_is_any_name(name: str) -> None:
+async def test_with_a_session_of_the_users_localhost_may_be_another_machine(name: str) -> None:
     async with serving("127.0.0.1") as port, aiohttp.ClientSession() as session:
         with pytest.raises(ConfigurationError, match="resolved by the client_session"):
             VCloud(desktops=desktops(name, port), client_session=session)
         endpoint = Endpoint(f"http://{name}:{port}/api/v1", auth=BearerAuth("token"))
         with pytest.raises(ConfigurationError, match="resolved by the client_session"):
             StreamSpace(endpoint, client_session=session)
-        # By its address, over TLS, or when told so.
+        # An address, TLS, and an explicit permission are accepted.
         VCloud(desktops=desktops("127.0.0.1", port), client_session=session)
         VCloud(desktops=Endpoint(f"https://{name}", auth=APIKeyAuth("key")), client_session=session)
         VCloud(desktops=desktops(name, port, allow_http=True), client_session=session)
 
 
-async def test_with_a_session_of_ones_own_a_proxy_at_localhost_is_any_name() -> None:
+async def test_with_a_session_of_the_users_a_proxy_at_localhost_may_be_another_machine() -> None:
     endpoint = desktops("127.0.0.1", 1, proxy="http://user:s3cret@localhost:3128")
     async with aiohttp.ClientSession() as session:
         with pytest.raises(ConfigurationError, match="the name in proxy") as caught:
@@ -158,7 +158,7 @@ async def test_with_a_session_of_ones_own_a_proxy_at_localhost_is_any_name() -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_by_way_of_a_proxy_localhost_is_any_name(name: str) -> None:
+async def test_through_a_proxy_localhost_may_be_another_machine(name: str) -> None:
     near = "http://user:s3cret@127.0.0.1:3128"
     with pytest.raises(ConfigurationError, match="resolved by the proxy") as caught:
         VCloud(desktops=desktops(name, 1, proxy=near))
@@ -168,7 +168,7 @@ async def test_by_way_of_a_proxy_localhost_is_any_name(name: str) -> None:
     VCloud(desktops=Endpoint(f"https://{name}", auth=APIKeyAuth("key"), proxy=near))
 
 
-async def test_the_environment_s_proxy_is_not_asked_for_localhost(
+async def test_the_proxy_of_the_environment_is_not_used_for_localhost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for variable in ("http_proxy", "HTTP_PROXY"):
@@ -176,13 +176,13 @@ async def test_the_environment_s_proxy_is_not_asked_for_localhost(
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     async with serving("127.0.0.1") as port:
-        liar = Liar(monkeypatch)
+        resolver = WrongResolver(monkeypatch)
         async with VCloud(desktops=desktops("localhost.", port, proxy="environment")) as cloud:
             assert (await cloud.desktops.get("d")).id == "d"
-        assert liar.asked == []
+        assert resolver.asked == []
 
 
-async def test_the_environment_permits_it_with_a_warning_that_names_the_host(
+async def test_the_environment_permits_http_with_a_warning_that_names_the_host(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     variables = {"VCLOUD_DESKTOPS_URL": "http://localhost:1", "VCLOUD_DESKTOPS_API_KEY": "key"}
@@ -194,6 +194,6 @@ async def test_the_environment_permits_it_with_a_warning_that_names_the_host(
         VCloud.from_env({**variables, "VCLOUD_ALLOW_HTTP": "1"}, client_session=session)
     assert "localhost (desktops)" in caplog.text
     caplog.clear()
-    # Where we resolve the name, nothing travels readable.
+    # Where this SDK resolves the name, credentials do not leave this machine.
     VCloud.from_env({**variables, "VCLOUD_ALLOW_HTTP": "1"})
     assert not caplog.records

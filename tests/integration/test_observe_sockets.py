@@ -1,4 +1,4 @@
-"""Watching all providers over real sockets: what is seen, and that no secret ever is."""
+"""Observers over real sockets: what they get, and that no secret is in it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ async def test_a_cancelled_request_ends_and_nothing_stays_open(emulator: Emulato
             if len(self.words) == 20:
                 everybody.set()
 
-    diary, telemetry = Counting(), OpenTelemetry()
+    exporter, tracers = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    diary, telemetry = Counting(), OpenTelemetry(tracers)
     emulator.faults.add("GET *", Fault.stall_headers(60), times=None)
     async with VCloud(**emulator.endpoints(), observers=[diary, telemetry]) as cloud:
         tasks = [
@@ -105,7 +107,7 @@ async def test_a_cancelled_request_ends_and_nothing_stays_open(emulator: Emulato
     assert [type(attempt.error) for attempt in diary.ended_attempts] == [
         asyncio.CancelledError
     ] * 20
-    assert telemetry._spans == {}
+    assert len(exporter.get_finished_spans()) == 20
 
 
 async def test_each_task_s_spans_are_children_of_its_own(emulator: Emulator) -> None:
@@ -137,55 +139,80 @@ async def test_no_secret_reaches_an_observer_the_log_a_span_or_a_metric(
 ) -> None:
     caplog.set_level(logging.DEBUG, "vcloud")
     diary, exporter, reader = Diary(), InMemorySpanExporter(), InMemoryMetricReader()
-    tracers, meters = (
-        TracerProvider(shutdown_on_exit=False),
-        MeterProvider([reader], shutdown_on_exit=False),
-    )
+    tracers = TracerProvider(shutdown_on_exit=False)
+    meters = MeterProvider([reader], shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     endpoints = emulator.endpoints()
     keys = endpoints["desktops"].auth.headers(None, "", now=0, nonce="")  # type: ignore[arg-type]
     secrets = {KEY, SECRET, ADMIN_PASSWORD, *keys.values()}
-    watching = [diary, OpenTelemetry(tracers, meters)]
+    observers: list[Observer] = [diary, OpenTelemetry(tracers, meters)]
 
-    async with VCloud(**endpoints, observers=watching) as cloud:
-        machine = cloud.computers.machines.ref("100")
-        await machine.start()
-        machine = await machine.wait_until("ready", poll=0.01)
-        secrets.add((await machine.create_access_link(timedelta(hours=1))).connection_link)
+    async with VCloud(**endpoints, observers=observers) as cloud:
+        secrets |= await _successes(cloud)
+    await _refusals(emulator, observers)
+    await _broken_answers(emulator, observers)
 
-        application = await cloud.streams.applications.list().first()
-        assert application is not None
-        stream = await cloud.streams.streams.list(application.id).first()
-        assert stream is not None
-        await stream.configure(password="canary-of-the-stream")
-        visitor = await cloud.streams.users.create(email="canary@example.com")
-        assignment = await stream.connect("dublin", visitor, poll=0.01)
-        await assignment.machine.refresh()
-        secrets |= {"canary", assignment.connection_link, str(assignment.machine.uid)}
+    spans = exporter.get_finished_spans()
+    metrics = reader.get_metrics_data()
+    assert metrics is not None
+    heard = [*diary.words, caplog.text, *(span.to_json() for span in spans)]
+    everything = "\n".join([*heard, metrics.to_json()])
+    assert {attempt.provider for attempt in diary.ended_attempts} == set(endpoints)
+    # A line for each attempt; on a slow machine the log may also say that calls wait.
+    lines = [record for record in caplog.records if record.levelno == logging.DEBUG]
+    assert len(lines) == len(diary.ended_attempts) == len(spans)
+    for secret in secrets:
+        assert secret, "a secret to look for"
+        assert secret not in everything
 
-        session = await cloud.streamspace.sessions.create(user="admin", template="firefox-browser")
-        session = await session.wait_until("running", poll=0.01)
-        secrets.add((await session.connect_url()).rpartition("token=")[2])
-        async with session.open_vnc() as tunnel:
-            await tunnel.read()
-        await cloud.streamspace.users.create(
-            username="eve", email="eve@example.com", password="canary-of-eve"
-        )
-        await cloud.streamspace.login("admin", ADMIN_PASSWORD)
 
-        async with cloud.desktops.launch(timeout=timedelta(hours=1)) as desktop:
-            await desktop.type("canary-typed")
-            await desktop.bash("echo canary-of-bash")
-            secrets.add(str((await desktop.refresh()).stream_url))
+async def _successes(cloud: VCloud) -> set[str]:
+    """Requests and answers with secrets, which are returned."""
+    secrets = {"canary"}
+    machine = cloud.computers.machines.ref("100")
+    await machine.start()
+    machine = await machine.wait_until("ready", poll=0.01)
+    secrets.add((await machine.create_access_link(timedelta(hours=1))).connection_link)
 
+    application = await cloud.streams.applications.list().first()
+    assert application is not None
+    stream = await cloud.streams.streams.list(application.id).first()
+    assert stream is not None
+    await stream.configure(password="canary-of-the-stream")
+    visitor = await cloud.streams.users.create(email="canary@example.com")
+    assignment = await stream.connect("dublin", visitor, poll=0.01)
+    await assignment.machine.refresh()
+    secrets |= {assignment.connection_link, str(assignment.machine.uid)}
+
+    session = await cloud.streamspace.sessions.create(user="admin", template="firefox-browser")
+    session = await session.wait_until("running", poll=0.01)
+    secrets.add((await session.connect_url()).rpartition("token=")[2])
+    async with session.open_vnc() as tunnel:
+        await tunnel.read()
+    await cloud.streamspace.users.create(
+        username="eve", email="eve@example.com", password="canary-of-eve"
+    )
+    await cloud.streamspace.login("admin", ADMIN_PASSWORD)
+
+    async with cloud.desktops.launch(timeout=timedelta(hours=1)) as desktop:
+        await desktop.type("canary-typed")
+        await desktop.bash("echo canary-of-bash")
+        secrets.add(str((await desktop.refresh()).stream_url))
+    return secrets
+
+
+async def _refusals(emulator: Emulator, observers: list[Observer]) -> None:
+    """Requests with wrong credentials."""
+    endpoints = emulator.endpoints()
+    wrong = HMACAuth("ak_wrong", "sk_canary")
     async with VCloud(
-        computers=Endpoint(endpoints["computers"].base_url, auth=HMACAuth("ak_wrong", "sk_canary")),
-        streams=Endpoint(endpoints["streams"].base_url, auth=HMACAuth("ak_wrong", "sk_canary")),
+        computers=Endpoint(endpoints["computers"].base_url, auth=wrong),
+        streams=Endpoint(endpoints["streams"].base_url, auth=wrong),
         streamspace=Endpoint(
             endpoints["streamspace"].base_url, auth=BearerAuth.login("admin", "canary-password")
         ),
         desktops=Endpoint(endpoints["desktops"].base_url, auth=APIKeyAuth("canary-key")),
-        observers=watching,
+        observers=observers,
     ) as cloud:
         for call in (
             cloud.computers.machines.list().first(),
@@ -195,25 +222,12 @@ async def test_no_secret_reaches_an_observer_the_log_a_span_or_a_metric(
         ):
             with pytest.raises(AuthenticationError):
                 await call
-    await _broken(emulator, watching)
-
-    heard = [*diary.words, caplog.text, *(span.to_json() for span in exporter.get_finished_spans())]
-    metrics = reader.get_metrics_data()
-    assert metrics is not None
-    everything = "\n".join([*heard, metrics.to_json()])
-    assert {attempt.provider for attempt in diary.ended_attempts} == set(endpoints)
-    # A line for each attempt; on a slow machine the log may also say that calls wait.
-    lines = [record for record in caplog.records if record.levelno == logging.DEBUG]
-    assert len(lines) == len(diary.ended_attempts) == len(exporter.get_finished_spans())
-    for secret in secrets:
-        assert secret, "a secret to look for"
-        assert secret not in everything
 
 
-async def _broken(emulator: Emulator, watching: list[Observer]) -> None:
-    """Answers that come to nothing, to requests that carry secrets."""
+async def _broken_answers(emulator: Emulator, observers: list[Observer]) -> None:
+    """Answers that cannot be decoded, to requests that carry secrets."""
     emulator.faults.add("*", Fault.invalid_json(), times=None)
-    async with VCloud(**emulator.endpoints(), observers=watching) as cloud:
+    async with VCloud(**emulator.endpoints(), observers=observers) as cloud:
         for call in (
             cloud.computers.machines.ref("100").create_access_link(timedelta(hours=1)),
             cloud.streams.streams.ref("1").configure(password="canary-of-a-failure"),

@@ -1,4 +1,4 @@
-"""A process that has no file descriptor or port left: programs of their own, under real limits."""
+"""A process without file descriptors or ports: programs of their own, under real limits."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ import asyncio, ctypes, fcntl, json, logging, os, resource, socket, struct, sys
 import vcloud
 from vcloud import *
 from vcloud._core.call import queueing
-
 from vcloud.emulator import Emulator, Fault
 
 class Lines(logging.Handler):
-    """Keeps the log, and says when something is waited for."""
+    """Keeps the log, and sets an event when a call begins to wait."""
     def __init__(self):
         super().__init__(logging.WARNING)
         self.kept, self.waits = [], asyncio.Event()
@@ -37,12 +36,12 @@ lines = Lines()
 logging.getLogger("vcloud").addHandler(lines)
 
 def allow(more):
-    """So many descriptors more than there are."""
+    """Allow so many more descriptors than are in use."""
     most = max(map(int, os.listdir("/proc/self/fd"))) + more
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 def fill():
-    """Take all that are left."""
+    """Open all descriptors that are left."""
     taken = []
     try:
         while True:
@@ -58,14 +57,14 @@ def computers(**options):
     return VCloud(computers=Endpoint(sys.argv[1], auth=HMACAuth(*sys.argv[2:4]), **options))
 
 async def ended(work):
-    """How this ends, in what can be told as JSON."""
+    """The outcome of this as JSON."""
     try:
         return ["done", str(await work)[:40]]
     except VCloudError as error:
         return [type(error).__name__, error.outcome_unknown, str(error)]
 
-def alone(ports):
-    """A network of its own, with so many ports for connections."""
+def isolate(ports):
+    """Enter a network namespace with so many local ports."""
     libc = ctypes.CDLL(None, use_errno=True)
     flags = 0x40000000 | (0 if os.geteuid() == 0 else 0x10000000)
     try:
@@ -77,14 +76,14 @@ def alone(ports):
         with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as file:
             file.write(f"40000 {40000 + ports - 1}")
     except OSError:
-        print(json.dumps("no network of its own"))
+        print(json.dumps("no network namespace"))
         sys.exit()
 
 '''
 
 
-def told(emulator: Emulator | None, program: str, *arguments: object) -> Any:
-    """What a program says at its end, as JSON."""
+def result_of(emulator: Emulator | None, program: str, *arguments: object) -> Any:
+    """Run a program. Returns its last output, which is JSON."""
     where: list[object] = ["", "ak", "sk"]
     if emulator is not None:
         endpoint = emulator.endpoints()["computers"]
@@ -100,8 +99,8 @@ def told(emulator: Emulator | None, program: str, *arguments: object) -> Any:
     )
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)
-    if said == "no network of its own":
-        pytest.skip("this user may not make a network of its own")
+    if said == "no network namespace":
+        pytest.skip("this user may not make a network namespace")
     return said
 
 
@@ -126,13 +125,15 @@ asyncio.run(main())
 """
 
 
-def test_a_run_with_more_at_once_than_descriptors_sends_each_item_once(tmp_path: Path) -> None:
+def test_a_run_with_more_calls_at_once_than_descriptors_sends_each_item_once(
+    tmp_path: Path,
+) -> None:
     with Emulator(machines=200) as emulator:
         emulator.faults.add("POST */start", Fault.delay(0.05), times=None)
         journal = tmp_path / "start.journal"
-        items, done, attempts, log = told(emulator, RUN, journal)
-        # A second run has the file already, and its items are done.
-        again = told(emulator, RUN, journal)
+        items, done, attempts, log = result_of(emulator, RUN, journal)
+        # A second run finds the journal, and all items are done.
+        again = result_of(emulator, RUN, journal)
         sent = starts(emulator)
     assert (items, done, attempts) == (200, 200, 200)
     assert again[:3] == [200, 200, 0]
@@ -142,7 +143,7 @@ def test_a_run_with_more_at_once_than_descriptors_sends_each_item_once(tmp_path:
     assert "raise its limit (`ulimit -n`), or lower Endpoint(concurrency=)" in log[0]
 
 
-def test_an_observer_is_told_once_of_each_call_that_waits_for_a_descriptor() -> None:
+def test_an_observer_gets_one_event_for_each_call_that_waits_for_a_descriptor() -> None:
     program = """
 class Waits(Observer):
     def __init__(self):
@@ -170,7 +171,7 @@ async def main():
 asyncio.run(main())
 """
     with Emulator(machines=3) as emulator:
-        ends, events = told(emulator, program)
+        ends, events = result_of(emulator, program)
     assert [end[0] for end in ends] == ["done"] * 3
     assert [reason for reason, _, _ in events] == ["descriptors"] * 3
     assert all(waited >= 1 for _, waited, _ in events)
@@ -199,7 +200,7 @@ async def main():
 asyncio.run(main())
 """
     with Emulator(machines=3) as emulator:
-        waited, ends, left, logged = told(emulator, program)
+        waited, ends, left, logged = result_of(emulator, program)
         sent = starts(emulator)
     assert waited == [True, False, False]
     assert [end[0] for end in ends] == ["done"] * 2
@@ -227,24 +228,26 @@ async def main():
 asyncio.run(main())
 """
     with Emulator(machines=2) as emulator:
-        assert told(emulator, program) == 150
+        assert result_of(emulator, program) == 150
         ids = [call.path.rpartition("/")[2] for call in emulator.calls]
-    assert ids.index("101") <= 2, "it came behind the run"
+    assert ids.index("101") <= 2, "it waited for the run"
 
 
 @pytest.mark.parametrize(
     ("bound", "host"),
     [
         ("deadline", "127.0.0.1"),
-        ("patience", "nobody.example"),
+        ("max_wait", "nobody.example"),
         pytest.param("deadline", "nobody.example", marks=pytest.mark.long),
-        pytest.param("patience", "127.0.0.1", marks=pytest.mark.long),
+        pytest.param("max_wait", "127.0.0.1", marks=pytest.mark.long),
     ],
 )
-def test_a_limit_that_lasts_is_named_and_nothing_was_sent(bound: str, host: str) -> None:
+def test_a_limit_that_lasts_is_named_in_the_error_and_nothing_was_sent(
+    bound: str, host: str
+) -> None:
     program = f"""
 async def main():
-    queueing.MAX_WAIT = 0.3 if {bound!r} == "patience" else 60
+    queueing.MAX_WAIT = 0.3 if {bound!r} == "max_wait" else 60
     deadline = 0.3 if {bound!r} == "deadline" else None
     sys.argv[1] = sys.argv[1].replace("127.0.0.1", {host!r})
     async with computers(deadline=deadline, allow_http=True) as cloud:
@@ -257,7 +260,7 @@ async def main():
 asyncio.run(main())
 """
     with Emulator(machines=1) as emulator:
-        kind, unknown, text = told(emulator, program)
+        kind, unknown, text = result_of(emulator, program)
         assert starts(emulator) == []
     assert (kind, unknown) == ("ConnectError", False)
     assert "cannot reach it: this process has no file descriptor left (EMFILE, ulimit -n" in text
@@ -265,7 +268,7 @@ asyncio.run(main())
     assert text.endswith("; nothing was sent")
 
 
-def test_those_who_wait_are_told_that_the_client_closes() -> None:
+def test_waiting_calls_fail_when_the_client_closes() -> None:
     program = """
 async def main():
     async with computers() as cloud:
@@ -281,7 +284,7 @@ async def main():
 asyncio.run(main())
 """
     with Emulator(machines=1) as emulator:
-        kind, unknown, text = told(emulator, program)
+        kind, unknown, text = result_of(emulator, program)
     assert (kind, unknown) == ("ConfigurationError", False)
     assert "this client is closed" in text
 
@@ -309,12 +312,12 @@ async def say(item):
 
 asyncio.run(main())
 """
-    statuses, logged = told(None, program, tmp_path / "x.journal")
+    statuses, logged = result_of(None, program, tmp_path / "x.journal")
     assert statuses == ["done", "done"]
     assert logged == 2
 
 
-def test_idle_connections_make_room_for_a_journal(tmp_path: Path) -> None:
+def test_idle_connections_are_closed_to_open_a_journal(tmp_path: Path) -> None:
     program = """
 async def main():
     async with computers(concurrency=12) as cloud:
@@ -331,15 +334,15 @@ asyncio.run(main())
 """
     with Emulator(machines=12) as emulator:
         emulator.faults.add("GET *", Fault.delay(0.2), times=None)
-        entries, log = told(emulator, program, tmp_path / "x.journal")
+        entries, log = result_of(emulator, program, tmp_path / "x.journal")
     assert entries == []
     assert len(log) == 1
     assert "the journal" in log[0]
 
 
-def test_ports_are_waited_for_and_a_family_that_is_not_there_is_none() -> None:
+def test_calls_wait_for_ports_and_not_for_a_missing_address_family() -> None:
     program = """
-alone(12)
+isolate(12)
 
 async def main():
     async with Emulator(machines=60) as emulator:
@@ -360,11 +363,11 @@ async def main():
 
 asyncio.run(main())
 """
-    ends, sent, log, none, logged = told(None, program)
+    ends, sent, log, none, logged = result_of(None, program)
     assert ends == ["done"] * 60
     assert sent == 60
     assert len(log) == 1
     assert "no local port left for that address (EADDRNOTAVAIL)" in log[0]
     assert none[0] == "ConnectError"
     assert "errno 99" in none[2]
-    assert logged == 1, "it was not waited for"
+    assert logged == 1, "it did not wait"

@@ -1,4 +1,4 @@
-"""Behind real gateways that strip a path prefix: StreamSpace's WebSockets, and Vagon's signatures."""
+"""Real gateways that strip a path prefix: StreamSpace's WebSockets, and Vagon's signatures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ http {{
     {servers}
 }}
 """
-#: As most examples of the web have it: nginx decodes the path, and encodes it in its own way.
+#: As in most examples on the web: nginx decodes the path, and encodes it differently.
 DECODING = """
 server {
     listen 127.0.0.1:8000;
@@ -74,8 +74,8 @@ def documented(language: str) -> str:
 
 
 def require(program: str) -> str:
-    """The program; where it is missing, skip, and in CI, where nothing may be missing, fail."""
-    # Debian keeps servers where only root looks.
+    """The path of a program. Where it is missing, skip the test, or fail in CI."""
+    # Debian's directory for it is not always on the path.
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
         reason = f"there is no {program} (Debian: apt-get install {program})"
@@ -86,7 +86,7 @@ def require(program: str) -> str:
 
 @asynccontextmanager
 async def behind(program: str, emulator: Emulator, folder: Path, part: str) -> AsyncIterator[str]:
-    """Run a gateway before the emulator, with this part of a configuration; yields its address."""
+    """Run a gateway before the emulator with this part of a configuration; yield its address."""
     executable = require(program)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -134,7 +134,7 @@ def signing(url: str, signed_path: str | None) -> Endpoint:
     )
 
 
-async def test_web_sockets_of_streamspace_stay_below_the_prefix(
+async def test_websockets_of_streamspace_stay_below_the_prefix(
     gateway: tuple[Emulator, str],
 ) -> None:
     emulator, url = gateway
@@ -158,7 +158,7 @@ async def test_web_sockets_of_streamspace_stay_below_the_prefix(
     assert not [call for call in emulator.calls if call.status == 404]
 
 
-async def test_what_is_signed_is_the_path_that_the_service_sees(
+async def test_the_signed_path_is_the_one_that_the_service_sees(
     gateway: tuple[Emulator, str],
 ) -> None:
     emulator, url = gateway
@@ -181,7 +181,7 @@ async def test_what_is_signed_is_the_path_that_the_service_sees(
         assert len(await cloud.computers.machines.list().all()) == 3
 
 
-async def test_a_gateway_that_decodes_paths_changes_what_was_signed(tmp_path: Path) -> None:
+async def test_a_gateway_that_decodes_paths_breaks_signatures(tmp_path: Path) -> None:
     async with (
         Emulator(machines=2, seed=SEED) as emulator,
         behind("nginx", emulator, tmp_path, DECODING) as url,
@@ -208,12 +208,12 @@ async def test_a_gateway_that_decodes_paths_changes_what_was_signed(tmp_path: Pa
         "https://host/a",
     ],
 )
-def test_a_signed_path_that_is_none_is_refused(path: object) -> None:
+def test_an_invalid_signed_path_is_refused(path: object) -> None:
     with pytest.raises(ConfigurationError, match="signed_path must be"):
         HMACAuth(KEY, SECRET, signed_path=path)  # type: ignore[arg-type]
 
 
-def test_a_signed_path_is_of_one_base_url() -> None:
+def test_a_signed_path_belongs_to_one_base_url() -> None:
     auth = HMACAuth(KEY, SECRET, signed_path="/")
     VCloud(computers=Endpoint("https://host.example/a", auth=auth))
     with pytest.raises(ConfigurationError, match="signed_path belongs to one base URL"):

@@ -1,4 +1,4 @@
-"""A kept connection that the peer has left carries nothing that must not be repeated."""
+"""A kept connection that the peer has closed carries no request that must not be repeated."""
 
 from __future__ import annotations
 
@@ -28,31 +28,18 @@ LOOPS: Final = ["asyncio"] if sys.platform == "win32" else ["asyncio", "uvloop"]
 LEAVING: Final = [keeping.finish, keeping.end, keeping.half_close, keeping.reset, keeping.speak]
 
 
-@pytest.fixture(params=[False, True], ids=["TCP", "TLS"])
-def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    context = server_context("127.0.0.1") if request.param else None
-    with Service(context).serving() as running:
-        yield running
-
-
-@pytest.fixture
-def plain() -> Iterator[Service]:
-    with Service().serving() as running:
-        yield running
-
-
 @both_ways
 @pytest.mark.parametrize(("loop", "service"), FORMS, indirect=["service"])
 @pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)
 @pytest.mark.parametrize("body", [True, False], ids=["with a body", "without a body"])
-def test_what_must_not_be_repeated_is_not_written_where_the_peer_has_left(
+def test_a_start_is_not_written_into_a_connection_that_the_peer_has_closed(
     service: Service, loop: str, leave: keeping.Act, body: bool
 ) -> None:
     async def test() -> None:
         async with VagonComputers(at(service)) as computers:
             await warmed(computers, 3)
             service.each(leave)
-            # The loop has not run since. Tasks start one turn later, in which it looks itself.
+            # The loop has not run since. It reads before tasks start, one turn later.
             await start(computers, "0", body=body)
             await asyncio.gather(*(start(computers, id, body=body) for id in ("1", "2")))
 
@@ -65,7 +52,7 @@ def test_what_must_not_be_repeated_is_not_written_where_the_peer_has_left(
 @both_ways
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("leave", [keeping.finish, keeping.end], ids=lambda leave: leave.__name__)
-def test_through_a_proxys_tunnel_the_look_is_the_same(loop: str, leave: keeping.Act) -> None:
+def test_a_connection_through_a_proxys_tunnel_is_checked_too(loop: str, leave: keeping.Act) -> None:
     async def test(service: Service, proxy: keeping.Proxy) -> None:
         async with VagonComputers(at(service, proxy=proxy.url)) as computers:
             await warmed(computers, 1)
@@ -83,28 +70,28 @@ def test_through_a_proxys_tunnel_the_look_is_the_same(loop: str, leave: keeping.
 
 
 @both_ways
-async def test_what_may_be_repeated_is_sent_without_a_look(
+async def test_a_request_that_may_be_repeated_is_sent_without_a_check(
     plain: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[int] = []
+    checks: list[int] = []
     poll = select.poll
 
     def counted() -> select.poll:
-        looks.append(1)
+        checks.append(1)
         return poll()
 
     async with VagonComputers(at(plain)) as computers:
         await warmed(computers, 1)
         monkeypatch.setattr(select, "poll", counted)
         await computers.machines.ref("1").refresh()
-        assert not looks
+        assert not checks
         await start(computers, "2")
-        assert looks
+        assert checks
     assert plain.requests == [["GET warm0", "GET 1", "POST 2"]]
 
 
 @both_ways
-async def test_a_connection_on_which_nothing_lies_is_used_again(service: Service) -> None:
+async def test_a_connection_without_unread_data_is_used_again(service: Service) -> None:
     async with VagonComputers(at(service)) as computers:
         for id in ("1", "2", "3"):
             await start(computers, id)
@@ -113,7 +100,7 @@ async def test_a_connection_on_which_nothing_lies_is_used_again(service: Service
 
 @contextlib.contextmanager
 def high_descriptors() -> Iterator[None]:
-    """Let every new descriptor be above what select knows."""
+    """Make every new descriptor higher than select supports."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     taken: list[int] = []
@@ -126,8 +113,8 @@ def high_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_descriptors_above_1024_are_looked_at_too(plain: Service) -> None:
-    # The service runs in this process, but not with select in its way: its sockets come first.
+async def test_descriptors_above_1024_are_checked_too(plain: Service) -> None:
+    # The service runs in this process and uses select, so its sockets were made before.
     with high_descriptors():
         client, peer = socket.socketpair()
     assert client.fileno() > 1024
@@ -142,7 +129,7 @@ async def test_descriptors_above_1024_are_looked_at_too(plain: Service) -> None:
     assert reader.at_eof()
 
 
-async def test_without_poll_select_looks_and_what_it_cannot_look_at_is_used(
+async def test_without_poll_select_checks_and_what_it_does_not_support_is_used(
     plain: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on Windows, and under gevent."""
@@ -161,7 +148,7 @@ async def test_without_poll_select_looks_and_what_it_cannot_look_at_is_used(
     await writer.wait_closed()
 
 
-async def test_over_a_unix_socket_the_look_is_the_same() -> None:
+async def test_a_connection_over_a_unix_socket_is_checked_too() -> None:
     client, peer = socket.socketpair(socket.AF_UNIX)
     _, writer = await asyncio.open_unix_connection(sock=client)
     assert not is_stale(writer.transport, answered=False)
@@ -171,7 +158,7 @@ async def test_over_a_unix_socket_the_look_is_the_same() -> None:
     await writer.wait_closed()
 
 
-async def test_tickets_of_tls_1_3_that_lie_unread_are_not_an_end() -> None:
+async def test_unread_tickets_of_tls_1_3_do_not_make_a_connection_stale() -> None:
     with Service(server_context("127.0.0.1")).serving() as service:
         port = urlsplit(service.endpoint().base_url or "").port
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context())
@@ -179,10 +166,10 @@ async def test_tickets_of_tls_1_3_that_lie_unread_are_not_an_end() -> None:
             tls = writer.transport.get_extra_info("ssl_object")
             assert tls.version() == "TLSv1.3"
             assert not tls.session.has_ticket
-            # The loop does not run until the tickets lie there.
+            # The loop must not run until the tickets have arrived.
             ends = time.monotonic() + keeping.LONG
             while not is_stale(writer.transport, answered=True) and time.monotonic() < ends:
-                time.sleep(0.001)  # noqa: ASYNC251 - nor may it
+                time.sleep(0.001)  # noqa: ASYNC251 - see above
             assert is_stale(writer.transport, answered=True)
             assert not is_stale(writer.transport, answered=False)
             service.each(keeping.end)
@@ -194,7 +181,7 @@ async def test_tickets_of_tls_1_3_that_lie_unread_are_not_an_end() -> None:
 
 
 @pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)
-async def test_on_a_session_of_the_users_own_the_one_connection_is_refused(
+async def test_on_a_session_of_the_users_the_stale_connection_alone_is_refused(
     service: Service, leave: keeping.Act
 ) -> None:
     async with (
@@ -204,7 +191,7 @@ async def test_on_a_session_of_the_users_own_the_one_connection_is_refused(
         await warmed(computers, 2)
         first = await computers.machines.ref("1").refresh()
         assert first.id == "1"
-        # aiohttp takes the one that was free first; the last one to answer is at the end.
+        # aiohttp uses the connection that was idle first; the last one to answer is at the end.
         [taken] = [one for one in service.conversations if len(one.requests) == 1]
         taken.do(leave)
         with pytest.raises(ConnectError, match="closed the kept connection") as caught:
@@ -217,7 +204,7 @@ async def test_on_a_session_of_the_users_own_the_one_connection_is_refused(
 
 
 @pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)
-async def test_on_a_session_of_the_users_own_what_was_refused_is_sent_again(
+async def test_on_a_session_of_the_users_a_refused_request_is_sent_again(
     service: Service, leave: keeping.Act
 ) -> None:
     async with (
@@ -233,7 +220,7 @@ async def test_on_a_session_of_the_users_own_what_was_refused_is_sent_again(
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="it is written at once since Python 3.12")
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop")
 @pytest.mark.parametrize("own", [True, False], ids=["our session", "a user's session"])
-def test_what_ended_between_the_look_and_the_write_was_not_sent(
+def test_a_connection_that_ends_between_check_and_write_carries_nothing(
     plain: Service, own: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On Python 3.11 a body is written in the next turn of the loop; uvloop reads the end first."""

@@ -1,11 +1,10 @@
-"""Kept connections that the peer has forgotten are not tried one after another, and none is kept
-for ever."""
+"""Kept connections: dead ones are not tried one after another, and none is kept for ever."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -14,37 +13,22 @@ import pytest
 
 from tests.integration import keeping
 from tests.integration.keeping import TWICE, Service, at, start, until, warmed
-from tests.secrets.tls import server_context
-from vcloud import RequestTimeout, VagonComputers
+from vcloud import Request, RequestTimeout, VagonComputers
 from vcloud._core import transport
-from vcloud._core.client import client_with
+from vcloud._core.client import client_with, session_of
 from vcloud._core.connections.kept_connections import MAX_AGE
 from vcloud._core.connections.pool import Pool, pool
 from vcloud._core.timing.clock import SUSPENDED, was_suspended
-from vcloud._core.transport import Transport
 
 both_ways = pytest.mark.usefixtures("aiohttp_parts")
 TIMEOUT: Final = 0.3
 EIGHT_HOURS: Final = 8 * 3600.0
 
 
-@pytest.fixture(params=[False, True], ids=["TCP", "TLS"])
-def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    context = server_context("127.0.0.1") if request.param else None
-    with Service(context).serving() as running:
-        yield running
-
-
-@pytest.fixture
-def plain() -> Iterator[Service]:
-    with Service().serving() as running:
-        yield running
-
-
 async def forgotten(
     service: Service, call: Callable[[VagonComputers], Awaitable[object]], **options: Any
 ) -> None:
-    """Call while three connections are kept of which the service knows nothing any more."""
+    """Make a call while three connections are kept that the service has forgotten."""
     session = options.pop("session", None)
     async with VagonComputers(at(service, **options), client_session=session) as computers:
         await warmed(computers, 3)
@@ -65,7 +49,7 @@ async def test_after_a_timeout_the_next_attempt_uses_a_new_connection(service: S
 
 
 @both_ways
-async def test_after_a_silent_death_the_next_attempt_uses_a_new_connection(
+async def test_after_a_silently_dropped_connection_the_next_attempt_uses_a_new_one(
     service: Service,
 ) -> None:
     async def call(computers: VagonComputers) -> None:
@@ -86,20 +70,26 @@ async def test_after_an_upgrade_without_an_answer_the_next_one_uses_a_new_connec
         await warmed(computers, 3)
         for one in service.conversations:
             one.answers = False
-        session = computers._session
-        wire = session.transport_options.within(TIMEOUT)
+        session = session_of(computers.with_options(timeout=TIMEOUT))
         with pytest.raises(RequestTimeout):
-            await session.transport.websocket(f"{session.base_url}/machines/socket", {}, wire)
+            await session.connect(Request("GET", "/machines/socket"))
         await computers.machines.ref("1").refresh()
     assert sorted(map(len, service.requests)) == [1, 1, 1, 2]
     assert service.requests[3] == ["GET 1"]
 
 
 @both_ways
-async def test_a_pool_forgets_connections_that_are_gone(plain: Service) -> None:
+async def test_a_pool_forgets_lost_connections(
+    plain: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[Pool] = []
+
+    def recorded() -> Pool:
+        pools.append(pool())
+        return pools[-1]
+
+    monkeypatch.setattr(transport, "pool", recorded)
     async with VagonComputers(at(plain, retry=TWICE)) as computers:
-        connector = computers._session.transport.start_session().connector
-        assert isinstance(connector, Pool)
         for _ in range(20):
             await warmed(computers, 1)
             plain.conversations[-1].do(keeping.end)
@@ -108,27 +98,23 @@ async def test_a_pool_forgets_connections_that_are_gone(plain: Service) -> None:
             await until(lambda: all(one.ended.is_set() for one in plain.conversations))
             await asyncio.sleep(0.01)
         gc.collect()
-        assert len(connector.pooled) <= 1
+        (only,) = pools
+        assert len(only.pooled) <= 1
     assert len(plain.conversations) == 40
 
 
 async def test_connections_to_another_host_are_kept(plain: Service) -> None:
     with Service().serving() as other:
-        # As the facade does it: one pool for all.
-        transport = Transport()
-        async with (
-            client_with(
-                VagonComputers, at(plain, timeout=TIMEOUT), transport=transport
-            ) as computers,
-            client_with(VagonComputers, at(other), transport=transport) as others,
-        ):
+        async with VagonComputers(at(plain, timeout=TIMEOUT)) as computers:
+            # One pool for both, as in the facade.
+            shared = session_of(computers).transport
+            others = client_with(VagonComputers, at(other), transport=shared)
             await warmed(others, 2)
             await warmed(computers, 1)
             plain.conversations[0].answers = False
             with pytest.raises(RequestTimeout):
                 await computers.machines.ref("1").refresh()
             await warmed(others, 2)
-        await transport.aclose()
         assert [len(one) for one in other.requests] == [2, 2]
 
 
@@ -145,7 +131,7 @@ async def test_on_a_session_of_the_users_own_nothing_is_dropped(plain: Service) 
 
 
 class Clocks:
-    """A monotonic clock and the time of day, which only a test moves."""
+    """A monotonic clock and a time of day that only a test moves."""
 
     def __init__(self) -> None:
         self.passed, self.of_day = 1000.0, 1_700_000_000.0
@@ -183,40 +169,40 @@ async def test_a_connection_is_kept_for_five_minutes_and_no_longer(
     assert service.requests == [["GET warm0", "GET 1", "GET 2"], ["GET 3", "POST 4"], ["POST 5"]]
 
 
-async def test_an_old_connection_in_use_is_not_cut_and_closed_when_it_comes_back(
+async def test_an_old_connection_in_use_is_closed_after_its_request(
     service: Service, clocks: Clocks
 ) -> None:
     async with VagonComputers(at(service)) as computers:
         await warmed(computers, 1)
         [old] = service.conversations
         old.may_answer.clear()
-        under_way = asyncio.create_task(start(computers, "long"))
+        in_flight = asyncio.create_task(start(computers, "long"))
         await until(lambda: len(old.requests) == 2)
         clocks.go(MAX_AGE + 1)
         await start(computers, "1")
         old.may_answer.set()
-        await under_way
+        await in_flight
         assert await asyncio.to_thread(old.ended.wait, keeping.LONG)
         await start(computers, "2")
     assert service.requests == [["GET warm0", "POST long"], ["POST 1", "POST 2"]]
 
 
-async def test_after_a_suspend_the_idle_ones_are_dropped_and_those_in_use_stay(
+async def test_after_a_suspend_idle_connections_are_dropped_and_those_in_use_stay(
     service: Service, clocks: Clocks
 ) -> None:
     async with VagonComputers(at(service)) as computers:
         await warmed(computers, 3)
         for one in service.conversations:
             one.may_answer.clear()
-        under_way = asyncio.create_task(start(computers, "long"))
+        in_flight = asyncio.create_task(start(computers, "long"))
         await until(lambda: any("POST long" in one.requests for one in service.conversations))
         [held] = [one for one in service.conversations if "POST long" in one.requests]
         idle = [one for one in service.conversations if one is not held]
-        # The monotonic clock stands.
+        # The monotonic clock does not move during a suspend.
         clocks.of_day += EIGHT_HOURS
         await computers.machines.ref("2").refresh()
         held.may_answer.set()
-        await under_way
+        await in_flight
         for one in idle:
             assert await asyncio.to_thread(one.ended.wait, keeping.LONG)
         await asyncio.gather(start(computers, "3"), start(computers, "4"))
@@ -235,7 +221,7 @@ async def test_a_wall_clock_that_is_put_back_drops_nothing(plain: Service, clock
     assert plain.requests == [["GET warm0", "GET 1", "GET 2"]]
 
 
-def test_only_a_wall_clock_that_gets_ahead_looks_like_a_suspend() -> None:
+def test_only_a_wall_clock_that_is_ahead_means_a_suspend() -> None:
     assert was_suspended(0.0, SUSPENDED + 0.001)
     assert not was_suspended(0.0, SUSPENDED)
     assert not was_suspended(EIGHT_HOURS, 0.0)

@@ -1,4 +1,4 @@
-"""Pages ahead over a real socket: each item once and in order, whatever happens to the list or the connection meanwhile."""
+"""Pages read ahead over a socket: each item once and in order, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def cloud(emulator: Emulator) -> AsyncIterator[VCloud]:
-    """Its computers give up at the first error, and have few requests under way."""
+    """Its computers client does not retry, and has few requests in flight."""
     endpoints = emulator.endpoints()
     endpoints["computers"] = attrs.evolve(
         endpoints["computers"], retry=RetryPolicy(attempts=1), concurrency=SLOTS
@@ -37,7 +37,7 @@ async def cloud(emulator: Emulator) -> AsyncIterator[VCloud]:
 
 
 def ahead(pager: Pager[T], n: int) -> Pager[T]:
-    """Read so many pages ahead; 0: one by one."""
+    """Read ``n`` pages ahead; 0: one by one."""
     return pager.prefetch(n) if n else pager
 
 
@@ -58,19 +58,19 @@ async def test_a_thousand_machines_come_in_order_with_no_more_requests_than_one_
     )
 
 
-async def test_stopping_early_gives_back_what_is_under_way(
+async def test_leaving_an_iteration_early_frees_the_slots_of_its_requests(
     emulator: Emulator, cloud: VCloud
 ) -> None:
-    gate = cloud.computers._session.admission
+    computers = cloud.computers
     async for _ in cloud.computers.machines.list().prefetch(8):
         emulator.faults.add(MACHINES, Fault.delay(3600), times=None)
-        while gate.free:  # noqa: ASYNC110 - a gate tells nobody that it is full
+        while computers.stats().free:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.001)
         break
     async with asyncio.timeout(10):
         assert (await cloud.computers.machines.ref("100").refresh()).id == "100"
-    assert gate.free == SLOTS
-    assert not gate.waiting()
+    stats = computers.stats()
+    assert (stats.free, stats.waiting) == (SLOTS, 0)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 20])
@@ -130,7 +130,7 @@ async def test_a_list_that_shrinks_meanwhile_ends(
     [(Fault.reply(500), ServerError), (Fault.reset_before(), TransportError)],
     ids=["500", "reset"],
 )
-async def test_an_error_in_the_middle_loses_nothing_and_doubles_nothing(
+async def test_after_an_error_no_item_is_lost_or_repeated(
     emulator: Emulator, cloud: VCloud, n: int, fault: Fault, error: type[Exception]
 ) -> None:
     machines = aiter(ahead(cloud.computers.machines.list(), n))
@@ -143,7 +143,7 @@ async def test_an_error_in_the_middle_loses_nothing_and_doubles_nothing(
     assert [machine.id for machine in seen] == IDS
 
 
-async def test_another_process_can_go_on_at_the_page_that_was_reached(
+async def test_another_process_can_continue_at_the_page_that_was_reached(
     emulator: Emulator, cloud: VCloud
 ) -> None:
     pages = cloud.computers.machines.list(per_page=100).prefetch(3).pages()
@@ -163,7 +163,7 @@ async def test_another_process_can_go_on_at_the_page_that_was_reached(
     assert [machine.id for page in read for machine in page.items] == IDS
 
 
-async def test_everything_on_all_providers_can_be_read_ahead(
+async def test_instances_of_all_providers_can_be_read_ahead(
     emulator: Emulator, cloud: VCloud
 ) -> None:
     (stream_id,) = emulator.streams.streams
@@ -176,7 +176,7 @@ async def test_everything_on_all_providers_can_be_read_ahead(
 
 
 @pytest.mark.parametrize("n", [0, 4])
-async def test_everything_on_all_providers_loses_nothing_to_an_impatient_reader(
+async def test_instances_lose_nothing_if_the_reader_times_out(
     emulator: Emulator, cloud: VCloud, n: int
 ) -> None:
     emulator.faults.add("GET *", Fault.delay(0.002), times=None)

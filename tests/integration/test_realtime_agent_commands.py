@@ -113,7 +113,7 @@ async def test_messages_of_one_frame_are_independent_of_each_other() -> None:
             assert len(worker.errors) == 3
 
 
-async def test_a_picture_that_is_asked_for_in_a_broken_message_is_refused_with_its_reason() -> None:
+async def test_a_viewer_in_a_broken_request_is_refused_with_the_reason() -> None:
     async with plane() as control, control.agent(ready()):
         await control.sockets[0].send_json({"type": "vnc_proxy_request", "proxy_id": "p1"})
         await settled(lambda: bool(control.of("vnc_proxy_error")))
@@ -166,7 +166,7 @@ async def test_an_acknowledgement_of_the_registration_that_cannot_be_read_is_nam
         await running
 
 
-async def test_words_of_a_handler_that_are_no_unicode_do_not_end_the_agent() -> None:
+async def test_invalid_unicode_from_a_handler_is_escaped() -> None:
     async with plane() as control:
         handler = ready()
         handler.failure = CommandFailed("FAILED", "no such file: caf\udce9")
@@ -176,7 +176,7 @@ async def test_words_of_a_handler_that_are_no_unicode_do_not_end_the_agent() -> 
             assert control.results()["c1"]["error"] == "no such file: caf\\udce9"
 
 
-async def test_why_a_handler_has_no_picture_reaches_the_control_plane() -> None:
+async def test_the_reason_of_a_failed_vnc_address_is_sent() -> None:
     class Blind(Handler):
         async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
             raise CommandFailed("SESSION_NOT_FOUND", "this agent has no desktop for the session")
@@ -252,9 +252,7 @@ async def test_a_failure_whose_texts_were_replaced_is_answered_too() -> None:
         (False, "not bool"),
     ],
 )
-async def test_what_a_handler_must_not_return_fails_its_command_alone(
-    returned: Any, words: str
-) -> None:
+async def test_an_invalid_result_fails_its_command_only(returned: Any, words: str) -> None:
     class Odd(Handler):
         async def start_session(self, command: StartSession) -> SessionResult:
             return cast("SessionResult", returned)
@@ -290,7 +288,7 @@ async def test_a_handler_that_awaited_a_cancelled_task_is_answered() -> None:
         assert control.results()["c1"]["error"] == "the agent's handler raised CancelledError"
 
 
-async def test_an_error_without_words_of_its_own_is_answered() -> None:
+async def test_an_error_whose_text_raises_is_answered() -> None:
     class Speechless(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no words")
@@ -319,13 +317,13 @@ async def test_a_report_needs_an_id_and_a_text(arguments: Any) -> None:
         assert control.of("status") == []
 
 
-async def test_an_agent_says_nothing_of_itself_that_json_cannot_hold() -> None:
+async def test_a_registration_that_json_cannot_hold_is_refused() -> None:
     async with plane() as control:
         with pytest.raises(InvalidArgumentError, match="Register cannot be written as JSON"):
             control.agent(ready(), metadata={"address": ip_address("10.0.0.1")})
 
 
-async def test_what_the_control_plane_repeats_of_the_token_is_not_told(
+async def test_a_token_that_the_control_plane_repeats_is_redacted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with plane() as control:

@@ -37,7 +37,7 @@ async def test_a_rejected_agent_ends_with_an_error(caplog: pytest.LogCaptureFixt
     assert any(record.levelno == logging.ERROR for record in caplog.records)
 
 
-async def test_an_agent_that_is_not_registered_yet_says_so_and_asks_again() -> None:
+async def test_a_pending_registration_is_reported_and_repeated() -> None:
     async with plane() as control:
         control.status = "pending"
         worker = control.agent(ready())
@@ -50,7 +50,7 @@ async def test_an_agent_that_is_not_registered_yet_says_so_and_asks_again() -> N
         await running
 
 
-async def test_a_lost_connection_is_told_with_its_reason_and_logged(
+async def test_a_lost_connection_calls_on_lost_with_the_reason_and_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lost: list[Exception] = []
@@ -73,15 +73,15 @@ async def test_a_lost_connection_is_told_with_its_reason_and_logged(
         assert said in caplog.text
 
 
-async def test_an_end_that_was_asked_for_is_no_loss() -> None:
-    told: list[Exception] = []
+async def test_stopping_calls_no_hook() -> None:
+    reported: list[Exception] = []
     async with plane() as control:
-        async with control.agent(ready(), on_lost=told.append, on_error=told.append):
+        async with control.agent(ready(), on_lost=reported.append, on_error=reported.append):
             pass
-    assert told == []
+    assert reported == []
 
 
-async def test_a_connection_that_never_came_about_is_an_error_but_no_loss() -> None:
+async def test_a_failed_connection_calls_on_error_only() -> None:
     refusals = iter([503, 500])
     lost: list[Exception] = []
     errors: list[Exception] = []
@@ -97,7 +97,7 @@ async def test_a_connection_that_never_came_about_is_an_error_but_no_loss() -> N
     assert lost == []
 
 
-async def test_a_handler_that_raises_is_told_and_logged_with_its_lines(
+async def test_what_a_handler_raises_is_reported_and_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     errors: list[Exception] = []
@@ -111,7 +111,7 @@ async def test_a_handler_that_raises_is_told_and_logged_with_its_lines(
     assert "realtime_plane.py" in caplog.text
 
 
-async def test_a_hook_that_raises_harms_nobody_and_is_logged(
+async def test_a_hook_that_raises_is_logged_and_the_agent_continues(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def broken(_: object) -> None:
@@ -142,7 +142,7 @@ def test_a_rejection_is_an_error_of_this_package() -> None:
 # -- two agents of one name ------------------------------------------------------------------------
 
 
-async def test_two_agents_of_one_name_do_not_flap_and_say_why_once(
+async def test_two_agents_of_one_name_back_off_and_each_logs_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("WARNING", logger="vcloud.streamspace.agent")

@@ -23,26 +23,26 @@ from vcloud.providers.streamspace.agent import connection
 ROW = {"id": "s1", "name": "n1", "user": "u", "template": "t", "state": "running"}
 
 
-async def test_after_each_registration_an_agent_is_told_what_the_control_plane_believes() -> None:
-    told: list[list[tuple[str | None, str | None]]] = []
+async def test_on_registered_gets_the_assigned_sessions_after_each_registration() -> None:
+    reported: list[list[tuple[str | None, str | None]]] = []
 
     async def on_registered(sessions: Sequence[AgentSession]) -> None:
-        told.append([(session.id, session.state) for session in sessions])
+        reported.append([(session.id, session.state) for session in sessions])
 
     async with plane() as control:
         over = [ROW | {"id": "s2", "state": "terminated"}, ROW | {"id": "s3", "state": "failed"}]
         control.assigned = [ROW, *over, ROW | {"id": "s4", "state": "pending"}]
         async with control.agent(ready(), on_registered=on_registered):
-            await settled(lambda: len(told) == 1)
+            await settled(lambda: len(reported) == 1)
             control.assigned = []
             await control.sockets[0].close()
-            await settled(lambda: len(told) == 2)
-        assert told == [[("s1", "running"), ("s4", "pending")], []]
+            await settled(lambda: len(reported) == 2)
+        assert reported == [[("s1", "running"), ("s4", "pending")], []]
         (first, _) = [r for r in control.requests if r.path == "/api/v1/agents/agent-1"]
         assert first.headers["Authorization"]
 
 
-async def test_commands_wait_while_an_agent_compares_what_it_has() -> None:
+async def test_commands_wait_until_on_registered_returns() -> None:
     comparing, go_on = asyncio.Event(), asyncio.Event()
 
     async def on_registered(_: object) -> None:
@@ -61,7 +61,7 @@ async def test_commands_wait_while_an_agent_compares_what_it_has() -> None:
             await settled(lambda: "c1" in control.results())
 
 
-async def test_a_comparison_that_never_ends_is_cancelled_and_commands_go_on(
+async def test_an_on_registered_that_does_not_return_is_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection, "RECONCILE_TIMEOUT", 0.2)
@@ -84,25 +84,25 @@ async def test_a_comparison_that_never_ends_is_cancelled_and_commands_go_on(
         ]
 
 
-async def test_while_the_sessions_cannot_be_read_commands_go_on_and_it_is_asked_again() -> None:
+async def test_sessions_that_cannot_be_read_are_requested_again_and_commands_continue() -> None:
     answers = iter([refusal(500, "INTERNAL"), refusal(500, "INTERNAL"), refusal(500, "INTERNAL")])
-    told: list[object] = []
+    reported: list[object] = []
 
     def refuse(request: web.Request) -> web.Response | None:
         return next(answers, None) if request.path.startswith("/api/v1/agents") else None
 
     async with plane(refuse=refuse) as control:
         errors: list[Exception] = []
-        worker = control.agent(ready(), on_registered=told.append, on_error=errors.append)
+        worker = control.agent(ready(), on_registered=reported.append, on_error=errors.append)
         async with worker:
             await control.command("stop_session", "c1")
-            await settled(lambda: "c1" in control.results() and bool(told))
-        assert told == [()]
+            await settled(lambda: "c1" in control.results() and bool(reported))
+        assert reported == [()]
         # The client itself tries three times.
         assert [cast("APIError", error).status for error in errors] == [500]
 
 
-async def test_commands_wait_at_a_later_comparison_too() -> None:
+async def test_commands_wait_for_a_later_on_registered_too() -> None:
     answers = iter([refusal(403, "NO"), None])
     comparing, go_on = asyncio.Event(), asyncio.Event()
 
@@ -129,36 +129,36 @@ async def test_commands_wait_at_a_later_comparison_too() -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_an_agent_that_may_not_know_its_sessions_is_not_told_that_it_has_none(
+async def test_sessions_that_may_not_be_read_are_not_reported_as_none(
     status: int,
 ) -> None:
-    told: list[object] = []
+    reported: list[object] = []
 
     def refuse(request: web.Request) -> web.Response | None:
         return refusal(status, "NO") if request.path.startswith("/api/v1/agents") else None
 
     async with plane(refuse=refuse) as control:
-        async with control.agent(ready(), on_registered=told.append) as worker:
+        async with control.agent(ready(), on_registered=reported.append) as worker:
             await settled(lambda: bool(worker.errors))
             await control.command("stop_session", "c1")
             await settled(lambda: "c1" in control.results())
-        assert told == []
+        assert reported == []
         assert len([r for r in control.requests if r.path.startswith("/api/v1/agents")]) == 1
 
 
-async def test_an_answer_without_sessions_does_not_pass_for_none() -> None:
-    told: list[object] = []
+async def test_an_answer_without_sessions_does_not_count_as_an_empty_list() -> None:
+    reported: list[object] = []
     async with plane() as control:
         control.assigned = None
-        async with control.agent(ready(), on_registered=told.append) as worker:
+        async with control.agent(ready(), on_registered=reported.append) as worker:
             await settled(lambda: bool(worker.errors))
             assert "does not say which sessions" in str(worker.errors[0])
-            assert told == []
+            assert reported == []
             control.assigned = [ROW]
-            await settled(lambda: bool(told))
+            await settled(lambda: bool(reported))
 
 
-async def test_a_session_that_nobody_is_behind_is_reported() -> None:
+async def test_report_failed_sends_the_state_of_a_session() -> None:
     async with plane() as control, control.agent(ready()) as worker:
         await control.command("start_session", "c1")
         await settled(lambda: worker.sessions == {"s1"})

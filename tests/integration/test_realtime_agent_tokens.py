@@ -20,7 +20,7 @@ from vcloud.providers.streamspace import (
 )
 
 
-def expired_for_pictures(request: web.Request) -> web.Response | None:
+def expired_for_viewers(request: web.Request) -> web.Response | None:
     stale = request.headers.get("Authorization") != "Bearer fresh"
     return refusal(401, "AUTH_TOKEN_EXPIRED") if "/vnc/" in request.path and stale else None
 
@@ -35,13 +35,13 @@ async def listening() -> tuple[asyncio.Server, int]:
     return server, server.sockets[0].getsockname()[1]
 
 
-async def test_a_token_that_has_expired_when_a_picture_is_opened_is_renewed_by_a_login() -> None:
+async def test_a_token_that_expired_before_a_viewer_connects_is_renewed_by_a_login() -> None:
     tokens = iter(["stale", "fresh"])
 
     def refuse(request: web.Request) -> web.Response | None:
         if request.path.endswith("/auth/login"):
             return web.json_response({"token": next(tokens), "expires_at": None})
-        return expired_for_pictures(request)
+        return expired_for_viewers(request)
 
     server, port = await listening()
     async with server, plane(refuse=refuse) as control:
@@ -61,7 +61,7 @@ async def test_a_token_that_has_expired_when_a_picture_is_opened_is_renewed_by_a
 
 async def test_a_token_that_cannot_be_renewed_ends_the_agent_as_it_does_on_its_own_socket() -> None:
     server, port = await listening()
-    async with server, plane(refuse=expired_for_pictures) as control:
+    async with server, plane(refuse=expired_for_viewers) as control:
         handler = ready()
         handler.address = ("127.0.0.1", port)
         running = asyncio.create_task(control.agent(handler).run())

@@ -56,19 +56,19 @@ async def vnc_server(path: Path) -> AsyncIterator[list[bytes]]:
         yield heard
 
 
-async def said_of_the_picture(control: Plane) -> bytes:
+async def bytes_of_the_viewer(control: Plane) -> bytes:
     await settled(lambda: bool(control.of("bytes")))
     return b"".join(message["data"] for message in control.of("bytes"))
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-async def test_a_picture_comes_from_the_socket_whose_path_the_handler_returns(
+async def test_a_viewer_is_connected_to_the_unix_socket_that_the_handler_returns(
     folder: Path, kind: type[str | Path]
 ) -> None:
     async with vnc_server(folder / "vnc") as heard, plane() as control:
         async with control.agent(At(where=kind(folder / "vnc"))) as worker:
             await control.sockets[0].send_json(ASK)
-            assert await said_of_the_picture(control) == GREETING
+            assert await bytes_of_the_viewer(control) == GREETING
             await settled(lambda: heard == [b"from the viewer"])
             await control.proxied["p1"].close()
             await settled(lambda: heard == [b"from the viewer", b""])
@@ -90,7 +90,7 @@ async def test_a_picture_comes_from_the_socket_whose_path_the_handler_returns(
         ("/" + "x" * 200, "too long"),
     ],
 )
-async def test_what_is_no_address_costs_this_picture_only_and_is_named(
+async def test_an_invalid_address_refuses_that_viewer_only_and_is_named(
     where: object, words: str
 ) -> None:
     async with plane() as control, control.agent(At(where=where)) as worker:
@@ -118,7 +118,9 @@ async def test_a_handler_whose_own_task_was_cancelled_leaves_no_viewer_waiting()
         assert str(worker.errors[-1]) == "vnc_address raised CancelledError"
 
 
-async def test_a_system_without_unix_sockets_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_system_without_unix_sockets_is_a_named_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As Windows is."""
     monkeypatch.delattr(asyncio, "open_unix_connection")
     async with plane() as control, control.agent(At(where="/tmp/vnc")) as worker:

@@ -1,4 +1,4 @@
-"""Many viewers at once: upgrades draw on no rate limit, and an agent's sockets wait for no viewer's slot."""
+"""Many viewers at once: no rate limit counts upgrades, and an agent's sockets need no slot."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ async def left_idle(tunnel: VNCTunnel, peer: CountingPeer) -> None:
     ids=lambda leave: leave.__name__,
 )
 @on_each_loop
-async def test_a_tunnel_that_is_dropped_is_collected_and_its_connection_ends(
+async def test_a_tunnel_without_references_is_collected_and_its_connection_ends(
     tls: bool, leave: Any
 ) -> None:
     peer = CountingPeer()

@@ -1,4 +1,4 @@
-"""How WebSockets end: with their reasons, and with everything delivered that was sent before."""
+"""How WebSockets end: with their reasons, and after everything that was sent before."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def opened(script: Script) -> AsyncIterator[VNCTunnel]:
         yield tunnel
 
 
-# -- reasons -----------------------------------------------------------------------------------------------------------
+# -- reasons ---------------------------------------------------------------------------------------
 
 
 async def test_why_the_service_closed_a_tunnel_stands_in_the_error() -> None:
@@ -44,7 +44,8 @@ async def test_why_the_service_closed_a_tunnel_stands_in_the_error() -> None:
             with pytest.raises(TransportError) as caught:
                 await tunnel.read()
             assert str(caught.value) == (
-                "the tunnel was closed with code 1011 (unexpected condition): the VNC server has crashed"
+                "the tunnel was closed with code 1011 (unexpected condition):"
+                " the VNC server has crashed"
             )
             assert tunnel.close_reason == "the VNC server has crashed"
 
@@ -71,7 +72,7 @@ async def test_why_a_log_broke_off_stands_in_the_error() -> None:
             await anext(streamspace.sessions.ref(ID).logs(follow=True))
 
 
-async def test_a_connection_that_is_lost_without_a_close_has_words_too() -> None:
+async def test_a_connection_lost_without_a_close_frame_is_described() -> None:
     async def vanish(request: web.Request, socket: web.WebSocketResponse) -> None:
         assert request.transport is not None
         request.transport.abort()
@@ -84,13 +85,13 @@ async def test_a_connection_that_is_lost_without_a_close_has_words_too() -> None
         )
 
 
-def test_a_reason_is_cut_to_what_a_close_frame_holds_and_shown_on_one_line() -> None:
+def test_a_close_reason_fits_its_frame_and_is_shown_on_one_line() -> None:
     assert describe_close(4001, "x") == "code 4001: x"
     assert close_message("é" * 100) == "é".encode() * (MAX_REASON // 2)
     assert describe_close(4001, "a\x1b[2Jb\nc") == r"code 4001: a\x1b[2Jb\nc"
 
 
-# -- everything is delivered -------------------------------------------------------------------------------------------
+# -- everything is delivered -----------------------------------------------------------------------
 
 
 async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_while(
@@ -150,10 +151,10 @@ async def test_a_peer_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPat
             await gone.wait()
 
 
-async def test_an_agent_stays_until_its_picture_s_end_is_answered(
+async def test_an_agent_waits_until_the_close_of_a_viewer_s_socket_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An agent that leaves before may be gone when its close is read, and then it cannot be answered."""
+    """The peer cannot answer a close that it reads after the agent has disconnected."""
     monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
 
     async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -178,7 +179,7 @@ async def test_an_agent_stays_until_its_picture_s_end_is_answered(
     async with server, plane(autoclose=False) as control:
         handler = ready()
         handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-        control.picture = slowly
+        control.viewer = slowly
         async with control.agent(handler) as worker:
             ask = {"type": "vnc_proxy_request", "session_id": "s", "proxy_id": "p", "data": {}}
             await control.sockets[0].send_json(ask)
@@ -208,7 +209,7 @@ async def test_a_vnc_server_that_breaks_off_is_no_clean_end() -> None:
     async with server, plane() as control:
         handler = ready()
         handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-        control.picture = viewer
+        control.viewer = viewer
         async with control.agent(handler):
             ask = {"type": "vnc_proxy_request", "session_id": "s", "proxy_id": "p", "data": {}}
             await control.sockets[0].send_json(ask)
@@ -278,7 +279,7 @@ async def test_a_viewer_that_pauses_gets_the_end_of_the_stream(
             assert forward.errors == ()
 
 
-# -- viewers are told --------------------------------------------------------------------------------------------------
+# -- what a viewer is shown ------------------------------------------------------------------------
 
 
 async def failure(
@@ -297,7 +298,7 @@ async def failure(
 
 
 @pytest.mark.parametrize("version", [b"RFB 003.003\n", b"RFB 003.007\n", b"RFB 003.008\n"])
-async def test_a_viewer_is_told_why_it_gets_no_picture_and_so_is_the_owner(version: bytes) -> None:
+async def test_a_refused_viewer_is_shown_the_reason_and_on_error_gets_it(version: bytes) -> None:
     errors: list[Exception] = []
     async with (
         serving(echo, lambda request: refusal(409, "SESSION_NOT_RUNNING")) as server,
@@ -318,7 +319,7 @@ async def echo(request: web.Request, socket: web.WebSocketResponse) -> None:
 
 
 @pytest.mark.parametrize("greeted", [False, True])
-async def test_a_viewer_is_told_as_long_as_no_more_than_the_versions_were_exchanged(
+async def test_a_viewer_is_shown_the_reason_if_only_versions_were_exchanged(
     greeted: bool,
 ) -> None:
     async def close(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -337,9 +338,7 @@ async def test_a_viewer_is_told_as_long_as_no_more_than_the_versions_were_exchan
             assert reason.endswith("the desktop is gone")
 
 
-async def test_a_viewer_that_has_heard_more_hears_nothing_that_it_would_take_for_the_picture() -> (
-    None
-):
+async def test_a_viewer_that_got_more_than_a_version_is_sent_no_reason() -> None:
     async def close(request: web.Request, socket: web.WebSocketResponse) -> None:
         await socket.send_bytes(GREETING + b"\x01\x01")
         await socket.receive()
@@ -354,14 +353,14 @@ async def test_a_viewer_that_has_heard_more_hears_nothing_that_it_would_take_for
             await settled(lambda: len(forward.errors) == 1)
 
 
-async def test_an_owner_s_hook_may_be_a_coroutine_function_and_may_raise(
+async def test_on_error_may_be_a_coroutine_function_and_may_raise(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    told = asyncio.Event()
+    called = asyncio.Event()
 
     async def on_error(error: Exception) -> None:
         assert isinstance(error, APIError)
-        told.set()
+        called.set()
         raise RuntimeError("the hook is broken")
 
     async with (
@@ -371,12 +370,12 @@ async def test_an_owner_s_hook_may_be_a_coroutine_function_and_may_raise(
         async with streamspace.sessions.ref(ID).forward_vnc(on_error=on_error) as forward:
             reader, writer = await asyncio.open_connection(forward.host, forward.port)
             await failure(reader, writer, b"RFB 003.008\n")
-            await told.wait()
+            await called.wait()
             await settled(lambda: forward.connections == 0)
     assert "on_error of forward_vnc failed" in caplog.text
 
 
-def test_what_is_no_version_of_rfb_is_told_nothing() -> None:
+def test_no_reason_is_sent_to_an_unknown_version_of_rfb() -> None:
     assert refusal_message(b"GET / HTTP/1", "no") == b""
     assert refusal_message(b"RFB 003.008\n", "n\u00f6") == b"\0\0\0\0\3n\xc3\xb6"
     assert refusal_message(b"RFB 004.001\n", "no") == b"\0\0\0\0\2no"

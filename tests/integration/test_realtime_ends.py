@@ -109,7 +109,7 @@ async def left_alone(forward: VNCForward) -> None:
 
 
 @on_each_loop
-async def test_what_goes_over_websockets_behind_a_proxy_is_left_in_good_order(tls: bool) -> None:
+async def test_websockets_behind_a_proxy_are_closed_cleanly(tls: bool) -> None:
     async with contextlib.AsyncExitStack() as stack:
         emulator = await stack.enter_async_context(Emulator(speed=300, seed=SEED))
         url = emulator.url
@@ -197,7 +197,7 @@ async def test_a_forward_that_ends(tls: bool, end: str, much: bool) -> None:
 
 
 @on_each_loop
-async def test_a_viewer_that_takes_the_last_bytes_just_before_it_is_let_go(tls: bool) -> None:
+async def test_a_viewer_that_takes_the_last_bytes_just_before_the_timeout(tls: bool) -> None:
     """asyncio's transport does not bear to be aborted then."""
     received, read, over = 0, asyncio.Event(), asyncio.Event()
 
@@ -231,7 +231,7 @@ async def test_a_viewer_that_takes_the_last_bytes_just_before_it_is_let_go(tls: 
 
 @pytest.mark.parametrize("end", ["agent", "plane closes", "plane aborts", "cancelled"])
 @on_each_loop
-async def test_an_agent_that_ends_and_its_picture_with_it(tls: bool, end: str) -> None:
+async def test_an_agent_that_ends_and_its_viewer_with_it(tls: bool, end: str) -> None:
     async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"RFB 003.008\n")
         with contextlib.suppress(OSError):
@@ -271,7 +271,7 @@ async def test_an_agent_that_ends_and_its_picture_with_it(tls: bool, end: str) -
 
 
 @on_each_loop
-async def test_a_large_answer_that_is_cancelled_or_late_leaves_the_client_whole(tls: bool) -> None:
+async def test_a_large_answer_that_is_cancelled_or_late_leaves_nothing_held(tls: bool) -> None:
     lines = ["x" * 1000] * 8000
     body = json.dumps({"session_id": ID, "logs": lines}).encode()
     stalls = asyncio.Event()

@@ -58,14 +58,14 @@ async def test_a_refused_tunnel_ends_its_viewer_alone_and_is_remembered() -> Non
         async with streamspace.sessions.ref(ID).forward_vnc() as forward:
             for _ in range(2):
                 reader, writer = await asyncio.open_connection(forward.host, forward.port)
-                # It says its version, and then why there is no picture.
+                # The forward sends its version, and then the reason.
                 assert await reader.readexactly(12) == b"RFB 003.008\n"
                 writer.close()
             await settled(lambda: len(forward.errors) == 2)
             assert all(isinstance(error, ConflictError) for error in forward.errors)
 
 
-async def test_what_the_service_said_last_still_reaches_the_viewer() -> None:
+async def test_the_last_bytes_of_the_service_reach_the_viewer() -> None:
     async with serving(greet_and_leave) as server, client(server) as streamspace:
         async with streamspace.sessions.ref(ID).forward_vnc() as forward:
             reader, writer = await asyncio.open_connection(forward.host, forward.port)

@@ -87,7 +87,7 @@ async def test_small_messages_without_end_do_not_pile_up(
 
 
 @on_each_loop
-async def test_a_flood_of_pings_neither_holds_up_nor_fills_what_is_sent(tls: bool) -> None:
+async def test_a_flood_of_pings_neither_delays_nor_fills_what_is_sent(tls: bool) -> None:
     peer = CountingPeer()
     async with (
         serving(peer.script, tls=tls, autoping=False) as server,
@@ -180,7 +180,7 @@ async def test_a_peer_that_waits_until_this_side_reads_is_not_given_up(tls: bool
         assert peer.socket is not None
         await peer.socket.send_bytes(bytes(LIMIT))
         await peer.socket.send_bytes(bytes(LIMIT))
-        # Many times its patience.
+        # Many times the heartbeat.
         await settled(lambda: peer.pings > 5)
         assert len(await tunnel.read()) == LIMIT
         assert len(await tunnel.read()) == LIMIT
@@ -234,7 +234,7 @@ async def test_a_close_is_noticed_and_answered_while_nobody_reads(tls: bool) -> 
 
 
 @on_each_loop
-async def test_a_lost_connection_has_words_for_who_writes_too(tls: bool) -> None:
+async def test_a_write_on_a_lost_connection_names_the_reason(tls: bool) -> None:
     async def vanish(request: web.Request, socket: web.WebSocketResponse) -> None:
         assert request.transport is not None
         request.transport.abort()
@@ -251,7 +251,7 @@ async def test_a_lost_connection_has_words_for_who_writes_too(tls: bool) -> None
             await tunnel.read()
 
 
-async def test_one_task_reads_at_a_time_and_the_other_is_told() -> None:
+async def test_a_second_task_that_reads_gets_an_error() -> None:
     peer = CountingPeer()
     async with (
         serving(peer.script, autoping=False) as server,

@@ -43,7 +43,7 @@ async def test_logs_are_followed_to_the_end_of_the_session() -> None:
 
 
 @pytest.mark.parametrize("tail", [1, 3, 100])
-async def test_after_a_drop_no_line_is_lost_or_given_twice(tail: int) -> None:
+async def test_after_a_drop_no_line_is_lost_or_returned_twice(tail: int) -> None:
     log = [f"2025-11-22T10:45:{number:02d}Z line" for number in range(60)]
     written = 10
 
@@ -92,7 +92,7 @@ async def test_repeated_lines_are_recognised_however_long_the_service_pauses_amo
             assert [line async for line in following] == log[50:]
 
 
-async def test_when_the_log_was_begun_anew_meanwhile_its_lines_are_given_after_a_short_silence(
+async def test_lines_of_a_log_that_started_again_are_returned_after_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("vcloud.providers.streamspace.realtime.log_stream.QUIET_PERIOD", 0.005)
@@ -147,7 +147,7 @@ async def test_a_log_ends_at_a_message_that_is_too_large_and_does_not_ask_for_it
         assert len(server.requests) == 1
 
 
-async def test_a_wait_for_a_line_can_be_given_up_and_taken_up_again() -> None:
+async def test_a_wait_for_a_line_can_be_cancelled_and_repeated() -> None:
     more = asyncio.Event()
 
     async def slowly(request: web.Request, socket: web.WebSocketResponse) -> None:

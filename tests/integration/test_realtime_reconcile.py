@@ -74,7 +74,7 @@ async def started(client: StreamSpace) -> str:
     return (await session.wait_until("running", poll=0.01)).id
 
 
-async def test_after_a_restart_of_the_agent_what_it_lost_is_reported() -> None:
+async def test_after_a_restart_of_the_agent_its_lost_sessions_are_reported() -> None:
     async with (
         Emulator(rate_limits=False, seed=SEED) as emulator,
         StreamSpace(endpoint(emulator)) as client,
@@ -99,7 +99,7 @@ async def test_after_a_restart_of_the_agent_what_it_lost_is_reported() -> None:
             assert after.desktops == {kept}
 
 
-async def test_after_a_restart_of_the_control_plane_what_it_forgot_is_found() -> None:
+async def test_after_a_restart_of_the_control_plane_orphans_are_found() -> None:
     lost: list[Exception] = []
     async with (
         Emulator(rate_limits=False, seed=SEED) as emulator,
@@ -130,9 +130,7 @@ async def test_an_agent_that_only_lost_its_connection_keeps_what_it_has() -> Non
         handler = Reconciling()
         async with handler.serve(client):
             ids = {await started(client) for _ in range(2)}
-            # The emulator has no public way to end an agent's connection alone.
-            link = emulator.streamspace.control._links["agent-1"]  # noqa: SLF001
-            link.end("for a test")
+            emulator.streamspace.control.disconnect("agent-1", "for a test")
             await settled(lambda: handler.compared == 2)
             assert handler.orphans == []
             assert handler.desktops == ids

@@ -72,7 +72,7 @@ async def path_to(server: Server) -> AsyncIterator[Path]:
 
 
 async def show(request: web.Request, socket: web.WebSocketResponse) -> None:
-    """A picture that does not change any more."""
+    """A desktop whose screen does not change any more."""
     await socket.send_bytes(PICTURE)
     async for _ in socket:
         pass
@@ -102,13 +102,13 @@ async def test_a_tunnel_ends_with_a_reason(way: str, reads: bool) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_forward_hangs_up_on_its_viewer_and_tells_the_owner_why(way: str) -> None:
-    told: list[Exception] = []
+async def test_a_forward_disconnects_its_viewer_and_calls_on_error(way: str) -> None:
+    reported: list[Exception] = []
     async with (
         serving(show) as server,
         path_to(server) as path,
         client(server, heartbeat=0.1) as streamspace,
-        streamspace.sessions.ref(ID).forward_vnc(on_error=told.append) as forward,
+        streamspace.sessions.ref(ID).forward_vnc(on_error=reported.append) as forward,
     ):
         reader, writer = await asyncio.open_connection(forward.host, forward.port)
         assert await reader.readexactly(len(PICTURE)) == PICTURE
@@ -120,5 +120,5 @@ async def test_a_forward_hangs_up_on_its_viewer_and_tells_the_owner_why(way: str
         assert isinstance(error, TransportError)
         with pytest.raises(TransportError, match=WAYS[way]):
             raise error
-        assert told == [error]
+        assert reported == [error]
         await settled(lambda: forward.connections == 0)

@@ -58,7 +58,7 @@ def in_a_thread(script: Script, *, autoping: bool = True) -> Iterator[Server]:
 
 
 @on_each
-def test_a_peer_whose_answer_lies_in_the_socket_is_not_taken_for_dead(loop: str) -> None:
+def test_a_peer_whose_answer_has_arrived_is_not_given_up(loop: str) -> None:
     pings = 0
 
     async def answering(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -89,7 +89,7 @@ def test_a_peer_whose_answer_lies_in_the_socket_is_not_taken_for_dead(loop: str)
 
 
 @on_each
-def test_a_registration_that_was_answered_is_one_although_the_loop_was_blocked(
+def test_an_answered_registration_counts_although_the_loop_was_blocked(
     loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "REGISTER_TIMEOUT", 0.2)
@@ -119,7 +119,7 @@ def test_a_registration_that_was_answered_is_one_although_the_loop_was_blocked(
 
 
 @on_each
-def test_a_picture_that_is_finished_is_not_cut_because_the_loop_was_blocked(
+def test_a_tunnel_that_is_finished_loses_nothing_though_the_loop_was_blocked(
     loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vcloud._core.websocket.socket.STALL_TIMEOUT", 1.0)

@@ -135,7 +135,7 @@ async def test_a_refused_upgrade_is_a_typed_error_without_the_token(
 
 
 @pytest.mark.parametrize("answer", ["no websocket", "dropped", "refused", "redirect"])
-async def test_no_failure_to_connect_tells_the_token(answer: str) -> None:
+async def test_no_failed_connection_shows_the_token(answer: str) -> None:
     def refuse(request: web.Request) -> web.Response | None:
         if answer == "dropped":
             assert request.transport is not None
@@ -176,7 +176,7 @@ async def test_a_token_that_is_refused_is_renewed_once_by_a_login() -> None:
             assert await tunnel.read() == b"x"
 
 
-async def test_base64_text_is_understood_and_answered_in_kind() -> None:
+async def test_base64_text_is_read_and_answered_with_base64() -> None:
     heard: list[object] = []
 
     async def as_text(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -350,7 +350,7 @@ async def test_cancelling_an_opening_or_a_read_leaves_nothing_and_the_client_wor
     await settled(lambda: not others())
 
 
-async def test_a_tunnel_says_when_it_is_misused() -> None:
+async def test_misuse_of_a_tunnel_is_an_error() -> None:
     async with serving(echo) as server, client(server) as streamspace:
         tunnel = streamspace.sessions.ref(ID).open_vnc()
         with pytest.raises(ConfigurationError, match="not open"):

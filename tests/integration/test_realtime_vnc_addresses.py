@@ -37,7 +37,7 @@ SESSION = {
 
 
 @pytest.mark.parametrize("named", ["/api/v1/vnc/x?quality=9", None, "wss://elsewhere.test/vnc"])
-async def test_a_fetched_session_is_opened_where_the_service_says_but_never_elsewhere(
+async def test_a_session_is_opened_at_the_address_that_the_service_names_but_on_no_other_host(
     named: str | None,
 ) -> None:
     def refuse(request: web.Request) -> web.Response | None:

@@ -18,7 +18,7 @@ from vcloud.providers.streamspace import (
 from vcloud.providers.streamspace.agent import connection
 
 
-async def test_an_agent_says_who_it_is_and_what_it_can_take() -> None:
+async def test_an_agent_registers_with_its_name_and_capacity() -> None:
     async with plane() as control:
         options = {
             "region": "eu",
@@ -73,7 +73,8 @@ async def test_commands_are_acknowledged_at_once_run_together_and_answered() -> 
             await settled(lambda: len(control.results()) == 6)
             assert worker.sessions == {"s0", "s2"}
         assert control.results()["c0"] == {
-            "type": "command_result", "command_id": "c0", "agent_id": "agent-1", "status": "completed",
+            "type": "command_result", "command_id": "c0", "agent_id": "agent-1",
+            "status": "completed",
             "result": {"session_id": "s0", "pod_name": "s0", "vnc_port": 5900},
         }  # fmt: skip
         assert all(result["status"] == "completed" for result in control.results().values())
@@ -121,7 +122,7 @@ async def test_a_command_that_comes_again_runs_once_and_is_answered_again() -> N
         assert handler.done == ["start s1"]
 
 
-async def test_what_an_agent_does_not_understand_does_not_end_it() -> None:
+async def test_messages_that_an_agent_does_not_know_do_not_end_it() -> None:
     async with plane() as control, control.agent(ready()) as worker:
         socket = control.sockets[0]
         await socket.send_str("nonsense")
@@ -153,9 +154,8 @@ async def test_when_the_connection_drops_commands_go_on_and_are_answered_after_i
             transport = control.requests[0].transport
             assert transport is not None
             transport.abort()
-            await settled(
-                lambda: bool(worker.errors)
-            )  # it may be back before anybody looks whether it is gone
+            # It may have reconnected before this runs, so look at the errors.
+            await settled(lambda: bool(worker.errors))
             handler.gate.set()
             await settled(lambda: "c1" in control.results())
             assert control.registrations == 2
@@ -174,7 +174,7 @@ async def test_an_agent_keeps_trying_until_the_control_plane_takes_it() -> None:
         assert [getattr(error, "status", None) for error in worker.errors] == [503, 409, 500]
 
 
-async def test_an_agent_whose_token_is_refused_says_so_and_stops() -> None:
+async def test_an_agent_whose_token_is_refused_ends_with_the_error() -> None:
     async with plane(refuse=lambda request: refusal(401, "AUTH_TOKEN_INVALID")) as control:
         with pytest.raises(AuthenticationError):
             async with control.agent(ready()):
@@ -227,7 +227,7 @@ async def test_a_cancelled_agent_leaves_no_task() -> None:
     assert not (others() - before)
 
 
-async def test_a_picture_travels_over_a_socket_of_its_own() -> None:
+async def test_each_viewer_has_a_websocket_of_its_own() -> None:
     async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"RFB " + await reader.readexactly(15))
         await reader.read()
@@ -251,7 +251,7 @@ async def test_a_picture_travels_over_a_socket_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("proxy_id", ["proxy-1", ".."])
-async def test_a_picture_that_cannot_be_reached_is_an_error_on_the_agent_s_socket(
+async def test_a_vnc_server_that_cannot_be_reached_is_a_vnc_proxy_error(
     proxy_id: str,
 ) -> None:
     async with plane() as control, control.agent(ready()) as worker:
@@ -280,7 +280,7 @@ async def test_an_agent_runs_once_and_checks_its_arguments() -> None:
             control.streamspace.serve_agent("agent-1", platform="docker", handler=None)  # type: ignore[arg-type]
 
 
-async def test_whoever_waits_for_an_agent_that_is_refused_is_told() -> None:
+async def test_waiting_for_an_agent_that_is_refused_raises() -> None:
     async with serving(
         lambda *_: asyncio.sleep(0), lambda _: refusal(401, "UNAUTHORIZED")
     ) as server:

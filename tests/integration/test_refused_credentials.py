@@ -72,12 +72,12 @@ async def test_the_next_call_fails_at_once_and_after_30_seconds_one_tries(
 async def test_when_the_trial_succeeds_the_waiting_calls_are_sent(
     emulator: Emulator, later: Later
 ) -> None:
-    secrets = emulator.computers._signatures._secrets
+    secrets = emulator.computers.signatures.secrets
     async with client(emulator, HMACAuth(KEY, SECRET), "computers", concurrency=10) as cloud:
         machine = cloud.computers.machines.ref("100")
-        emulator.run(lambda: secrets.update({KEY: "sk_other"}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: "sk_other"}))
         await refused(machine.refresh())
-        emulator.run(lambda: secrets.update({KEY: SECRET}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: SECRET}))
         assert (await refused(machine.refresh())).remembered
         later.ahead = 31.0
         await asyncio.gather(*[machine.refresh() for _ in range(50)])
@@ -291,12 +291,12 @@ async def test_a_wrong_secret_is_remembered_although_the_clock_is_wrong_too(
 
 async def test_clock_skew_is_learnt_again_after_a_refusal(emulator: Emulator, later: Later) -> None:
     emulator.clock.offset = 3600.0
-    secrets = emulator.computers._signatures._secrets
+    secrets = emulator.computers.signatures.secrets
     async with client(emulator, HMACAuth(KEY, SECRET), "computers") as cloud:
         await cloud.computers.machines.get("100")
-        emulator.run(lambda: secrets.update({KEY: "sk_other"}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: "sk_other"}))
         await refused(cloud.computers.machines.get("100"))
-        emulator.run(lambda: secrets.update({KEY: SECRET}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: SECRET}))
         later.ahead = 31.0
         await cloud.computers.machines.get("100")
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from asyncio.subprocess import PIPE, STDOUT
+from asyncio.subprocess import PIPE, STDOUT, Process
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,27 +15,27 @@ import pytest
 from vcloud.emulator import Clock, Emulator, Fault
 
 ROOT = Path(__file__).parents[2]
-#: The service is another process's than the client's, and goes on meanwhile.
+#: The service runs in another process than the client, and continues.
 STOPPED, BLOCKED = "stopped", "blocked"
-#: Of a deployment that does not assign machines that are still turning on.
+#: The answer of a deployment that does not assign machines before they are on.
 NO_MACHINE = Fault.reply(200, b'{"client_code": 440, "message": "No machine is available"}')
-#: Longer than these bounds, which are longer than a request takes.
-SECONDS, BOUNDS = 1.0, {"timeout": 0.5, "cleanup_timeout": 0.5}
-#: The same for a stop that is under way, and answered when the process goes on.
-SLOWLY: Final[dict[str, Any]] = {
-    "bounds": {"timeout": 10, "cleanup_timeout": 0.8},
-    "turns": 20,
+#: A pause that is longer than these timeouts, which are longer than a request takes.
+SECONDS, TIMEOUTS = 1.0, {"timeout": 0.5, "cleanup_timeout": 0.5}
+#: A pause while a stop is in flight, which is answered after the pause.
+DURING_STOP: Final[dict[str, Any]] = {
+    "timeouts": {"timeout": 10, "cleanup_timeout": 0.8},
+    "iterations": 20,
     "with_stop": True,
 }
 
 
 class Client:
-    """``standing_still.py`` as a process.
+    """A process of ``standing_still.py``.
 
     Attributes:
-        said: all that it wrote.
-        failed: what it failed with; None: with nothing.
-        before: the calls that the service had when it stood still.
+        said: its whole output.
+        failed: its error; None: it succeeded.
+        before: how many calls the service had at the beginning of the pause.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -50,8 +50,8 @@ class Client:
         how: str,
         *,
         seconds: float = SECONDS,
-        bounds: dict[str, float] = BOUNDS,
-        turns: int = 0,
+        timeouts: dict[str, float] = TIMEOUTS,
+        iterations: int = 0,
         loop: str = "asyncio",
         with_stop: bool = False,
         meanwhile: float = 0.0,
@@ -61,40 +61,28 @@ class Client:
 
         Args:
             scenario: what it does.
-            how: it stands still.
-            seconds: that it does so.
-            bounds: of its endpoints.
-            turns: of its loop before that.
-            loop: which one.
-            with_stop: whether it stands still when a stop is sent.
-            meanwhile: seconds that pass at the service.
-            options: further ones of its endpoints.
+            how: stopped or blocked.
+            seconds: the length of the pause.
+            timeouts: of its endpoints.
+            iterations: of its loop before the pause.
+            loop: the kind of its loop.
+            with_stop: whether the pause begins when a stop is sent.
+            meanwhile: seconds that pass at the service during the pause.
+            options: further options of its endpoints.
         """
-        arguments = ["--how", how, "--seconds", str(seconds), "--turns", str(turns), "--loop", loop]
-        arguments += ["--with-stop"] if with_stop else []
+        arguments = ["--how", how, "--seconds", str(seconds), "--iterations", str(iterations)]
+        arguments += ["--loop", loop, *(["--with-stop"] if with_stop else [])]
+        arguments += ["--options", json.dumps(timeouts | options)]
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-W",
-            "error",
-            "-m",
-            "tests.integration.standing_still",
-            scenario,
-            *arguments,
-            "--options",
-            json.dumps(bounds | options),
+            *(sys.executable, "-W", "error", "-m", "tests.integration.standing_still"),
+            *(scenario, *arguments),
             cwd=ROOT,
             env=os.environ | self._emulator.env(),
             stdout=PIPE,
             stderr=STDOUT,
         )
-        assert process.stdout is not None
         try:
-            async for line in process.stdout:
-                self.said += line.decode()
-                if line == b"still\n":
-                    self.before = len(self._emulator.calls)
-                    self._emulator.clock.advance(meanwhile)
-            assert await process.wait() == 0, self.said
+            await self._read(process, meanwhile)
         finally:
             if process.returncode is None:
                 process.kill()
@@ -103,12 +91,22 @@ class Client:
         self.failed = json.loads(self.said.splitlines()[-1])["failed"]
         return self
 
-    def looks_afterwards(self) -> int:
+    async def _read(self, process: Process, meanwhile: float) -> None:
+        """Read its output to the end, and let time pass at the service during the pause."""
+        assert process.stdout is not None
+        async for line in process.stdout:
+            self.said += line.decode()
+            if line == b"still\n":
+                self.before = len(self._emulator.calls)
+                self._emulator.clock.advance(meanwhile)
+        assert await process.wait() == 0, self.said
+
+    def reads_afterwards(self) -> int:
         return sum(call.method == "GET" for call in list(self._emulator.calls)[self.before :])
 
 
 def left(emulator: Emulator) -> int:
-    """The desktops and machines that nobody stopped."""
+    """How many desktops and machines still run."""
     stopped = {
         call.path.split("/")[-2]
         for call in emulator.calls
@@ -131,14 +129,14 @@ def assert_all_is_stopped(emulator: Emulator, client: Client) -> None:
 
 
 async def clean_up(scenario: str, how: str, *, with_stop: bool = False, **options: Any) -> None:
-    in_line = scenario == "stop_in_line"
+    in_queue = scenario == "stop_in_queue"
     clock = Clock.stopped() if scenario == "cancelled_connect" else None
     async with Emulator(clock=clock) if clock else Emulator(speed=1000) as emulator:
         emulator.faults.add("POST *assign-machine", NO_MACHINE, times=None)
         if with_stop:
             emulator.faults.add("POST */stop", Fault.delay(1.2), times=None)
             options["with_stop"] = True
-        if in_line:
+        if in_queue:
             options["concurrency"] = 1
             emulator.faults.add("GET */desktop/*", Fault.delay(0.3), times=None)
         client = await Client(emulator).run(scenario, how, **options)
@@ -147,7 +145,7 @@ async def clean_up(scenario: str, how: str, *, with_stop: bool = False, **option
 
 
 def ways(quick: str) -> pytest.MarkDecorator:
-    """Both ways to stand still, of which one runs in the suite, and the other in the long form."""
+    """Both kinds of pauses. One runs in the suite, and the other in the long form."""
     others = [pytest.param(how, marks=pytest.mark.long) for how in (STOPPED, BLOCKED)]
     return pytest.mark.parametrize(
         "how", [quick, *[one for one in others if one.values != (quick,)]]
@@ -155,49 +153,49 @@ def ways(quick: str) -> pytest.MarkDecorator:
 
 
 @ways(STOPPED)
-async def test_a_block_that_is_cancelled_stops_its_desktop_after_the_pause(how: str) -> None:
-    await clean_up("cancelled_block", how, **SLOWLY)
+async def test_a_cancelled_block_stops_its_desktop_after_the_pause(how: str) -> None:
+    await clean_up("cancelled_block", how, **DURING_STOP)
 
 
 @ways(BLOCKED)
-async def test_a_stop_that_waits_in_line_is_sent_after_the_pause(how: str) -> None:
-    await clean_up("stop_in_line", how, turns=3)
+async def test_a_stop_that_waits_in_the_queue_is_sent_after_the_pause(how: str) -> None:
+    await clean_up("stop_in_queue", how, iterations=3)
 
 
 @ways(STOPPED)
 async def test_a_client_that_is_closed_stops_what_it_opened_after_the_pause(how: str) -> None:
-    await clean_up("closed_client", how, **SLOWLY)
+    await clean_up("closed_client", how, **DURING_STOP)
 
 
 @ways(BLOCKED)
-async def test_a_connect_that_is_cancelled_stops_its_machine_after_the_pause(how: str) -> None:
-    await clean_up("cancelled_connect", how, turns=4)
+async def test_a_cancelled_connect_stops_its_machine_after_the_pause(how: str) -> None:
+    await clean_up("cancelled_connect", how, iterations=4)
 
 
 async def test_a_pause_costs_no_cleanup_on_uvloop() -> None:
-    await clean_up("cancelled_block", BLOCKED, loop="uvloop", **SLOWLY)
+    await clean_up("cancelled_block", BLOCKED, loop="uvloop", **DURING_STOP)
 
 
-CLEANUPS = ["cancelled_block", "stop_in_line", "closed_client", "cancelled_connect"]
+CLEANUPS = ["cancelled_block", "stop_in_queue", "closed_client", "cancelled_connect"]
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("scenario", CLEANUPS)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("turns", range(12))
-async def test_a_blocked_loop_at_any_turn_costs_no_cleanup(
-    scenario: str, turns: int, loop: str
+@pytest.mark.parametrize("iterations", range(12))
+async def test_a_blocked_loop_at_any_iteration_costs_no_cleanup(
+    scenario: str, iterations: int, loop: str
 ) -> None:
-    await clean_up(scenario, BLOCKED, turns=turns, loop=loop)
+    await clean_up(scenario, BLOCKED, iterations=iterations, loop=loop)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("scenario", CLEANUPS)
 @pytest.mark.parametrize(("how", "seconds"), [(STOPPED, 33), (BLOCKED, 10)])
-async def test_a_long_pause_costs_no_cleanup_with_the_default_bounds(
+async def test_a_long_pause_costs_no_cleanup_with_the_default_timeouts(
     scenario: str, how: str, seconds: int
 ) -> None:
-    await clean_up(scenario, how, turns=4, seconds=seconds, bounds={})
+    await clean_up(scenario, how, iterations=4, seconds=seconds, timeouts={})
 
 
 #: What is waited for, and the seconds that it takes at the service.
@@ -209,8 +207,8 @@ async def wait(scenario: str, how: str, **options: Any) -> None:
         emulator.faults.add("POST *assign-machine", NO_MACHINE, times=1)
         client = await Client(emulator).run(scenario, how, meanwhile=WAITS[scenario], **options)
         assert client.failed is None
-        # The one that was under way, and the one after; and the look of the launch's block.
-        assert 1 <= client.looks_afterwards() <= 2 + (scenario == "launch")
+        # The read that was in flight, the final one, and the read in the block of a launch.
+        assert 1 <= client.reads_afterwards() <= 2 + (scenario == "launch")
         if scenario == "connect":
             now = emulator.clock.now()
             statuses = [one.status(now) for one in emulator.streams.machines.values()]
@@ -229,21 +227,21 @@ async def wait(scenario: str, how: str, **options: Any) -> None:
         pytest.param("connect", BLOCKED, marks=pytest.mark.long),
     ],
 )
-async def test_a_wait_that_stood_still_beyond_its_end_finds_what_is_there(
+async def test_a_wait_that_was_paused_beyond_its_timeout_finds_the_result(
     scenario: str, how: str
 ) -> None:
     await wait(scenario, how)
 
 
 @pytest.mark.parametrize("scenario", ["launch", pytest.param("connect", marks=pytest.mark.long)])
-async def test_a_wait_that_stood_still_finds_what_is_there_on_uvloop(scenario: str) -> None:
+async def test_a_wait_that_was_paused_finds_the_result_on_uvloop(scenario: str) -> None:
     await wait(scenario, STOPPED, loop="uvloop")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("scenario", WAITS)
 @pytest.mark.parametrize(("how", "seconds"), [(STOPPED, 33), (BLOCKED, 10)])
-async def test_a_wait_finds_what_is_there_after_a_long_pause(
+async def test_a_wait_finds_the_result_after_a_long_pause(
     scenario: str, how: str, seconds: int
 ) -> None:
-    await wait(scenario, how, seconds=seconds, bounds={})
+    await wait(scenario, how, seconds=seconds, timeouts={})

@@ -1,4 +1,4 @@
-"""StreamSpace against the emulator, over a real socket: what sessions, agents, templates and users do."""
+"""StreamSpace against the emulator over real sockets: sessions, agents, templates, users."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def john(emulator: Emulator) -> AsyncIterator[StreamSpace]:
         yield client
 
 
-# -- a session's life ------------------------------------------------------------------------------------------------
+# -- a session's life ------------------------------------------------------------------------------
 
 
 async def test_session_comes_up_hibernates_wakes_and_goes(
@@ -95,7 +95,7 @@ async def test_idle_session_hibernates_by_itself(emulator: Emulator, john: Strea
     assert (await session.refresh()).state is SessionState.HIBERNATED
 
 
-async def test_what_a_create_leaves_out_is_what_the_template_says(john: StreamSpace) -> None:
+async def test_what_a_create_leaves_out_is_taken_from_the_template(john: StreamSpace) -> None:
     session = await john.sessions.create(USER, "vscode-dev", resources=Resources(cpu="3"))
     assert session.resources == Resources(memory="4Gi", cpu="3")
     assert (session.idle_timeout, session.persistent_home, session.tags) == (
@@ -148,7 +148,7 @@ async def test_forbidden_transition_answered_with_422_is_the_same_error(
     )
 
 
-async def test_delete_is_gentle_or_forced_and_can_be_repeated(
+async def test_delete_is_graceful_or_forced_and_can_be_repeated(
     emulator: Emulator, john: StreamSpace, admin: StreamSpace
 ) -> None:
     ref = john.sessions.ref(emulator.streamspace.add_session(state="hibernated").id)
@@ -172,7 +172,7 @@ async def test_waiting_ends_at_once_when_the_session_is_over(
     assert (await ref.wait_until({"terminated", "running"})).id == ref.id
 
 
-async def test_waiting_too_long_says_what_was_seen_last(john: StreamSpace) -> None:
+async def test_a_wait_timeout_has_the_last_state(john: StreamSpace) -> None:
     session = await john.sessions.create(USER, "firefox-browser")
     with pytest.raises(WaitTimeout) as caught:
         await session.wait_until(SessionState.RUNNING, timeout=0.05, poll=0.01)
@@ -207,7 +207,7 @@ async def test_logs_are_the_last_lines_with_or_without_their_times(
     assert await session.logs(tail=1, timestamps=False) == ("[INFO] firefox-browser initialized",)
 
 
-# -- every code ------------------------------------------------------------------------------------------------------
+# -- every code ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", StreamSpaceCode)
@@ -224,7 +224,7 @@ async def test_every_documented_code_comes_back_as_its_typed_error(
     assert error.timestamp is not None
 
 
-# -- who may see and do what -----------------------------------------------------------------------------------------
+# -- who may see and do what -----------------------------------------------------------------------
 
 
 async def test_user_sees_only_his_own_sessions(
@@ -274,7 +274,7 @@ async def test_new_user_can_log_in_and_a_second_of_the_name_is_refused(
     assert caught.value.details == {"email": "must be an address"}
 
 
-# -- agents, templates, lists ----------------------------------------------------------------------------------------
+# -- agents, templates, lists ----------------------------------------------------------------------
 
 
 async def test_agents_count_their_sessions_and_new_ones_go_where_there_is_room(

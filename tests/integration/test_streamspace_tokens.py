@@ -1,4 +1,4 @@
-"""StreamSpace's tokens and limits against the emulator: who logs in, how often, and who has to wait."""
+"""StreamSpace's tokens and rate limits against the emulator: logins, renewals, waits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def answered(emulator: Emulator, status: int) -> int:
     return sum(call.status == status for call in emulator.calls)
 
 
-# -- tokens ----------------------------------------------------------------------------------------------------------
+# -- tokens ----------------------------------------------------------------------------------------
 
 
 async def test_five_hundred_tasks_without_a_token_log_in_once(emulator: Emulator) -> None:
@@ -59,7 +59,7 @@ async def test_five_hundred_tasks_without_a_token_log_in_once(emulator: Emulator
 
 
 @pytest.mark.parametrize("end", ["expired", "revoked"])
-async def test_token_that_ends_in_mid_run_costs_one_more_login_and_no_failed_call(
+async def test_token_that_ends_during_a_run_costs_one_login_and_no_failed_call(
     emulator: Emulator, end: str
 ) -> None:
     async with connect(emulator, concurrency=20) as client:
@@ -67,7 +67,7 @@ async def test_token_that_ends_in_mid_run_costs_one_more_login_and_no_failed_cal
 
         async def work(number: int) -> None:
             if number == 100:
-                # The clients' clocks do not go along: only the refusal tells them.
+                # The clients' clocks do not change: only the refusal shows that the token ended.
                 if end == "expired":
                     emulator.clock.advance(emulator.streamspace.tokens.life)
                 else:
@@ -103,7 +103,7 @@ async def test_token_past_its_end_on_arrival_is_used_until_it_is_refused(
     assert answered(emulator, 401) == 1
 
 
-async def test_wrong_password_is_told_without_the_password(
+async def test_error_for_a_wrong_password_does_not_show_it(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -135,7 +135,7 @@ async def test_logout_makes_the_token_worthless_and_the_next_call_logs_in_again(
         assert logins(emulator) == 2, "there was nothing to log out from"
 
 
-async def test_client_with_a_token_can_log_in_as_somebody_and_stays_it(emulator: Emulator) -> None:
+async def test_client_with_a_token_can_log_in_as_a_user(emulator: Emulator) -> None:
     async with StreamSpace(
         Endpoint(emulator.endpoints()["streamspace"].base_url, auth=BearerAuth("no.such.token"))
     ) as client:
@@ -180,7 +180,7 @@ async def test_login_in_the_published_servers_form_is_understood(emulator: Emula
         assert login.expires_at.microsecond == 123457
 
 
-# -- limits ----------------------------------------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------------------
 
 
 async def test_login_limit_reached_is_a_rate_limit_error(emulator: Emulator) -> None:
@@ -195,7 +195,7 @@ async def test_login_limit_reached_is_a_rate_limit_error(emulator: Emulator) -> 
     assert answered(emulator, 429) == 1
 
 
-async def test_client_waits_for_the_next_minute_rather_than_be_refused(emulator: Emulator) -> None:
+async def test_client_waits_for_the_next_minute_instead_of_a_refusal(emulator: Emulator) -> None:
     emulator.streamspace.limits.enabled = True
     async with connect(emulator) as client:
         await client.agents.stats()
@@ -222,7 +222,7 @@ async def test_new_sessions_are_counted_apart_from_everything_else(emulator: Emu
     assert len(emulator.streamspace.sessions) == 10
 
 
-async def test_refused_create_is_sent_again_when_the_service_says_so(emulator: Emulator) -> None:
+async def test_refused_create_is_sent_again_after_a_429(emulator: Emulator) -> None:
     body = '{"error":"Rate limit exceeded","code":"RATE_LIMIT_EXCEEDED","retry_after":0}'
     emulator.faults.add("POST */sessions", Fault.reply(429, body, content_type="application/json"))
     async with connect(emulator, retry=RetryPolicy(base=0.01)) as client:

@@ -1,4 +1,4 @@
-"""Everything that meets an event loop, on uvloop: requests of all four providers, WebSockets, a local port, a cancellation."""
+"""On uvloop: requests of all providers, WebSockets, a local port, cancellations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.emulator.test_http_raw import BODY, SIZED, wired
+from tests.emulator.http_raw import BODY, SIZED, wired
 from tests.seeded import SEED
 from vcloud import (
     ConnectError,
@@ -95,15 +95,15 @@ async def refusals() -> None:
             await unreachable.machines.list().first()
 
 
-async def a_cancelled_crowd_leaves_the_client_usable() -> None:
+async def a_client_is_usable_after_many_cancelled_calls() -> None:
     async with opened() as (emulator, cloud):
-        crowd = [asyncio.create_task(cloud.computers.machines.list().all()) for _ in range(300)]
-        while not emulator.calls:  # noqa: ASYNC110 - the ledger has no event for it
+        calls = [asyncio.create_task(cloud.computers.machines.list().all()) for _ in range(300)]
+        while not emulator.calls:  # noqa: ASYNC110 - the emulator has no event for it
             await asyncio.sleep(0)
-        for task in crowd:
+        for task in calls:
             task.cancel()
-        await asyncio.wait(crowd)
-        assert all(task.cancelled() for task in crowd)
+        await asyncio.wait(calls)
+        assert all(task.cancelled() for task in calls)
         assert len(await cloud.computers.machines.list().all()) == 3
 
 
@@ -125,7 +125,7 @@ async def a_client_that_half_closes_gets_its_answers() -> None:
         desktops,
         streamspace,
         refusals,
-        a_cancelled_crowd_leaves_the_client_usable,
+        a_client_is_usable_after_many_cancelled_calls,
         a_client_that_half_closes_gets_its_answers,
     ],
     ids=lambda scenario: scenario.__name__,

@@ -1,4 +1,4 @@
-"""Clocks that are put back and forward, and machines that sleep, in counts of what is refused."""
+"""Clocks that are set, and machines that are suspended: how many requests are refused."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from vcloud.emulator import Emulator, Fault
 HOUR = 3600.0
 DAY = 24 * HOUR
 YEAR = 365 * DAY
-#: Those of an hour run in the suite, the others in the long form.
+#: Jumps of an hour run in the suite, the others in the long form.
 JUMPS = [
     pytest.param(jump, marks=[] if abs(jump) == HOUR else [pytest.mark.long])
     for jump in (-1.0, 1.0, -HOUR, HOUR, -23 * HOUR, 23 * HOUR)
 ]
-#: How the client counts: without a limit, with one of its own, or in a store.
+#: How the client counts: not at all, with a limit of its own, or in a store.
 BUDGETS = ["none", "own", "redis"]
-#: Requests of an hour, where there is a limit.
+#: The limit of requests in an hour.
 LIMIT = 16
 
 
 class Client:
-    """A client in a process of its own, under libfaketime: its time of day can be moved.
+    """A client in a process of its own under libfaketime, which sets its time of day.
 
     Args:
-        library: libfaketime's.
-        folder: for the file that holds the difference.
-        env: of the process, besides this one's.
-        jumped: seconds by which its clock is ahead from the start.
+        library: the path of libfaketime's library.
+        folder: for the file with the difference.
+        env: further environment variables.
+        jumped: seconds by which its clock is ahead at the start.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Client:
                 "LD_PRELOAD": library,
                 "FAKETIME_TIMESTAMP_FILE": str(self._file),
                 "FAKETIME_NO_CACHE": "1",
-                # Of the clocks, only the one that an administrator sets.
+                # Only the clock that an administrator sets.
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        # The clients are made.
+        # Its clients exist now.
         self.ask("ready")
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class Client:
             self._process.stdout.close()
 
     def jump(self, seconds: float) -> None:
-        """Set its clock: so many seconds ahead of the truth."""
+        """Set its clock ahead of the true time by so many seconds."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+.0f}s\n")
         new.replace(self._file)
@@ -98,13 +98,13 @@ class Client:
         return json.loads(self._process.stdout.readline())
 
     def calls(self, number: int, what: str = "none") -> list[str]:
-        """What becomes of so many calls, one after another."""
+        """The outcomes of so many calls, one after another."""
         done: list[str] = self.ask("sequence", what, number)
         return done
 
     @contextmanager
     def in_flight(self, number: int, what: str = "none") -> Iterator[list[str]]:
-        """What becomes of so many calls that are under way during the block."""
+        """The outcomes of so many calls that are in flight during the block."""
         self.ask("begin", what, number)
         done: list[str] = []
         yield done
@@ -131,14 +131,14 @@ def emulator() -> Iterator[Emulator]:
 
 
 def refused(emulator: Emulator) -> int:
-    """How many signatures were refused since this was asked."""
+    """How many signatures were refused since the last call of this."""
     statuses = [call.status for call in emulator.calls if "/machines" in call.path]
     emulator.calls.clear()
     return statuses.count(401)
 
 
 @pytest.mark.parametrize("jump", JUMPS)
-def test_a_clock_that_jumps_refuses_nothing_and_passes_no_limit(
+def test_a_clock_that_jumps_neither_refuses_requests_nor_exceeds_limits(
     jump: float, emulator: Emulator, library: str, tmp_path: Path
 ) -> None:
     # The service tolerates five minutes.
@@ -146,11 +146,11 @@ def test_a_clock_that_jumps_refuses_nothing_and_passes_no_limit(
     with redis_server(tmp_path) as server:
         env = emulator.env() | {"REQUESTS": str(LIMIT), "STORE": server.address}
         with Client(library, tmp_path, env, jumped=jump) as client:
-            # Before the run: the first answer teaches the client what time it is.
+            # A jump before the calls: the client corrects its clock after the first answer.
             for budget in BUDGETS:
                 assert client.calls(3, budget) == ["ok"] * 3
                 assert refused(emulator) == once
-            # During calls, and between them: set right, and wrong the other way round.
+            # Jumps during and between calls: to the right time, and to the opposite error.
             emulator.faults.add("GET */machines/*", Fault.delay(0.2), times=9)
             with client.in_flight(3, "+".join(BUDGETS)) as done:
                 client.jump(0.0)
@@ -159,8 +159,8 @@ def test_a_clock_that_jumps_refuses_nothing_and_passes_no_limit(
                 client.jump(now)
                 for budget in BUDGETS:
                     assert client.calls(2, budget) == ["ok"] * 2
-            assert refused(emulator) == 0, "what was learnt stays right"
-            # After them: all that the limit allows, and not one more, whatever the clock says.
+            assert refused(emulator) == 0, "the correction stays right"
+            # Jumps after the calls: the limit is used up and not exceeded, whatever the clock says.
             left = LIMIT - 3 - once - 3 - 4
             for budget in ("own", "redis"):
                 assert client.calls(left, budget) == ["ok"] * left
@@ -183,33 +183,33 @@ def test_a_jump_of_a_year_during_the_run_is_harmless(
         assert refused(emulator) == 0
 
 
-@pytest.mark.long  # test_a_day_that_a_program_moves_for_itself_alone_costs_one_refusal is the short form
+@pytest.mark.long  # a jump for the program alone is the short form, below
 @pytest.mark.parametrize("jump", [YEAR, -YEAR])
 def test_a_jump_of_a_year_before_the_start_is_named(
     jump: float, emulator: Emulator, library: str, tmp_path: Path
 ) -> None:
     with Client(library, tmp_path, emulator.env(), jumped=jump) as client:
         assert client.calls(1) == [f"refused, {-jump / DAY:.0f} days off"]
-        assert refused(emulator) == 1, "nobody learns a year"
+        assert refused(emulator) == 1, "a year is not corrected"
 
 
-def test_a_clock_that_is_set_right_during_the_run_helps_a_client_that_began_with_a_wrong_one(
+def test_a_client_that_began_with_a_wrong_clock_works_when_the_clock_is_set_right(
     emulator: Emulator, library: str, tmp_path: Path
 ) -> None:
-    """As a machine that boots in 1970 does, until it hears of the time."""
+    """A machine may boot with a clock in 1970, until it gets the time."""
     with Client(library, tmp_path, emulator.env(), jumped=-40 * YEAR) as client:
         client.jump(0.0)
         assert client.calls(3) == ["ok"] * 3
         assert refused(emulator) == 1
 
 
-def test_a_machine_that_slept_renews_its_token_once(
+def test_a_machine_that_was_suspended_renews_its_token_once(
     emulator: Emulator, library: str, tmp_path: Path
 ) -> None:
-    """Monotonic clocks stand meanwhile; the service's and the time of day go on by eight hours."""
+    """Its monotonic clock stopped. The service's clock and the time of day went on for 8 hours."""
     with Client(library, tmp_path, emulator.env()) as client:
         assert client.calls(1, "templates") == ["ok"]
-        # It has seven hours left then.
+        # The token has seven hours left.
         emulator.clock.advance(17 * HOUR)
         emulator.calls.clear()
         client.jump(8 * HOUR)
@@ -227,10 +227,10 @@ def test_a_machine_that_slept_renews_its_token_once(
         assert refused(emulator) <= 1, "its signatures are eight hours old, once"
 
 
-async def test_sleep_that_the_system_counts_refuses_nothing(
+async def test_a_suspension_that_the_system_counts_refuses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """CLOCK_BOOTTIME goes on while a machine sleeps: tokens are renewed before they are used."""
+    """CLOCK_BOOTTIME includes the suspension: tokens are renewed before they are used."""
     slept = 0.0
     monkeypatch.setattr("vcloud._core.call.signing.boottime", lambda: boottime() + slept)
     async with Emulator(machines=1) as emulator, VCloud(**emulator.endpoints()) as cloud:
@@ -247,7 +247,7 @@ async def test_sleep_that_the_system_counts_refuses_nothing(
 
 
 class Refusals(Observer):
-    """Counts what the service did not accept."""
+    """Counts refused credentials."""
 
     count = 0
 
@@ -257,7 +257,7 @@ class Refusals(Observer):
 
 @contextmanager
 def emulator_elsewhere() -> Iterator[dict[str, str]]:
-    """An emulator in another process, whose clock is its own: the environment that leads there."""
+    """An emulator in another process with a clock of its own; the environment for its clients."""
     command = [sys.executable, "-m", "vcloud.emulator", "--port", "0", "--machines", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -274,10 +274,10 @@ def emulator_elsewhere() -> Iterator[dict[str, str]]:
             server.wait(10)
 
 
-async def test_a_day_that_a_program_moves_for_itself_alone_costs_one_refusal(
+async def test_a_shift_of_the_time_for_the_program_alone_costs_one_refusal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing tells the client that the service does not follow; its answer does."""
+    """The client cannot know that the service's clock is not shifted, until it answers."""
     real, refusals = time.time, Refusals()
     with emulator_elsewhere() as env:
         async with VCloud.from_env(env, observers=[refusals]) as cloud:
@@ -301,11 +301,11 @@ async def test_a_day_that_a_program_moves_for_itself_alone_costs_one_refusal(
             assert abs(difference.total_seconds() + jump) < 60
 
 
-async def test_clients_that_share_their_credentials_agree_on_the_time_and_a_later_one_reads_it(
+async def test_clients_that_share_credentials_agree_on_the_time_and_a_later_client_reads_it_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real, refusals = time.time, Refusals()
-    # As if the machine's clock itself were put forward.
+    # As if the machine's clock itself was set forward.
     monkeypatch.setattr("vcloud._core.call.signing.system_wall", None)
     with emulator_elsewhere() as env:
         auth = HMACAuth(env["VCLOUD_COMPUTERS_KEY"], env["VCLOUD_COMPUTERS_SECRET"])
@@ -317,7 +317,7 @@ async def test_clients_that_share_their_credentials_agree_on_the_time_and_a_late
                 for _ in range(4):
                     await one.computers.machines.ref("100").refresh()
                     await another.computers.machines.ref("100").refresh()
-        assert refusals.count == 0, "they do not take turns in teaching each other another time"
+        assert refusals.count == 0, "they do not correct each other in turn"
         del one, another
         monkeypatch.setattr(time, "time", lambda: real() + YEAR)
         async with VCloud(computers=endpoint) as later:
@@ -326,7 +326,7 @@ async def test_clients_that_share_their_credentials_agree_on_the_time_and_a_late
 
 
 @pytest.mark.parametrize("jump", [-HOUR, HOUR, YEAR])
-async def test_a_day_that_is_moved_for_client_and_service_costs_nothing(
+async def test_a_shift_of_the_time_for_client_and_service_costs_nothing(
     jump: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, refusals = time.time, Refusals()

@@ -1,4 +1,4 @@
-"""Cancels a call after its k-th suspension, for every k, in every way in which a cancellation can meet it."""
+"""Cancels a call at its k-th suspension, for every k, at each moment at which that is possible."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from attrs import define
 
 
 class Moment(Enum):
-    """When the cancellation comes, seen from the suspension that it is aimed at."""
+    """When the cancellation comes, relative to the suspension."""
 
     AT_ONCE = "as it suspends"
     LATER = "one turn of the loop later"
-    #: What was waited for has happened, and its result is lost: the moment in which things leak.
+    #: What it waited for has happened, and the result is lost: the moment at which things leak.
     WAKING = "as it is about to resume"
 
 
 @define(eq=False)
 class Plan:
-    """What is to happen to one run of a call, and what did.
+    """When to cancel one run of a call, and what happened.
 
     Attributes:
-        at: the suspension to cancel at, from 1. Those of tasks that the call starts are counted too.
+        at: the suspension to cancel at, from 1; tasks that the call starts are counted too.
         moment: when exactly.
         suspensions: how many there were so far.
-        delivered: whether the cancellation came before the call was over.
+        delivered: whether the cancellation came before the end of the call.
     """
 
     at: int
@@ -47,7 +47,7 @@ class Plan:
         elif self.moment is Moment.LATER or not asyncio.isfuture(waits_for):
             asyncio.get_running_loop().call_soon(self._cancel)
         else:
-            # Before the task that waits for it adds its own callback, and so called before that one.
+            # Added, and so called, before the callback of the task that waits for it.
             waits_for.add_done_callback(lambda _: self._cancel())
 
     def _cancel(self) -> None:
@@ -90,7 +90,7 @@ def _factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyn
 
 @contextlib.contextmanager
 def counted() -> Iterator[None]:
-    """Let the tasks that stepped calls start be counted with them."""
+    """Count the suspensions of tasks that a call starts with those of the call."""
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
     loop.set_task_factory(_factory)
@@ -101,9 +101,9 @@ def counted() -> Iterator[None]:
 
 
 async def cancelled(call: Callable[[], Awaitable[object]], at: int, moment: Moment) -> Plan:
-    """Run a call, cancel it as planned, and return when it is over.
+    """Run a call, cancel it at this moment, and return when it has ended.
 
-    Fails if a cancellation that was delivered is swallowed. Any other error of the call is raised.
+    This fails if the call swallows the cancellation. It raises any other error of the call.
     """
     plan = Plan(at, moment)
 

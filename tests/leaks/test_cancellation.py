@@ -1,4 +1,4 @@
-"""Cancelled at every point at which it waits, a call holds nothing any more, and the next one goes through."""
+"""A call that is cancelled at any of its suspensions holds nothing, and the next call succeeds."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from attrs import evolve, frozen
 
+from tests.leaks.nothing_held import assert_nothing_held, clients_of, wait_for_tasks
 from tests.leaks.stepping import Moment, cancelled, counted
-from tests.leaks.wholeness import at_rest, whole
 from tests.secrets.tls import before, client_context, server_context
 from vcloud import Endpoint, RateLimit, RetryPolicy, SharedBudget, VCloud, VCloudError
+from vcloud._core.client import session_of
 from vcloud.emulator import Clock, Emulator, Fault
 
 QUICK = RetryPolicy(attempts=3, base=0.001, cap=0.002)
 STREAM = "1381"
-#: A call has far fewer suspensions; one that never ends must not go on for ever.
+#: A call has far fewer suspensions; a test must not go on for ever.
 MANY = 500
 
 
@@ -31,13 +32,13 @@ class Scenario:
 
     Attributes:
         call: makes it.
-        prepare: what the emulator does to it, each time.
-        warm: whether the client has sent something before, and so has a connection and a token.
+        prepare: adds faults to the emulator before each run.
+        warm: whether the client has a connection and a token already.
         slots: the client's concurrency.
         limit: a rate limit of the client, in requests in 20 ms.
-        speed: of the services' clock, for what has to boot.
+        speed: of the services' clock, where something has to boot.
         tls: whether it goes over TLS, to a host that has a name.
-        leaves: fails if something is left at the service.
+        leaves: fails if something is left running at the service.
     """
 
     call: Callable[[VCloud, Emulator], Awaitable[object]]
@@ -66,7 +67,7 @@ def _no_desktop(emulator: Emulator) -> None:
 
 
 async def _connected(cloud: VCloud, emulator: Emulator) -> None:
-    # By such a clock, five minutes without a visitor pass in 30 ms.
+    # With this clock, five minutes without a visitor pass in 30 ms.
     emulator.streams.streams[int(STREAM)].settings["auto_turn_off_duration"] = "off"
     await (await cloud.streams.streams.ref(STREAM).connect("dublin", poll=0.001)).machine.stop()
 
@@ -78,7 +79,7 @@ def _no_stream_machine(emulator: Emulator) -> None:
         for one in emulator.streams.machines.values()
         if one.status(now) in {"waiting", "available"}
     ]
-    assert not left, f"started in vain: {left}"
+    assert not left, f"left running: {left}"
 
 
 async def _in_bulk(cloud: VCloud, emulator: Emulator) -> None:
@@ -90,7 +91,7 @@ async def _in_bulk(cloud: VCloud, emulator: Emulator) -> None:
 
 
 async def _journaled(cloud: VCloud, emulator: Emulator) -> None:
-    # A thread may still be about to open, and then to close, what nobody waits for any more.
+    # After a cancellation, a thread may still open and close files in the folder.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         journal = Path(folder, "journal")
         machines = [cloud.computers.machines.ref(str(100 + number)) for number in range(2)]
@@ -168,10 +169,10 @@ SCENARIOS = {
     "a sleep before the next attempt": Scenario(
         _get, lambda emulator: emulator.faults.add("GET *", Fault.server_error(503, 0.002), times=2)
     ),
-    "a line before the gate": Scenario(_behind_others, slots=1),
-    "a line before a rate limit": Scenario(_behind_others, slots=2, limit=1),
-    "a login for many": Scenario(_many_need_a_token, slots=2),
-    "a login that is refused and repeated": Scenario(
+    "a queue for a slot": Scenario(_behind_others, slots=1),
+    "a queue for a rate limit": Scenario(_behind_others, slots=2, limit=1),
+    "a login that several calls wait for": Scenario(_many_need_a_token, slots=2),
+    "a login that is refused and retried": Scenario(
         _many_need_a_token,
         lambda emulator: emulator.faults.add("POST */auth/login", Fault.server_error(503), times=1),
         slots=2,
@@ -182,7 +183,7 @@ SCENARIOS = {
     "a bulk run with a journal": Scenario(_journaled, warm=True),
     "waiting for a state": Scenario(_started, speed=10_000.0, warm=True),
     "a desktop for the length of a block": Scenario(_launched, speed=3000.0, leaves=_no_desktop),
-    "a visitor's way onto a machine": Scenario(
+    "the connection of a visitor to a machine": Scenario(
         _connected, speed=10_000.0, leaves=_no_stream_machine
     ),
     "a tunnel": Scenario(_tunnelled),
@@ -201,7 +202,7 @@ async def emulated(speed: float = 1.0) -> AsyncIterator[Emulator]:
 
 @contextlib.asynccontextmanager
 async def reached(emulator: Emulator, *, tls: bool) -> AsyncIterator[str]:
-    """Where clients find it."""
+    """The emulator's address for clients, with TLS or without."""
     if not tls:
         yield emulator.url
         return
@@ -237,7 +238,9 @@ def client_of(emulator: Emulator, url: str, scenario: Scenario) -> VCloud:
 @pytest.mark.parametrize(
     "scenario", SCENARIOS.values(), ids=[name.replace(" ", "_") for name in SCENARIOS]
 )
-async def test_cancelled_at_any_point_it_leaves_nothing(scenario: Scenario, moment: Moment) -> None:
+async def test_a_call_cancelled_at_any_suspension_leaves_nothing(
+    scenario: Scenario, moment: Moment
+) -> None:
     async with emulated(scenario.speed) as emulator, reached(emulator, tls=scenario.tls) as url:
         with counted():
             for at in range(1, MANY):
@@ -250,21 +253,23 @@ async def test_cancelled_at_any_point_it_leaves_nothing(scenario: Scenario, mome
                         )
                     others = asyncio.all_tasks()
                     plan = await cancelled(lambda: scenario.call(cloud, emulator), at, moment)
-                    await at_rest(others)
-                    whole(cloud, slots=scenario.slots)
+                    await wait_for_tasks(others)
+                    assert_nothing_held(cloud, slots=scenario.slots)
                     scenario.leaves(emulator)
                     emulator.faults.clear()
                     await asyncio.gather(
                         cloud.computers.machines.get("100"), cloud.streamspace.agents.stats()
                     )
-                    whole(cloud, slots=scenario.slots)
+                    assert_nothing_held(cloud, slots=scenario.slots)
                 if plan.suspensions < at:
-                    assert at > 1, "it never waited"
+                    assert at > 1, "the call was never suspended"
                     return
     pytest.fail(f"it has more than {MANY} suspensions")
 
 
-async def test_cancelled_at_random_times_thousands_of_calls_leave_the_pool_whole() -> None:
+async def test_thousands_of_calls_cancelled_at_random_times_leave_no_slot_or_connection_held() -> (
+    None
+):
     chance = random.Random(20240607)
     async with Emulator(machines=12, rate_limits=False, fault_seed=7) as emulator:
         emulator.faults.add("*", Fault.server_error(503), times=None, probability=0.05)
@@ -291,14 +296,14 @@ async def test_cancelled_at_random_times_thousands_of_calls_leave_the_pool_whole
                     for one in done
                     if isinstance(one, Exception) and not isinstance(one, VCloudError)
                 ]
-                await at_rest(others)
-                whole(cloud, slots=20)
+                await wait_for_tasks(others)
+                assert_nothing_held(cloud, slots=20)
             emulator.faults.clear()
             await asyncio.gather(*[call() for call in calls for _ in range(10)])
-            whole(cloud, slots=20)
+            assert_nothing_held(cloud, slots=20)
 
 
-async def test_closing_that_is_cancelled_closes_all_the_same() -> None:
+async def test_a_cancelled_closing_still_closes_everything() -> None:
     closed: list[str] = []
 
     class Store(SharedBudget):
@@ -311,21 +316,22 @@ async def test_closing_that_is_cancelled_closes_all_the_same() -> None:
             for at in range(1, MANY):
                 closed.clear()
                 cloud = client_of(emulator, url, Scenario(_get, tls=True))
+                clients = clients_of(cloud)
                 store = Store("async+memory://")
-                for one in cloud._clients.values():
-                    one._session.shared_budget = store
+                for one in clients:
+                    session_of(one).shared_budget = store
                 await cloud.aopen()
                 await _tunnelled(cloud, emulator)
-                http = cloud._transport.aiohttp_session
+                http = session_of(cloud.streamspace).transport.aiohttp_session
                 assert http is not None
                 plan = await cancelled(cloud.aclose, at, Moment.AT_ONCE)
                 assert http.closed
                 if plan.suspensions < at:
-                    assert len(closed) == len(cloud._clients)
+                    assert len(closed) == len(clients)
                     return
 
 
-async def test_a_rate_token_is_given_back_for_what_was_never_sent_and_for_nothing_else() -> None:
+async def test_a_rate_limit_counts_a_request_if_and_only_if_it_was_sent() -> None:
     chance = random.Random(11)
     begun = 0
     async with Emulator(machines=1) as emulator:
@@ -337,14 +343,15 @@ async def test_a_rate_token_is_given_back_for_what_was_never_sent_and_for_nothin
             deadline=0.5,
         )
         async with VCloud(computers=endpoint) as cloud:
-            exchange = cloud._transport.exchange
+            session = session_of(cloud.computers)
+            exchange = session.transport.exchange
 
             async def counting(*given: Any) -> Any:
                 nonlocal begun
                 begun += 1
                 return await exchange(*given)
 
-            cloud._transport.exchange = counting  # type: ignore[assignment, method-assign]
+            session.transport.exchange = counting  # type: ignore[assignment, method-assign]
             for _ in range(10):
                 tasks = [
                     asyncio.create_task(cloud.computers.machines.get("100")) for _ in range(10)
@@ -352,9 +359,9 @@ async def test_a_rate_token_is_given_back_for_what_was_never_sent_and_for_nothin
                 for task in tasks:
                     asyncio.get_running_loop().call_later(chance.random() * 0.01, task.cancel)
                 await asyncio.gather(*tasks, return_exceptions=True)
-            lane = cloud.computers._session.admission.bucket("")
-            assert lane.allowance.used == begun < 100
+            bucket = session.admission.bucket("")
+            assert bucket.allowance.used == begun < 100
             await asyncio.gather(*[cloud.computers.machines.get("100") for _ in range(100 - begun)])
             with pytest.raises(VCloudError):
                 await cloud.computers.machines.get("100")
-            whole(cloud, slots=3)
+            assert_nothing_held(cloud, slots=3)

@@ -1,4 +1,4 @@
-"""While one thing hangs, what is over beside it is let go: counted by weak references, on real sockets."""
+"""While one call hangs, others that have ended are freed; counted by weak references."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from tests.leaks.wholeness import at_rest
+from tests.leaks.nothing_held import wait_for_tasks
 from vcloud import Bulk, CleanupError, RateLimit, SharedBudget, VCloud
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers.computers import Machine
 
-#: What finishes, or is given up, while another hangs.
+#: Calls that end, or are cancelled, while another one hangs.
 CALLS = 40
-#: Of them, those that a loop or a pool may hold for the moment: its last step, its last connection.
+#: Those of them that the loop or the pool may still hold: in the last callback or connection.
 LAST = 2
 HANGS = 60.0
 
@@ -29,7 +29,7 @@ Call = Callable[[VCloud], Awaitable[object]]
 
 @contextlib.asynccontextmanager
 async def hanging(call: Call, cloud: VCloud) -> AsyncIterator[asyncio.Task[object]]:
-    """Something that goes on while others come and go."""
+    """Run a call that does not end while others start and end."""
 
     async def work() -> object:
         return await call(cloud)
@@ -46,19 +46,19 @@ async def hanging(call: Call, cloud: VCloud) -> AsyncIterator[asyncio.Task[objec
             await task
 
 
-async def held_after(call: Call, cloud: VCloud, *, given_up: bool = False) -> list[object]:
-    """Make calls; which of their tasks and results are still there when they are over.
+async def held_after(call: Call, cloud: VCloud, *, cancel: bool = False) -> list[object]:
+    """Make calls, and return those of their tasks and results that are still held afterwards.
 
     Args:
-        call: what each does.
-        cloud: with what.
-        given_up: they wait for what hangs, and are cancelled.
+        call: makes one.
+        cloud: the client.
+        cancel: the calls wait for the one that hangs, and are cancelled.
     """
     before = asyncio.all_tasks()
     seen: list[weakref.ref[Any]] = []
 
     async def one() -> None:
-        if not given_up:
+        if not cancel:
             seen.append(weakref.ref(await call(cloud)))
             return
         waiting = asyncio.create_task(_done(call(cloud)))
@@ -73,8 +73,8 @@ async def held_after(call: Call, cloud: VCloud, *, given_up: bool = False) -> li
         seen += [weakref.ref(task) for task in tasks]
         await asyncio.gather(*tasks)
         del tasks
-    await at_rest(before)
-    await asyncio.sleep(0.01)  # the loop still holds the last steps
+    await wait_for_tasks(before)
+    await asyncio.sleep(0.01)  # until then the loop holds the last callbacks
     gc.collect()
     assert len(seen) == 2 * CALLS
     return [held for reference in seen if (held := reference()) is not None]
@@ -125,7 +125,7 @@ HANGING: dict[str, tuple[str, Fault, Call]] = {
 
 
 @contextlib.asynccontextmanager
-async def patient(emulator: Emulator, **options: Any) -> AsyncIterator[VCloud]:
+async def waiting_long(emulator: Emulator, **options: Any) -> AsyncIterator[VCloud]:
     given: Any = emulator.endpoints()
     endpoints = {
         name: evolve(endpoint, timeout=HANGS, cleanup_timeout=0.2, **options)
@@ -136,9 +136,9 @@ async def patient(emulator: Emulator, **options: Any) -> AsyncIterator[VCloud]:
 
 
 @pytest.mark.parametrize("what", HANGING)
-async def test_what_is_over_is_let_go_of_while_another_hangs(what: str) -> None:
+async def test_calls_that_ended_are_freed_while_another_hangs(what: str) -> None:
     target, fault, call = HANGING[what]
-    async with Emulator(machines=5, rate_limits=False) as emulator, patient(emulator) as cloud:
+    async with Emulator(machines=5, rate_limits=False) as emulator, waiting_long(emulator) as cloud:
         await get(cloud)
         emulator.faults.add(target, fault, times=None)
         async with hanging(call, cloud):
@@ -149,7 +149,7 @@ async def sessions(cloud: VCloud) -> object:
     return await cloud.streamspace.sessions.list().all()
 
 
-#: What is waited for, what is asked of the client for that, and what hangs and is waited for.
+#: By what the calls wait for: the options of the client, and the call that hangs.
 WAITING: dict[str, tuple[dict[str, Any], Call]] = {
     "a slot": ({"concurrency": 1}, refresh),
     "a rate limit": ({"rate_limits": [RateLimit(2, per=HANGS)]}, get),
@@ -165,21 +165,21 @@ WAITING: dict[str, tuple[dict[str, Any], Call]] = {
 
 
 @pytest.mark.parametrize("what", WAITING)
-async def test_what_is_given_up_is_let_go_of_while_what_it_waited_for_hangs(what: str) -> None:
+async def test_cancelled_calls_are_freed_while_what_they_waited_for_hangs(what: str) -> None:
     options, call = WAITING[what]
     waits = sessions if call is sessions else get
     async with Emulator(machines=5, rate_limits=False) as emulator:
-        async with patient(emulator, **options) as cloud:
+        async with waiting_long(emulator, **options) as cloud:
             for _ in range(2):
                 await get(cloud)
             emulator.faults.add("GET */machines/101", Fault.stall_headers(HANGS), times=None)
             emulator.faults.add("POST */auth/login", Fault.stall_headers(HANGS), times=None)
             async with hanging(call, cloud):
-                assert len(await held_after(waits, cloud, given_up=True)) <= LAST
+                assert len(await held_after(waits, cloud, cancel=True)) <= LAST
 
 
 @pytest.mark.parametrize("journal", [False, True])
-async def test_a_run_lets_go_of_what_is_over_while_one_of_its_items_hangs(
+async def test_a_run_frees_items_that_ended_while_another_one_hangs(
     journal: bool, tmp_path: Path
 ) -> None:
     seen: list[weakref.ref[Any]] = []
@@ -203,13 +203,13 @@ async def test_a_run_lets_go_of_what_is_over_while_one_of_its_items_hangs(
                 if taken == CALLS:
                     all_taken.set()
 
-    async with Emulator(machines=5, rate_limits=False) as emulator, patient(emulator) as cloud:
+    async with Emulator(machines=5, rate_limits=False) as emulator, waiting_long(emulator) as cloud:
         emulator.faults.add("GET */machines/101", Fault.stall_headers(HANGS), times=None)
         running = asyncio.create_task(consume())
         await all_taken.wait()
-        await asyncio.sleep(0.01)  # the loop still holds the last steps
+        await asyncio.sleep(0.01)  # until then the loop holds the last callbacks
         gc.collect()
-        # The consumer holds the last outcome that it took.
+        # The consumer holds the last outcome.
         assert sum(reference() is not None for reference in seen) <= LAST
         assert not running.done()
         running.cancel()

@@ -1,4 +1,4 @@
-"""Followed logs, tunnels and forwards that nobody holds: they close, with a warning."""
+"""Followed logs, tunnels and forwards without references close, with a warning."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from attrs import define, field
 
 from tests.integration.each_loop import on_each_loop
 from tests.integration.realtime_server import client, others, serving, settled
+from vcloud._core.client import session_of
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import SessionRef, StreamSpace, VNCForward
 
@@ -30,7 +31,7 @@ ID = "770e8400-e29b-41d4-a716-446655440002"
 
 @define
 class Peer:
-    """A service that sends one message and counts the connections that it has."""
+    """A service that sends one message and counts its connections."""
 
     connected: int = 0
     over: int = 0
@@ -151,7 +152,7 @@ each_kind = pytest.mark.parametrize("open_one", KINDS, ids=lambda kind: kind.__n
 
 @each_kind
 @on_each_loop
-async def test_what_nobody_holds_closes_and_a_warning_names_the_line(
+async def test_without_references_it_closes_and_a_warning_names_the_line(
     tls: bool, open_one: Any
 ) -> None:
     await check_that_it_closes(open_one, drop, tls=tls)
@@ -168,7 +169,7 @@ async def test_what_nobody_holds_closes_and_a_warning_names_the_line(
     ids=lambda kind: kind.__name__,
 )
 @pytest.mark.parametrize("leave", WAYS, ids=lambda way: way.__name__)
-async def test_it_does_however_it_was_left(open_one: Any, leave: Any) -> None:
+async def test_it_closes_however_the_last_reference_goes(open_one: Any, leave: Any) -> None:
     await check_that_it_closes(open_one, leave, tls=False)
 
 
@@ -180,7 +181,7 @@ async def check_that_it_closes(open_one: Any, leave: Any, *, tls: bool) -> None:
             await leave(open_one, streamspace.sessions.ref(ID))
             await asyncio.sleep(0)
             gc.collect()
-            await settled(lambda: not streamspace._session.opened)
+            await settled(lambda: not session_of(streamspace).opened)
             await settled(lambda: peer.over == peer.connected)
             for reader, writer in VIEWERS:
                 assert not await reader.read()
@@ -199,16 +200,15 @@ async def check_that_it_closes(open_one: Any, leave: Any, *, tls: bool) -> None:
 
 
 @on_each_loop
-async def test_what_anybody_holds_stays_open(tls: bool) -> None:
+async def test_it_stays_open_while_there_is_a_reference(tls: bool) -> None:
     async with stage(tls=tls) as (peer, streamspace):
         session = streamspace.sessions.ref(ID)
-        # The task that waits for a line holds the log, and nobody else does.
+        # The log has one reference, in the task that waits for a line.
         waiting = [asyncio.create_task(_iterate(session))]
         held = [await tunnel(session)]
-        async with session.forward_vnc():
-            (listener,) = streamspace._session.opened
-            port = listener._forward().port  # type: ignore[attr-defined]
-            del listener
+        async with session.forward_vnc() as forwarding:
+            port = forwarding.port
+            del forwarding
             gc.collect()
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             assert await reader.readexactly(12)
@@ -226,7 +226,7 @@ async def test_what_anybody_holds_stays_open(tls: bool) -> None:
 async def ended(tasks: list[asyncio.Task[None]]) -> None:
     tasks[0].cancel()
     await asyncio.wait(tasks)
-    # With its exception, whose frames refer to what it held.
+    # A task holds its exception, whose frames hold the log.
     tasks.clear()
     await asyncio.sleep(0)
     gc.collect()
@@ -237,7 +237,7 @@ async def _iterate(session: SessionRef) -> None:
         pass
 
 
-async def test_what_was_closed_is_not_warned_of() -> None:
+async def test_there_is_no_warning_for_what_was_closed() -> None:
     async with stage(tls=False) as (peer, streamspace):
         session = streamspace.sessions.ref(ID)
         for opened in (await follower(session), await tunnel(session), await forward(session)):
@@ -311,7 +311,7 @@ def test_the_end_of_a_program_is_quiet(how: str, warned: int, tmp_path: Path) ->
 
 @pytest.mark.parametrize("how", ["kept", "left"])
 def test_without_closing_the_client_nothing_of_ours_is_destroyed(how: str, tmp_path: Path) -> None:
-    """What aiohttp and asyncio say of their own unclosed parts remains."""
+    """aiohttp and asyncio still warn of their own unclosed parts."""
     said = "\n".join(said_at_the_end(how, tmp_path))
     assert "Task was destroyed" not in said
     assert "Exception ignored" not in said

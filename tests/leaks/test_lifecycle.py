@@ -1,4 +1,4 @@
-"""Loops, processes and the end of the interpreter: what a client does when it is taken elsewhere, or left behind."""
+"""A client in other event loops, in other processes, and at the end of the interpreter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.leaks.wholeness import whole
+from tests.leaks.nothing_held import assert_nothing_held
 from vcloud import ConfigurationError, VCloud
 from vcloud.emulator import Emulator, Fault
 
@@ -30,7 +30,7 @@ def emulator() -> Iterator[Emulator]:
 
 
 def run(emulator: Emulator, script: str, *options: str) -> subprocess.Popen[str]:
-    """Start a program of its own, with everything that Python can warn of."""
+    """Start a program with all of Python's warnings."""
     return subprocess.Popen(
         [sys.executable, "-X", "dev", *options, "-c", textwrap.dedent(script)],
         env={**os.environ, **emulator.env()},
@@ -41,14 +41,14 @@ def run(emulator: Emulator, script: str, *options: str) -> subprocess.Popen[str]
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Its exit code and what it said. One that hangs is killed, and is a failure."""
+    """A program's exit code and output. One that hangs is killed, and is a failure."""
     with process:
         try:
             out, err = process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    # The debug mode finds importing slow.
+    # The debug mode reports slow imports.
     return (
         process.returncode,
         out,
@@ -58,7 +58,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     )
 
 
-# -- loops ---------------------------------------------------------------------------------------------------------------
+# -- loops -----------------------------------------------------------------------------------------
 
 
 def test_two_loops_in_two_threads_have_a_client_each(emulator: Emulator) -> None:
@@ -69,7 +69,7 @@ def test_two_loops_in_two_threads_have_a_client_each(emulator: Emulator) -> None
                     *[cloud.computers.machines.get("100") for _ in range(5)],
                     cloud.streamspace.agents.stats(),
                 )
-            whole(cloud)
+            assert_nothing_held(cloud)
 
     failures: list[BaseException] = []
 
@@ -88,7 +88,7 @@ def test_two_loops_in_two_threads_have_a_client_each(emulator: Emulator) -> None
 
 
 def test_one_endpoint_serves_clients_in_two_loops_at_once(emulator: Emulator) -> None:
-    # The strategy, with its token and its single login, is shared by them.
+    # They share the strategy, with its token and its single login.
     endpoints = emulator.endpoints()
     results: list[int] = []
 
@@ -96,7 +96,7 @@ def test_one_endpoint_serves_clients_in_two_loops_at_once(emulator: Emulator) ->
         async def use() -> None:
             async with VCloud(**endpoints) as cloud:
                 await asyncio.gather(*[cloud.streamspace.agents.stats() for _ in range(20)])
-                whole(cloud)
+                assert_nothing_held(cloud)
 
         asyncio.run(use())
         results.append(1)
@@ -122,12 +122,12 @@ def test_a_client_in_use_in_one_loop_is_refused_in_another_and_goes_on_in_its_ow
 
             await asyncio.to_thread(asyncio.run, elsewhere())
             await cloud.computers.machines.get("100")
-            whole(cloud)
+            assert_nothing_held(cloud)
 
     asyncio.run(use())
 
 
-# -- processes -----------------------------------------------------------------------------------------------------------
+# -- processes -------------------------------------------------------------------------------------
 
 FORK = """
     import asyncio, os, sys
@@ -169,7 +169,7 @@ FORK = """
 
 
 @pytest.mark.parametrize("leave", ["sys.exit(0)", "os._exit(0)"])
-def test_a_forked_process_is_refused_its_parents_connections_and_leaves_them_whole(
+def test_a_forked_process_cannot_use_its_parents_connections_nor_break_them(
     emulator: Emulator, leave: str
 ) -> None:
     code, out, err = ended(run(emulator, FORK.format(leave=leave)))
@@ -185,7 +185,7 @@ def test_a_forked_process_is_refused_its_parents_connections_and_leaves_them_who
     assert "Traceback" not in err, err
 
 
-def test_a_model_travels_to_a_spawned_process_and_back_and_a_client_does_not(
+def test_a_model_can_be_sent_to_a_spawned_process_and_a_client_cannot(
     emulator: Emulator,
 ) -> None:
     script = """
@@ -196,8 +196,10 @@ def test_a_model_travels_to_a_spawned_process_and_back_and_a_client_does_not(
         async def main():
             async with VCloud.from_env() as cloud:
                 machine = await cloud.computers.machines.get("100")
-                with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                    back = await asyncio.get_running_loop().run_in_executor(pool, copy.copy, machine)
+                spawn = multiprocessing.get_context("spawn")
+                loop = asyncio.get_running_loop()
+                with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                    back = await loop.run_in_executor(pool, copy.copy, machine)
                 assert back == machine and back.raw == machine.raw
                 try:
                     await back.start()
@@ -218,7 +220,7 @@ def test_a_model_travels_to_a_spawned_process_and_back_and_a_client_does_not(
     assert not err
 
 
-# -- the end -------------------------------------------------------------------------------------------------------------
+# -- the end ---------------------------------------------------------------------------------------
 
 IN_FLIGHT = """
     import asyncio, os, signal, sys
@@ -259,7 +261,7 @@ def test_a_signal_ends_a_program_with_requests_in_flight_at_once(
     assert not out
     assert "Warning" not in err
     assert "never retrieved" not in err
-    # Python's own, for Ctrl-C; and nothing else.
+    # Python's own traceback for Ctrl-C, and nothing else.
     assert err.count("KeyboardInterrupt\n") == (interruption is signal.SIGINT)
 
 
@@ -293,7 +295,7 @@ def test_sys_exit_in_a_task_ends_the_program_with_its_code(emulator: Emulator) -
     assert "never retrieved" not in err
 
 
-def test_a_loop_that_is_closed_under_a_client_leaves_no_more_than_warnings(
+def test_a_loop_that_is_closed_before_its_client_causes_only_warnings(
     emulator: Emulator,
 ) -> None:
     script = """
@@ -315,7 +317,7 @@ def test_a_loop_that_is_closed_under_a_client_leaves_no_more_than_warnings(
     assert "a vcloud client was never closed: use `async with`" in err
 
 
-async def test_a_client_that_is_forgotten_unclosed_says_so() -> None:
+async def test_an_unclosed_client_that_is_garbage_collected_warns() -> None:
     async with Emulator(machines=1) as emulator:
         cloud = await VCloud(**emulator.endpoints()).aopen()
         await cloud.computers.machines.get("100")
@@ -323,13 +325,13 @@ async def test_a_client_that_is_forgotten_unclosed_says_so() -> None:
         asyncio.get_running_loop().set_exception_handler(
             lambda loop, context: errors.append(context["message"])
         )
-        # aiohttp warns of what it loses, too.
+        # aiohttp warns of its own parts, too.
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             del cloud
             gc.collect()
             said = [(one.category, str(one.message)) for one in caught]
-            # A warning holds what it warns of, which goes only now, and aiohttp warns of each of its parts.
+            # A warning holds what it warns of. That is freed now, and aiohttp warns of each part.
             while caught:
                 caught.clear()
                 gc.collect()

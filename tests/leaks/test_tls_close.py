@@ -1,4 +1,4 @@
-"""Nothing of a connection over TLS is left when the client is closed."""
+"""No part of a TLS connection is left when the client is closed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAST = (
 
 @contextlib.contextmanager
 def answering_once() -> Iterator[int]:
-    """A server whose answer is the last one on its connection, and which never agrees to the end of TLS."""
+    """A server that sends its last answer on a connection and never answers a close_notify."""
     over = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -48,7 +48,7 @@ def answering_once() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_connection_that_was_closed_over_tls_is_gone_when_the_client_is_closed(
+def test_a_closing_tls_connection_is_gone_when_the_client_is_closed(
     loop: str,
 ) -> None:
     async def main(port: int) -> None:

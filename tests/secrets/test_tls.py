@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.leaks.wholeness import at_rest, whole
+from tests.leaks.nothing_held import assert_nothing_held, wait_for_tasks
 from tests.secrets.tls import authority, before, client_context, server_context, write_authority
 from tests.seeded import ADMIN_PASSWORD, KEY, SECRET, SEED
 from vcloud import (
@@ -61,7 +61,7 @@ async def works(cloud: VCloud, emulator: Emulator) -> None:
         next(iter(emulator.streamspace.sessions))
     ).open_vnc() as tunnel:
         assert (await tunnel.read()).startswith(b"RFB")
-    whole(cloud)
+    assert_nothing_held(cloud)
 
 
 async def test_a_server_that_nobody_vouches_for_is_refused_and_the_error_says_what_to_do(
@@ -78,7 +78,7 @@ async def test_a_server_that_nobody_vouches_for_is_refused_and_the_error_says_wh
         assert not caught.value.outcome_unknown
         with pytest.raises(ConnectError, match="certificate verify failed"):
             await cloud.streamspace.sessions.ref("1").open_vnc().aopen()
-        whole(cloud)
+        assert_nothing_held(cloud)
     assert not emulator.calls
 
 
@@ -144,10 +144,10 @@ async def test_a_tls_connection_that_stalls_in_its_handshake_ends_by_the_clock()
         ) as cloud:
             with pytest.raises(TransportError, match=r"0\.1 s"):
                 await cloud.computers.machines.get("100")
-            whole(cloud)
+            assert_nothing_held(cloud)
         current = asyncio.current_task()
         assert current is not None
-        await at_rest({current})
+        await wait_for_tasks({current})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the tests of StreamSpace share: bodies in the document's spelling, and a client that is answered with them."""
+"""Sample bodies in the document's spelling, and a client that gets them as answers."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ BODIES: list[tuple[type[Any], dict[str, Any]]] = [
     (Login, LOGIN),
 ]
 CODEC = Codec()
-#: Their keys are anybody's, so nobody may touch them.
+#: Fields whose keys are free, and are not respelled.
 FREE = {"metadata", "environment", "platform_metadata", "by_platform"}
 
 
@@ -168,7 +168,7 @@ def encoded(value: object) -> bytes:
 
 @define
 class Canned(Transport):
-    """Answers everything with the same body, and keeps what was asked."""
+    """Answers every request with the same body, and keeps the requests."""
 
     status: int = 200
     body: bytes = b"{}"

@@ -207,8 +207,8 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
         "streams.models.Capacity",  # sent
         "streams.settling.Settlement",  # of our own machines
         "streamspace.agent.hooks.AgentHooks",  # given by the user
-        "streamspace.realtime.vnc_relay.Relayed",  # what came of a relay
-        "streamspace.wire._Known",  # about the models
+        "streamspace.realtime.vnc_relay.RelayProgress",  # what came of a relay
+        "streamspace.spelling._Known",  # about the models
         "vagon._Refusal",  # the dialect's
     }
 

@@ -38,8 +38,8 @@ PLAIN: Final = {str, int, float, bool, bytes, datetime, timedelta, Decimal, type
 OTHERS: Final = {
     "Controls": "acts on a desktop",
     "AgentHooks": "holds functions",
-    "Settlement": "follows a machine",
-    "Relayed": "counts for a relay",
+    "ConnectUndo": "follows a machine",
+    "RelayProgress": "counts for a relay",
 }
 #: Fields that are checked when a model is made.
 CHECKED: Final[dict[str, dict[str, object]]] = {"PressKeys": {"keys": "Return"}}

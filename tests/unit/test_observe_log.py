@@ -29,9 +29,10 @@ async def test_the_log_has_one_line_for_each_attempt_and_says_what_comes_next(
     assert [(record.levelname, record.name) for record in caplog.records] == [
         ("DEBUG", "vcloud.computers")
     ] * 2
+    call = "computers: POST /machines/100/start"
     assert caplog.messages == [
-        "computers: POST /machines/100/start, attempt 1: 503 ServerError in 250 ms; again in 250 ms",
-        "computers: POST /machines/100/start, attempt 2: TransportError in 250 ms; gives up",
+        f"{call}, attempt 1: 503 ServerError in 250 ms; again in 250 ms",
+        f"{call}, attempt 2: TransportError in 250 ms; gives up",
     ]
 
 

@@ -1,9 +1,8 @@
-"""Spans and metrics: OpenTelemetry's own SDK takes them in, in memory."""
+"""Spans and metrics, as OpenTelemetry's own SDK receives them, in memory."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import sys
 import weakref
@@ -12,9 +11,9 @@ from typing import Any
 
 import pytest
 from attrs import define
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv._incubating.attributes import url_attributes
@@ -35,13 +34,13 @@ from vcloud import (
 )
 from vcloud.opentelemetry import BUCKETS, OpenTelemetry
 
-#: What is ours, beside the conventions.
+#: Our own attributes, besides the conventions.
 OURS = {"vcloud.provider", "vcloud.waited", "vcloud.wait.reason"}
 
 
 @define
 class Seen:
-    """What the SDK took in."""
+    """What the SDK received."""
 
     observer: OpenTelemetry
     tracer_provider: TracerProvider
@@ -231,11 +230,14 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         OpenTelemetry()
 
 
-def test_without_an_sdk_it_does_nothing() -> None:
+def test_without_an_sdk_it_keeps_nothing() -> None:
     observer, one = OpenTelemetry(), attempt()
+    gone = weakref.ref(one)
     observer.started(one)
     end(observer, one)
-    assert observer._spans == {}
+    del one
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_tracer_or_a_meter_that_raises_leaves_nothing_behind(
@@ -244,19 +246,21 @@ def test_a_tracer_or_a_meter_that_raises_leaves_nothing_behind(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("the exporter")
 
-    def failing(name: str, part: object) -> None:
-        one = attempt()
+    def failing(kind: type, method: str) -> None:
+        one, raised = attempt(), 0
         gone = weakref.ref(one)
         with monkeypatch.context() as patch:
-            patch.setattr(part, name, fail)
-            with contextlib.suppress(ValueError):
-                seen.observer.started(one)
-            with contextlib.suppress(ValueError):
-                end(seen.observer, one)
+            patch.setattr(kind, method, fail)
+            for step in (seen.observer.started, lambda attempt: end(seen.observer, attempt)):
+                try:
+                    step(one)
+                except ValueError:
+                    raised += 1
+        assert raised == 1, method
         del one
         gc.collect()
-        assert gone() is None, name
+        assert gone() is None, method
 
-    failing("record", seen.observer._durations)
-    failing("start_span", seen.observer._tracer)
+    failing(Histogram, "record")
+    failing(Tracer, "start_span")
     assert seen.metrics["http.client.active_requests"].data.data_points[0].value == 0

@@ -1,4 +1,4 @@
-"""What a request is called, whatever its ids: the documents' own templates."""
+"""The operation of a request is the template of the documents, without ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ DOCUMENTED = [
     for name, provider in PROVIDERS.items()
     for op in provider.document["operations"]
 ]
-#: Beyond the documents: Vagon's published client, the published StreamSpace server, and the agent's second WebSocket.
+#: Not in the documents: from Vagon's published client, the published StreamSpace server, and the
+#: agent's second WebSocket.
 FURTHER = [
     pytest.param(PROVIDERS["computers"], "GET", "/machines/{id}", id="computers:machines.get"),
     pytest.param(PROVIDERS["streamspace"], "POST", "/auth/refresh", id="streamspace:refresh"),

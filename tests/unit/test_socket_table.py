@@ -88,7 +88,7 @@ def test_a_row_names_the_user_of_the_other_end(table: ModuleType) -> None:
         row(own=("::127.0.0.1", PEER[1]), remote=("::127.0.0.1", OWN[1])),
     ],
 )
-def test_a_row_of_another_connection_says_nothing(table: ModuleType, other: bytes) -> None:
+def test_a_row_of_another_connection_is_ignored(table: ModuleType, other: bytes) -> None:
     assert users(table, other) is None
     assert users(table, other, row(user=7)) == {7}
 
@@ -112,7 +112,7 @@ def test_an_ipv4_address_is_the_same_in_ipv6(table: ModuleType) -> None:
     assert table.name_of(("fe80::1%lo", 1, 0, 1)) == table.name_of(("fe80::1", 1, 0, 1))
 
 
-def test_what_is_no_row_is_passed_over(table: ModuleType) -> None:
+def test_an_invalid_row_is_ignored(table: ModuleType) -> None:
     short = row().split(b" 00:")[0] + b"\n"
     assert users(table, b"\n", short, b":170C \n", row()) == {1000}
 
@@ -145,7 +145,7 @@ def test_many_connections_to_the_port_itself_cost_as_much_each(table: ModuleType
         (0, "         0       1000          1\n", {0}),
     ],
 )
-def test_a_user_who_stands_for_others_too_proves_nothing(
+def test_the_overflow_user_is_not_accepted(
     table: ModuleType, user: int, uid_map: str, allowed: set[int]
 ) -> None:
     assert table.own_user_and_root(user, uid_map, "65534\n") == allowed
@@ -227,7 +227,7 @@ def reset(address: Any) -> socket.socket:
         ("::1", closed, False),
     ],
 )
-async def test_own_connections_are_ours_as_long_as_they_are_there(
+async def test_own_connections_are_ours_while_they_are_open(
     table: ModuleType, host: str, connect: Callable[[Any], socket.socket], ours: bool
 ) -> None:
     """A closed connection is nobody's: kernels said user 0 of what its program had left."""
@@ -235,7 +235,7 @@ async def test_own_connections_are_ours_as_long_as_they_are_there(
 
 
 @only_linux
-async def test_a_connection_that_took_over_the_addresses_does_not_vouch_for_the_one_before(
+async def test_a_connection_with_reused_addresses_does_not_identify_the_former_one(
     table: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first leaves with its bytes unread; another of our own comes from the same port."""
@@ -291,7 +291,7 @@ async def test_many_connections_at_once_share_readings(
 
 
 @only_linux
-async def test_a_row_that_a_reading_passed_over_is_looked_for_once_more(
+async def test_a_row_that_a_reading_missed_is_looked_up_again(
     table: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel gives its table in parts, between which its rows move."""
@@ -343,7 +343,7 @@ asyncio.run(main())
 
 
 @only_linux
-def test_an_ordinary_user_s_port_takes_that_user_and_root_alone(table: ModuleType) -> None:
+def test_an_ordinary_user_s_port_accepts_that_user_and_root_only(table: ModuleType) -> None:
     require_root()
     program = ORDINARY.format(module=table.__name__, user=NOBODY)
     with subprocess.Popen(

@@ -1,8 +1,7 @@
-"""Vagon Streams without a socket: what is refused before it is sent, how answers are read, what refusals become."""
+"""Vagon Streams without a socket: refused arguments, answers, and errors of the service."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import pickle
 from collections.abc import Awaitable, Callable
@@ -32,9 +31,10 @@ from vcloud import (
     Response,
     VagonCode,
 )
-from vcloud._core.cleanup import run_to_completion
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.scalars import MAX_NUMBER_TEXT
+from vcloud._core.session import Session
+from vcloud._core.transport import Transport
 from vcloud.providers.streams import (
     Assignment,
     AudioState,
@@ -81,13 +81,15 @@ SHAPES: dict[str, Any] = {
 }
 CODEC = Codec()
 # Not opened: a call that gets past its own checks fails on that, and on nothing else.
-CLIENT = VagonStreams(Endpoint(auth=HMACAuth("ak_test_1", "sk_test_1")))
+ENDPOINT = Endpoint(auth=HMACAuth("ak_test_1", "sk_test_1"))
+CLIENT = VagonStreams(ENDPOINT)
+SESSION = Session(DIALECT, ENDPOINT, "https://vagon.test/v2", Transport())
 
 
 def opened(operation: str, body: Any = None) -> Any:
     raw = json.dumps(EXAMPLES[operation] if body is None else body).encode()
     shape = SHAPES[operation]
-    return shape.open(CODEC.decode(raw, shape.wire), CLIENT._session, raw)
+    return shape.open(CODEC.decode(raw, shape.wire), SESSION, raw)
 
 
 def attributes(operation: str) -> Any:
@@ -95,7 +97,7 @@ def attributes(operation: str) -> Any:
     return body, body["attributes"]
 
 
-# -- arguments -------------------------------------------------------------------------------------------------------
+# -- arguments -------------------------------------------------------------------------------------
 
 STREAM_REF = CLIENT.streams.ref("1381")
 NAIVE = datetime(2026, 1, 1)
@@ -168,7 +170,7 @@ async def test_a_good_call_gets_as_far_as_the_closed_client() -> None:
         await STREAM_REF.connect(Region.DUBLIN)
 
 
-# -- reading answers -------------------------------------------------------------------------------------------------
+# -- reading answers -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operation", SHAPES)
@@ -308,7 +310,7 @@ def test_new_values_and_new_fields_of_the_service_do_not_break_anything() -> Non
     assert stream.raw["attributes"]["new"] == {"a": [1]}
 
 
-def test_what_is_nested_becomes_what_it_is() -> None:
+def test_nested_resources_become_handles_and_values() -> None:
     stream = opened("streams.get")
     assert (stream.application.id, stream.application.active_executable.id) == ("1144", "1223")
     assert stream.application.raw["type"] == "application"
@@ -354,7 +356,7 @@ def test_an_answer_out_of_the_contract_is_a_decode_error_that_names_the_field(
         opened("machines.get", body)
 
 
-# -- secrets ---------------------------------------------------------------------------------------------------------
+# -- secrets ---------------------------------------------------------------------------------------
 
 
 def test_the_link_of_an_assignment_is_in_no_text_and_no_pickle() -> None:
@@ -370,7 +372,7 @@ def test_the_link_of_an_assignment_is_in_no_text_and_no_pickle() -> None:
     assert isinstance(assignment.machine, StreamMachine)
 
 
-# -- refusals --------------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -408,47 +410,3 @@ def test_a_start_of_another_kind_of_stream_says_what_can_be_started(code: VagonC
     body = json.dumps({"client_code": code, "timestamp": "2024-03-27T10:52:15Z"}).encode()
     error = DIALECT.error(Request("POST", "/"), Response(400, {}, body), "https://x/y", now=0.0)
     assert "only machines of cost optimized streams can be started by hand" in str(error)
-
-
-# -- finishing what was begun ----------------------------------------------------------------------------------------
-
-
-async def test_work_that_must_be_done_is_done_before_a_cancellation_is_obeyed() -> None:
-    begun, go, done = asyncio.Event(), asyncio.Event(), []
-
-    async def work() -> None:
-        begun.set()
-        await go.wait()
-        done.append(True)
-
-    task = asyncio.create_task(run_to_completion(work(), within=60))
-    await begun.wait()
-    for _ in range(3):
-        task.cancel()
-        await asyncio.sleep(0)
-    assert not task.done()
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert done == [True]
-
-
-async def test_work_that_never_ends_is_given_up() -> None:
-    with pytest.raises(TimeoutError):
-        await run_to_completion(asyncio.Event().wait(), within=0.01)
-
-
-async def test_work_that_fails_while_its_caller_is_cancelled_leaves_only_the_cancellation() -> None:
-    go = asyncio.Event()
-
-    async def work() -> None:
-        await go.wait()
-        raise ValueError
-
-    task = asyncio.create_task(run_to_completion(work(), within=60))
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.sleep(0)
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task

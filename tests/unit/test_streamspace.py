@@ -1,4 +1,4 @@
-"""StreamSpace without a socket: arguments, where a session's picture is, tokens."""
+"""StreamSpace without a socket: arguments, VNC addresses, tokens."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from vcloud.providers.streamspace import (
     Session,
     StreamSpace,
 )
-from vcloud.providers.streamspace.wire import go_duration
+from vcloud.providers.streamspace.arguments import go_duration
 
-# -- arguments -------------------------------------------------------------------------------------------------------
+# -- arguments -------------------------------------------------------------------------------------
 
 BAD: dict[str, Callable[[StreamSpace], object]] = {
     "2 gigs of memory": lambda c: c.sessions.create("u", "t", resources=Resources(memory="2 gigs")),
@@ -56,7 +56,7 @@ BAD: dict[str, Callable[[StreamSpace], object]] = {
     "tags as one text": lambda c: c.sessions.create("u", "t", tags="ab"),
     "half a second of idleness": lambda c: c.sessions.create("u", "t", idle_timeout=0.5),
     "no idleness": lambda c: c.sessions.create("u", "t", idle_timeout=0),
-    "initial state that is none": lambda c: c.sessions.create("u", "t", state="terminated"),
+    "unknown initial state": lambda c: c.sessions.create("u", "t", state="terminated"),
     "nobody": lambda c: c.sessions.create(" ", "t"),
     "no template": lambda c: c.sessions.create("u", ""),
     "filter with a comma": lambda c: c.sessions.list(tags=["a,b"]),
@@ -93,7 +93,7 @@ async def test_bad_argument_is_refused_and_nothing_is_sent(
 
 @pytest.mark.parametrize("memory", ["2Gi", "512Mi", "1.5G", "1000000", ".5Gi", "64k"])
 @pytest.mark.parametrize("cpu", ["1000m", "2", "0.5"])
-def test_quantities_of_kubernetes_are_accepted_as_they_are(memory: str, cpu: str) -> None:
+def test_quantities_of_kubernetes_are_sent_unchanged(memory: str, cpu: str) -> None:
     assert Resources(memory=memory, cpu=cpu).to_wire() == {"memory": memory, "cpu": cpu}
 
 
@@ -151,7 +151,7 @@ async def test_delete_accepts_the_documents_204_and_the_published_servers_202_wi
         ]
 
 
-async def test_a_proxys_page_does_not_pass_for_a_delete() -> None:
+async def test_a_proxys_page_does_not_count_as_a_delete() -> None:
     made, transport = client(None)
     transport.body = b"<html>Please log in</html>"
     with pytest.raises(DecodeError, match=f"DELETE .*/sessions/{ID}: not JSON"):
@@ -163,7 +163,7 @@ async def test_log_lines_that_are_null_are_none() -> None:
     assert await made.sessions.ref(ID).logs() == ()
 
 
-# -- where a session's picture is ------------------------------------------------------------------------------------
+# -- VNC addresses ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ async def test_log_lines_that_are_null_are_none() -> None:
         ),
     ],
 )
-async def test_vnc_url_is_whole_whichever_way_the_service_names_it(
+async def test_vnc_url_is_absolute_however_the_service_names_it(
     named: str | None, url: str
 ) -> None:
     made, _ = client({**SESSION, "status": {**STATUS, "vnc_url": named}})
@@ -262,7 +262,7 @@ async def test_token_is_not_given_to_another_host_or_over_plain_text(named: str)
     assert "canary" not in str(caught.value)
 
 
-# -- tokens ----------------------------------------------------------------------------------------------------------
+# -- tokens ----------------------------------------------------------------------------------------
 
 
 async def test_login_is_a_secret_and_its_token_is_used_from_then_on() -> None:
@@ -294,7 +294,7 @@ async def test_renewed_token_without_a_password_is_used_until_it_is_refused() ->
     assert len(transport.asked) == 1
 
 
-async def test_after_a_logout_a_static_token_is_gone_and_says_so() -> None:
+async def test_after_a_logout_a_static_token_cannot_be_used() -> None:
     made, transport = client({"message": "Logout successful"})
     await made.logout()
     await made.logout()
@@ -303,7 +303,7 @@ async def test_after_a_logout_a_static_token_is_gone_and_says_so() -> None:
         await made.agents.stats()
 
 
-async def test_logging_in_as_nobody_is_a_configuration_error() -> None:
+async def test_login_without_a_user_is_a_configuration_error() -> None:
     for auth in (BearerAuth("tok"), APIKeyAuth("key")):
         made, transport = client(LOGIN, auth=auth)
         with pytest.raises(ConfigurationError):

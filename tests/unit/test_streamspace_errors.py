@@ -1,4 +1,4 @@
-"""StreamSpace without a socket: every way it refuses becomes a typed error."""
+"""StreamSpace without a socket: every form of its errors becomes a typed exception."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_code_decides_the_class_whatever_the_status(code: StreamSpaceCode, statu
     )
 
 
-def test_everything_that_the_service_says_of_a_refusal_is_kept() -> None:
+def test_all_details_of_an_error_are_kept() -> None:
     body = {
         "error": "Short",
         "message": "Long",
@@ -127,7 +127,7 @@ def test_forbidden_transition_names_both_states(status: int, code: dict[str, str
     assert (back.from_state, back.to_state) == (error.from_state, error.to_state)
 
 
-def test_forbidden_transition_in_other_words_has_no_states() -> None:
+def test_forbidden_transition_with_another_message_has_no_states() -> None:
     error = refusal({"error": "No", "message": "not like this", "code": "INVALID_STATE_TRANSITION"})
     assert isinstance(error, InvalidTransitionError)
     assert (error.from_state, error.to_state) == (None, None)
@@ -180,7 +180,7 @@ def test_refusal_without_a_known_code_goes_by_its_status(
         ({"retry_after": {"at": 1}}, {}, None),
     ],
 )
-def test_rate_limit_says_how_long_to_wait_wherever_it_stands(
+def test_retry_after_is_read_from_headers_and_body(
     body: dict[str, Any], headers: dict[str, str], seconds: float | None
 ) -> None:
     error = refusal({"error": "Rate limit exceeded", **body}, 429, headers=headers)
@@ -188,7 +188,7 @@ def test_rate_limit_says_how_long_to_wait_wherever_it_stands(
     assert error.retry_after == seconds
 
 
-def test_refusal_that_quotes_the_password_is_told_without_it() -> None:
+def test_error_that_quotes_the_password_is_redacted() -> None:
     request = Request(
         "POST", "/users", body=encoded({"username": "u", "password": 'can"ary'}), sensitive=True
     )

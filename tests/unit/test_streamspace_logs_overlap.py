@@ -152,7 +152,7 @@ def test_a_million_empty_lines_take_the_room_of_their_message() -> None:
 
 
 @given(st.text(alphabet="a\r\n", max_size=12))
-def test_lines_are_cut_as_by_splitting_the_whole_message(message: str) -> None:
+def test_lines_are_those_of_splitting_the_message(message: str) -> None:
     whole = message.removesuffix("\n").split("\n") if message else []
     assert split(message) == [line.removesuffix("\r") for line in whole]
 

@@ -1,4 +1,4 @@
-"""A followed log whose connection drops, from a service without sockets that pauses anywhere."""
+"""A followed log whose connection drops, from a service that pauses anywhere. No sockets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vcloud.providers.streamspace.realtime.log_replay import (
 )
 from vcloud.providers.streamspace.realtime.log_stream import LogStream
 
-#: What the service does beside sending a line: nothing for longer than anybody waits, and dropping.
+#: What the service does besides sending a line: pausing for longer than silence decides, dropping.
 PAUSE, DROP = "a pause", "a drop"
 
 
@@ -84,7 +84,7 @@ class _Socket:
         while self.messages:
             if self.messages[0] == PAUSE:
                 try:
-                    # So that whoever waits for a while sees it, and whoever waits on goes on.
+                    # Long enough for a wait with a timeout of 0, and short for one without.
                     await asyncio.sleep(0.002)
                 finally:
                     self.messages.popleft()
@@ -134,7 +134,7 @@ def connections(steps: list[int]) -> list[tuple[int, int]]:
 
 @settings(max_examples=60, deadline=None)
 @given(CONNECTIONS, PAUSES, st.integers(1, 5), st.integers(1, 60))
-def test_lines_with_times_are_given_once_wherever_the_replay_pauses(
+def test_lines_with_times_are_returned_once_wherever_the_replay_pauses(
     steps: list[int], pauses: frozenset[int], batch: int, tail: int
 ) -> None:
     written = connections(steps)
@@ -162,7 +162,7 @@ def test_a_service_that_keeps_few_lines_loses_what_it_lost_and_repeats_nothing(
 
 @settings(max_examples=60, deadline=None)
 @given(CONNECTIONS, PAUSES, st.integers(1, 5))
-def test_lines_without_times_are_given_once_too_where_their_texts_differ(
+def test_different_lines_without_times_are_returned_once_too(
     steps: list[int], pauses: frozenset[int], batch: int
 ) -> None:
     written = connections(steps)
@@ -182,7 +182,7 @@ def test_a_log_that_repeats_itself_loses_nothing_and_doubles_nothing_without_a_p
     assert follow(Service(log, written, batch=batch), 1000) == log
 
 
-def test_more_lines_than_are_remembered_come_once_and_memory_does_not_grow() -> None:
+def test_more_lines_than_are_remembered_are_returned_once() -> None:
     log = timed(MAX_REMEMBERED * 3)
     half = len(log) // 2
     written = [(0, half), (half, half + 5), (half + 1000, half + 1000), (half + 1100, len(log))]
@@ -190,13 +190,13 @@ def test_more_lines_than_are_remembered_come_once_and_memory_does_not_grow() -> 
     assert follow(Service(log, written, pauses=pauses), 10) == log
 
 
-def test_lines_that_were_older_than_tail_are_not_given_after_a_pause() -> None:
+def test_lines_older_than_tail_are_not_returned_after_a_pause() -> None:
     log = timed(500)
     service = Service(log, [(300, 300), (300, 500)], pauses=frozenset({3, 51, 290, 299}))
     assert follow(service, 10) == log[290:]
 
 
-def test_lines_without_times_that_were_given_are_recognised_after_unknown_ones() -> None:
+def test_known_lines_without_times_are_recognised_after_unknown_ones() -> None:
     """Nothing tells the unknown ones from new ones; the known ones come once all the same."""
     log = [f"line {number}" for number in range(320)]
     service = Service(log, [(300, 300), (300, 320)], pauses=frozenset({51}))
@@ -204,7 +204,7 @@ def test_lines_without_times_that_were_given_are_recognised_after_unknown_ones()
     assert found == [*log[290:300], *log[:290], *log[300:]]
 
 
-def test_a_log_that_was_begun_anew_with_later_times_is_given_without_waiting(
+def test_a_log_that_started_again_with_later_times_is_returned_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Longer than the test may take: silence decides nothing here.

@@ -1,4 +1,4 @@
-"""The messages of StreamSpace's agents: every documented one, there and back, and what is not documented."""
+"""The messages of StreamSpace's agents: every documented one, encoded and decoded, and others."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ COMMAND = {
         ),
     ],
 )
-def test_a_broken_command_says_which_field_it_is_and_shows_no_value(
+def test_a_broken_command_names_the_field_and_shows_no_value(
     spoiled: dict[str, Any], problem: str
 ) -> None:
     raw = {name: value for name, value in (COMMAND | spoiled).items() if value is not ...}
@@ -203,7 +203,7 @@ def test_a_heartbeat_interval_that_cannot_be_read_counts_as_not_given(interval: 
     assert message == RegisterAck(agent_id="a", status="registered", heartbeat_interval=None)
 
 
-def test_words_that_are_no_unicode_cost_their_own_characters_alone() -> None:
+def test_invalid_unicode_is_escaped_and_the_rest_is_kept() -> None:
     error = VNCProxyError(proxy_id="p", session_id="s", error="no such file: caf\udce9")
     assert json.loads(encode_message(error))["error"] == "no such file: caf\\udce9"
 

@@ -86,7 +86,7 @@ def test_any_session_is_the_same_both_ways(body: dict[str, Any]) -> None:
     assert CODEC.decode_leniently(raw, Session) == CODEC.decode_fast(raw, Session)
 
 
-def test_session_of_the_published_server_has_its_name_for_an_id_and_nothing_for_what_is_left_out() -> (
+def test_session_of_the_published_server_has_its_name_as_its_id_and_none_for_missing_fields() -> (
     None
 ):
     body = {

@@ -1,4 +1,4 @@
-"""How patiently an agent connects again, by seconds that the test gives."""
+"""The pauses between an agent's connections, with times that the test gives."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def pauses(backoff: ReconnectBackoff, *registered: float | None) -> list[float]:
     return found
 
 
-def test_pauses_grow_until_a_connection_has_lasted() -> None:
+def test_pauses_grow_until_a_connection_is_stable() -> None:
     backoff = ReconnectBackoff(POLICY)
     assert pauses(backoff, None, 0.3, STABLE_AFTER - 1, 5.0, 5.0) == [1, 2, 4, 8, 8]
     assert pauses(backoff, STABLE_AFTER, 1.0) == [1, 2]
 
 
-def test_a_connection_must_last_for_longer_than_the_longest_pause() -> None:
+def test_a_stable_connection_lasts_for_longer_than_the_longest_pause() -> None:
     backoff = ReconnectBackoff(RetryPolicy(base=1.0, cap=300.0))
     longest = RetryPolicy(base=1.0, cap=300.0).backoff(64, 1.0)
     assert pauses(backoff, longest, longest) == [1, 2]
 
 
-def test_two_agents_of_one_name_connect_ever_more_rarely() -> None:
-    """Each displaces the other when its own pause is over; a day of it, in the test's time."""
+def test_two_agents_of_one_name_reconnect_at_the_longest_pause() -> None:
+    """Each displaces the other when its own pause ends; a day of it, in the test's time."""
     now, connections = 0.0, 0
     backoffs = ReconnectBackoff(POLICY), ReconnectBackoff(POLICY)
     since, holder, comes = 0.0, 0, 0.5
@@ -43,11 +43,11 @@ def test_two_agents_of_one_name_connect_ever_more_rarely() -> None:
         comes = now + backoffs[holder].delay(0.5)
         holder, since = 1 - holder, now
         connections += 1
-    # Every 8 seconds; at the first pause, over and over, it were 86 400.
+    # One every 8 seconds; with the first pause each time there would be 86 400.
     assert connections < 86_400 / 8 + 10
 
 
-def test_it_is_reported_once_in_a_row_that_another_agent_has_this_name() -> None:
+def test_a_second_agent_is_suspected_once_in_a_row_of_short_registrations() -> None:
     backoff = ReconnectBackoff(POLICY)
     assert [backoff.connection_lost(0.3) for _ in range(10)].index(True) == DUPLICATE_AFTER - 1
     assert not any(backoff.connection_lost(0.3) for _ in range(10))
@@ -55,7 +55,7 @@ def test_it_is_reported_once_in_a_row_that_another_agent_has_this_name() -> None
     assert [backoff.connection_lost(0.3) for _ in range(10)].count(True) == 1
 
 
-def test_connections_that_were_never_made_say_nothing_of_another_agent() -> None:
+def test_failed_connections_are_no_sign_of_a_second_agent() -> None:
     backoff = ReconnectBackoff(POLICY)
     assert not any(backoff.connection_lost(None) for _ in range(10))
     # The published server ends the first one after a drop, too, if it has not noticed the drop.

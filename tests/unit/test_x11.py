@@ -1,4 +1,4 @@
-"""Real desktops without one: names of keys as symbols, and what is refused before anything starts."""
+"""Parts of real desktops that need none: names of keys, and refusals before the start."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_key_names_are_the_symbols_of_x(name: str, symbol: int, text: str) -> No
 
 
 @pytest.mark.parametrize("name", ["", "nosuch", "return", "enter", "esc", "U110000", "U7", "u20ac"])
-def test_a_name_that_xdotool_does_not_know_is_none(name: str) -> None:
+def test_an_unknown_key_name_has_no_symbol(name: str) -> None:
     assert symbol_of(name) is None
 
 
@@ -66,7 +66,7 @@ def test_shift_gives_the_upper_characters_of_a_us_keyboard() -> None:
         ("€", "€", "€"),
     ],
 )
-def test_capital_letters_of_latin_1_come_in_lower_case(
+def test_capital_letters_of_latin_1_arrive_in_lower_case(
     wanted: str, plain: str, shifted: str
 ) -> None:
     """Seen with mousepad and xterm, and shown by `tests/x11`."""
@@ -85,12 +85,12 @@ def test_capital_letters_of_latin_1_come_in_lower_case(
         (-1e300, "-1e+300"),
     ],
 )
-def test_numbers_are_written_as_the_service_s_language_writes_them(value: float, text: str) -> None:
+def test_numbers_are_written_as_in_javascript(value: float, text: str) -> None:
     """The texts are node's."""
     assert number(value) == text
 
 
-def test_running_commands_must_be_asked_for_by_name() -> None:
+def test_running_commands_must_be_allowed_explicitly() -> None:
     with pytest.raises(ValueError, match="allow_exec=True"):
         Emulator(backend="x11")
     with pytest.raises(ValueError, match="loopback only"):

@@ -1,4 +1,4 @@
-"""What the tests of real desktops need from the machine, and how they look at it."""
+"""Helpers for real desktops: what the machine needs, and how to inspect it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROGRAMS = {"xterm": "xterm", "xev": "x11-utils", "mousepad": "mousepad"}
 
 
 def require_x11() -> None:
-    """Skip where a program is missing; in CI, where none may be, fail."""
+    """Skip if a program is missing; in CI, fail."""
     lacking = missing() + [
         f"the program {name} (Debian: apt-get install {package})"
         for name, package in PROGRAMS.items()
@@ -30,7 +30,7 @@ def require_x11() -> None:
 
 
 async def until(check: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait for an effect; one that does not come is a timeout of the whole test."""
+    """Wait for an effect; the test's own timeout ends the wait."""
     while True:
         found = check()
         if found if isinstance(found, bool) else await found:
@@ -93,7 +93,7 @@ async def home_of(desktop: DesktopRef) -> Path:
 
 
 def content(file: Path) -> str:
-    """What a program has written so far, or nothing if it has not begun."""
+    """What a program has written so far; "" before it has begun."""
     return file.read_text() if file.exists() else ""
 
 
@@ -103,7 +103,7 @@ async def window_under_pointer(desktop: DesktopRef) -> int:
 
 
 async def open_window(desktop: DesktopRef, command: str, x: int, y: int) -> None:
-    """Start a program in the background and wait until its window is under this place, where the pointer stays."""
+    """Start a program in the background and wait until its window is under the pointer."""
     await desktop.move(1023, 767)
     root = await window_under_pointer(desktop)
     await desktop.bash(f"{command} &")

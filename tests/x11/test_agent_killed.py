@@ -1,4 +1,4 @@
-"""An agent's process is killed while it serves: the control plane says so, others go on, and nothing of it is left."""
+"""Killing an agent's process: the control plane reports it, others continue, nothing is left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def user(emulator: Emulator) -> StreamSpace:
-    """A client that does not try again: what an offline agent answers is what is looked at here."""
+    """A client without retries, so that the answers for an offline agent are seen."""
     return StreamSpace(
         attrs.evolve(emulator.endpoints()["streamspace"], retry=RetryPolicy(attempts=1))
     )
@@ -48,7 +48,7 @@ def user(emulator: Emulator) -> StreamSpace:
 async def agent(
     emulator: Emulator, client: StreamSpace, name: str, temporary: Path
 ) -> AsyncIterator[Process]:
-    """The example, as a program of its own that serves the emulator, with its desktops in this directory; registered."""
+    """The example as a program, registered with the emulator, with its desktops in `directory`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "examples" / "streamspace_agent.py"), "--id", name),
         env=os.environ | emulator.env() | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
@@ -110,12 +110,23 @@ def displays(temporary: Path) -> set[str]:
 
 @pytest.fixture
 def directories(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """For the desktops of two agents. The paths are short, because those of unix sockets must be."""
+    """For the desktops of two agents. The paths are short, as unix sockets require."""
     require_x11()
     return tmp_path_factory.mktemp("a"), tmp_path_factory.mktemp("b")
 
 
-async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_and_nothing_is_left(
+async def reports_its_agent_offline(session: Session) -> None:
+    seen = await session.refresh()
+    assert seen.state == "running", "the control plane does not know that the desktop is gone"
+    assert seen.status is not None
+    assert seen.status.message == "Agent 'doomed' is offline"
+    with pytest.raises(CapacityError, match="offline"):
+        await session.hibernate()
+    with pytest.raises(CapacityError, match="offline"):
+        await session.open_vnc().aopen()
+
+
+async def test_a_killed_agent_is_offline_and_another_takes_over(
     directories: tuple[Path, Path],
 ) -> None:
     first, second = directories
@@ -124,15 +135,14 @@ async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_
             sessions = [await session_on(client, "doomed") for _ in range(2)]
             await until(lambda: len(displays(first)) == 2)
             screens, supervisors = displays(first), children(process.pid)
-            assert len(supervisors) == 2
-            assert all(map(has_socket, screens))
+            assert (len(supervisors), all(map(has_socket, screens))) == (2, True)
             async with sessions[0].open_vnc() as looking, sessions[1].open_vnc() as idle:
                 assert await greeted(looking)
                 assert await greeted(idle)
                 watching = asyncio.create_task(rest(looking))
                 process.send_signal(signal.SIGKILL)
                 await process.wait()
-                # Both who reads and who does not yet learn that it is over.
+                # Both the viewer that reads and the one that does not are closed.
                 assert await watching == b""
                 assert await rest(idle) == b""
 
@@ -141,16 +151,7 @@ async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_
 
             await until(offline)
             for session in sessions:
-                seen = await session.refresh()
-                assert seen.state == "running", (
-                    "the desktops may be there, for all that the control plane knows"
-                )
-                assert seen.status is not None
-                assert seen.status.message == "Agent 'doomed' is offline"
-                with pytest.raises(CapacityError, match="offline"):
-                    await session.hibernate()
-                with pytest.raises(CapacityError, match="offline"):
-                    await session.open_vnc().aopen()
+                await reports_its_agent_offline(session)
             await until(lambda: not processes(str(first)) and not entries(first))
             await until(
                 lambda: not any(map(runs, supervisors)) and not any(map(has_socket, screens))
@@ -171,7 +172,7 @@ async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_
             assert entries(second) == []
 
 
-async def test_an_agent_that_comes_back_under_its_name_says_what_it_lost(
+async def test_an_agent_that_reconnects_reports_lost_sessions(
     directories: tuple[Path, Path],
 ) -> None:
     first, second = directories
@@ -180,10 +181,10 @@ async def test_an_agent_that_comes_back_under_its_name_says_what_it_lost(
             session = await session_on(client, "phoenix")
             process.kill()
         async with agent(emulator, client, "phoenix", second):
-            # The control plane cannot know that the desktop is gone. The agent does, and says so.
+            # The control plane cannot know that the desktop has ended. The agent reports it.
             session = await session.wait_until("failed", poll=0.01)
             assert session.status is not None
-            assert session.status.message == "its desktop is gone"
+            assert session.status.message == "its desktop has ended"
             with pytest.raises(ConflictError, match="is failed"):
                 await session.open_vnc().aopen()
             await session_on(client, "phoenix")

@@ -1,77 +1,22 @@
-"""The same requests to a simulated desktop and to a real one: status, words and effect must agree.
+"""The same requests to a simulated desktop and a real one: status, messages, effects are equal.
 
-The real one runs bash, xdotool and scrot, so it is the witness for the simulated one. What both must answer besides
-is written here where the facts name it (wire-facts, section 4).
+The real one runs bash, xdotool and scrot, so it is the reference for the simulated one. Other
+answers of both are asserted here where the facts name them (wire-facts, section 4).
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from attrs import frozen
 
+from tests.x11.both import Both, Side, failed, location
 from tests.x11.machine import require_x11, until
 from vcloud.emulator import Clock, Emulator
-from vcloud.emulator.desktops.backend import SimulatedBackend
 from vcloud.emulator.x11.backend import X11Backend
-
-Answer = tuple[int, Any]
-
-
-@frozen
-class Side:
-    """One desktop of one of the two emulators."""
-
-    emulator: Emulator
-    id: str
-    http: aiohttp.ClientSession
-
-    async def post(self, path: str, body: dict[str, Any]) -> Answer:
-        url = f"{self.emulator.url}/v1/desktop/{self.id}/{path}"
-        key = self.emulator.env()["VCLOUD_DESKTOPS_API_KEY"]
-        headers = {"x-api-key": key, "Content-Type": "application/json"}
-        async with self.http.post(url, data=json.dumps(body), headers=headers) as response:
-            return response.status, await response.json()
-
-    async def act(self, **action: Any) -> Answer:
-        return await self.post("computer-action", action)
-
-    async def bash(self, command: str) -> Answer:
-        return await self.post("bash-action", {"command": command})
-
-    @property
-    def screen(self) -> SimulatedBackend:
-        return self.emulator.desktops.desktops[self.id].simulated
-
-
-@frozen
-class Both:
-    simulated: Side
-    real: Side
-
-    async def act(self, **action: Any) -> Answer:
-        """Do it on both; returns what both answer."""
-        return self._same(await self.simulated.act(**action), await self.real.act(**action), action)
-
-    async def bash(self, command: str) -> Answer:
-        return self._same(
-            await self.simulated.bash(command), await self.real.bash(command), command
-        )
-
-    def _same(self, simulated: Answer, real: Answer, what: object) -> Answer:
-        assert unnumbered(simulated) == unnumbered(real), what
-        return simulated
-
-
-def unnumbered(answer: Answer) -> Answer:
-    """Without the numbers of windows, which differ."""
-    status, body = answer
-    return status, json.loads(re.sub(r"(WINDOW=|window:)\d+", r"\1", json.dumps(body)))
 
 
 @pytest.fixture
@@ -87,19 +32,10 @@ async def both() -> AsyncIterator[Both]:
         yield Both(Side(simulated, one.id, http), Side(real, other.id, http))
 
 
-def failed(code: int) -> str:
-    return f"Unexpected error during action execution: Command failed with code {code}"
-
-
-async def location(both: Both) -> str:
-    _, body = await both.act(type="get_cursor_position")
-    return " ".join(body["output"].splitlines()[:2])
-
-
 # -- the mouse -------------------------------------------------------------------------------------
 
 
-async def test_the_pointer_goes_where_xdotool_takes_it(both: Both) -> None:
+async def test_the_pointer_goes_where_xdotool_moves_it(both: Both) -> None:
     for x, y, status, then in (
         (321, 123, 200, "X=321 Y=123"),
         (5000, 5000, 200, "X=1023 Y=767"),
@@ -143,7 +79,7 @@ def drag(start: tuple[int, int], end: tuple[int, int]) -> dict[str, Any]:
     return {"type": "drag_mouse", **places}
 
 
-async def test_a_picture_is_a_jpeg_file_and_leaves_no_other(both: Both) -> None:
+async def test_a_screenshot_is_a_jpeg_file_that_is_removed(both: Both) -> None:
     for _ in range(2):
         for side in (both.simulated, both.real):
             status, body = await side.act(type="screenshot")
@@ -158,8 +94,8 @@ async def test_a_picture_is_a_jpeg_file_and_leaves_no_other(both: Both) -> None:
     assert list((backend.desktop.home.parent / "tmp").iterdir()) == []
 
 
-async def test_a_picture_that_is_in_the_way_is_not_overwritten(both: Both) -> None:
-    """scrot gives the new one another name, so the old one is what is read and removed."""
+async def test_a_screenshot_does_not_overwrite_a_file(both: Both) -> None:
+    """scrot gives the new file another name, so the old one is read and removed."""
     both.simulated.screen.files["/tmp/screen.jpg"] = "old"
     backend = both.real.emulator.desktops.desktops[both.real.id].backend
     assert isinstance(backend, X11Backend)
@@ -171,297 +107,10 @@ async def test_a_picture_that_is_in_the_way_is_not_overwritten(both: Both) -> No
     ]
 
 
-# -- the keyboard ----------------------------------------------------------------------------------
-
-
-async def test_typed_text_is_shell_code_where_the_service_quotes_it_wrongly(both: Both) -> None:
-    for text, status, output in (
-        ("", 200, ""),
-        ("plain", 200, ""),
-        ("it's", 500, failed(2)),
-        ("''", 200, ""),
-        ("it''s", 200, ""),
-        ("a'b'c", 200, ""),
-        ("x'; echo owned; echo 'y", 200, "owned\ny"),
-        ("x' && false || echo 'y", 200, "y"),
-        ("x'; false #'", 500, failed(1)),
-        ("x'; nosuchprogram; echo 'y", 200, "y"),
-        ("x'; nosuchprogram '", 500, failed(127)),
-        ("a'|cat; echo 'b", 200, "b"),
-        ("a'\necho 'b", 200, "b"),
-        ("a';'", 500, failed(127)),
-        ("a';;'", 500, failed(2)),
-        ("a' | '", 500, failed(127)),
-        ("a'; echo $DISPLAY '", 200, ":99"),
-        ('quotes "double" `ticks` $HOME $(id) \\ back # hash', 200, ""),
-    ):
-        got, body = await both.act(type="type", text=text)
-        assert (got, body.get("error", body.get("output"))) == (status, output), text
-
-
-async def test_text_that_begins_with_a_dash_is_an_option_to_xdotool(both: Both) -> None:
-    for text, status in (
-        ("-", 200),
-        (" -x", 200),
-        ("--", 500),
-        ("-x", 500),
-        ("-h", 500),
-        ("-c", 500),
-        ("-d5", 500),
-        ("-5 degrees", 500),
-        ("--delay", 500),
-        ("--delay 5", 500),
-        ("--delay=5", 500),
-        ("--file", 500),
-        ("--file=/nosuch", 500),
-        ("--file=/etc/hostname", 200),
-        ("--nothing", 500),
-        ("-- a", 500),
-        ("--clearmodifiers", 500),
-        ("-- it", 500),
-    ):
-        got, body = await both.act(type="type", text=text)
-        assert got == status, text
-        if status == 500:
-            assert body["error"] == failed(1)
-
-
-@pytest.mark.parametrize("text", ["--help", "-help", "--hel"])
-async def test_text_that_asks_for_help_types_nothing_and_succeeds(both: Both, text: str) -> None:
-    for side in (both.simulated, both.real):
-        status, body = await side.act(type="type", text=text)
-        assert status == 200
-        assert body["output"].startswith("Usage: type")
-    assert both.simulated.screen.typed == ""
-
-
-#: What the service ignores with success, as seen with Debian's xdotool (wire-facts, section 4).
-IGNORED = [
-    "Enter",
-    "ENTER",
-    "Esc",
-    "ESC",
-    "escape",
-    "TAB",
-    "Backspace",
-    "BACKSPACE",
-    "DELETE",
-    "Space",
-    "SPACE",
-    "ArrowUp",
-    "UP",
-    "up",
-    "ArrowLeft",
-    "PageDown",
-    "PAGEDOWN",
-    "HOME",
-    "END",
-    "Option",
-    "Cmd",
-    "CMD",
-    "Win",
-    "CapsLock",
-    "INSERT",
-    "f5",
-    "enter",
-    "/",
-    "é",
-    "NoSuchKey",
-    "u20ac",
-    "U7",
-    "F36",
-    "a,b",
-]
-KNOWN = [
-    "Return",
-    "Escape",
-    "Tab",
-    "BackSpace",
-    "Delete",
-    "space",
-    "Up",
-    "Page_Down",
-    "Home",
-    "End",
-    "Alt_L",
-    "Super_L",
-    "Caps_Lock",
-    "Insert",
-    "F5",
-    "F35",
-    "ctrl",
-    "CTRL",
-    "Control",
-    "shift",
-    "Shift",
-    "alt",
-    "meta",
-    "super",
-    "U20AC",
-    "UE9",
-    "0x61",
-    "38",
-    "plus",
-    "minus",
-    "apostrophe",
-    "eacute",
-    "KP_Enter",
-]
-
-
-async def test_names_of_keys_are_those_of_xdotool_and_others_are_ignored(both: Both) -> None:
-    for name in (*IGNORED, *KNOWN):
-        assert await both.act(type="press_keys", keys=name) == (200, {"output": ""}), name
-        # Where names are told, on stderr, both tell the same.
-        _, body = await both.bash(f"DISPLAY=:99 xdotool key {name}")
-        ignored = f"(symbol) No such key name '{name}'. Ignoring it."
-        assert (ignored in body["output"]) is (name in IGNORED), name
-
-
-async def test_keys_are_shell_code_and_fail_where_xdotool_fails(both: Both) -> None:
-    for keys, status, output in (
-        ("", 500, failed(1)),
-        ([], 500, failed(1)),
-        (" ", 500, failed(1)),
-        ("# nothing", 500, failed(1)),
-        ("-", 500, failed(2)),
-        ("a.b", 500, failed(2)),
-        ("ctrl+-", 500, failed(2)),
-        ("[", 500, failed(2)),
-        ("- a.", 500, failed(4)),
-        ("-a", 500, failed(1)),
-        ("--", 500, failed(1)),
-        ("+", 200, ""),
-        ("ctrl+", 200, ""),
-        ("a b", 200, ""),
-        (["ctrl", "shift", "a"], 200, ""),
-        (["ctrl", "NoSuchKey"], 200, ""),
-        ("a; echo owned", 200, "owned"),
-        ("a; nosuchprogram", 500, failed(127)),
-        ("it's", 500, failed(2)),
-        ("a mousemove 3 4", 200, ""),
-    ):
-        got, body = await both.act(type="press_keys", keys=keys)
-        assert (got, body.get("error", body.get("output"))) == (status, output), keys
-    assert await location(both) == "X=3 Y=4"
-    for kind in ("down", "up"):
-        action = {"type": "press_keys", "key_action_type": kind}
-        for keys, code in (("", 1), ("-", 1), ("- -", 2)):
-            _, body = await both.act(**action, keys=keys)
-            assert body["error"] == failed(code), (kind, keys)
-        assert await both.act(**action, keys="Enter") == (200, {"output": ""})
-
-
-async def test_what_is_entered_is_what_an_editor_receives(both: Both) -> None:
-    """The simulated `typed` against mousepad: held modifiers, ends of lines, shifted keys."""
-    plain = "DISPLAY=:99 xdotool"
-    steps: Sequence[tuple[str, Any]] = (
-        ("type", "aB 9~\t{[<>\\-]}"),
-        ("type", "line\nfeed"),
-        ("type", "car\rriage"),
-        ("type", "\x01con\x1btrol"),
-        ("type", "x'; echo 'y"),
-        ("press", "Return"),
-        ("press", "apostrophe"),
-        ("press", "Enter"),
-        ("press", ["shift", "1"]),
-        ("press", "shift+a"),
-        ("press", "A"),
-        ("press", "a+b"),
-        ("press", "NoSuchKey+c"),
-        ("press", "q r"),
-        ("press", "KP_7"),
-        ("help", None),
-        ("type", "-"),
-        ("type", "it's"),
-        # A modifier that is held does not apply to what the service presses and types …
-        ("down", "shift"),
-        ("press", "d"),
-        ("type", "e-1"),
-        # … but to a plain xdotool, and the service's own release leaves it down.
-        ("bash", f"{plain} key f"),
-        ("bash", f"{plain} key 2"),
-        ("up", "shift"),
-        ("bash", f"{plain} key g"),
-        ("bash", f"{plain} type 'hi-;'"),
-        ("bash", f"{plain} keyup shift"),
-        ("bash", f"{plain} key j"),
-        ("bash", f"{plain} type 'k l'"),
-        ("down", "m"),
-        ("up", "m"),
-        ("bash", f"{plain} keydown shift key n keyup shift key o"),
-        ("bash", f"{plain} key shift p"),
-        ("press", "Return"),
-    )
-    await editor(both.real)
-    for what, value in steps:
-        match what:
-            case "help":
-                for side in (both.simulated, both.real):
-                    assert (await side.act(type="type", text="--help"))[0] == 200
-            case "type":
-                await both.act(type="type", text=value)
-            case "press" | "down" | "up":
-                await both.act(type="press_keys", keys=value, key_action_type=what)
-            case _:
-                assert (await both.bash(value))[0] == 200
-    await until_saved(both)
-    assert both.simulated.screen.keys == set()
-
-
-@pytest.mark.parametrize("wanted", ["é", "Ä", "Ž", "Я", "€", "日", "🙂", "\N{MULTIPLICATION SIGN}"])
-async def test_a_character_that_the_keyboard_lacks_comes_as_xdotool_can_make_it(
-    both: Both, wanted: str
-) -> None:
-    """It gives them all the same key, one after the other, so a slow editor may find the next one's meaning."""
-    await editor(both.real)
-    await both.simulated.act(type="type", text=f"({wanted})")
-    expected = both.simulated.screen.typed
-
-    async def arrives() -> bool:
-        await both.real.act(type="type", text=f"({wanted})")
-        return (await saved(both)).endswith(expected)
-
-    await until(arrives)
-    assert expected == ("(ä)" if wanted == "Ä" else f"({wanted})")
-
-
-async def editor(side: Side) -> None:
-    """Open mousepad, with the pointer in it."""
-    await side.bash("true > note; mousepad --disable-server note >&2 &")
-
-    async def shown() -> bool:
-        _, body = await side.bash("xdotool search --onlyvisible --name note")
-        return bool(body["output"])
-
-    await until(shown)
-    await side.act(type="click_mouse", x=200, y=200)
-
-
-async def saved(both: Both) -> str:
-    """Save what is in the editor, and read it."""
-    await both.real.act(type="press_keys", keys="ctrl+s")
-    backend = both.real.emulator.desktops.desktops[both.real.id].backend
-    assert isinstance(backend, X11Backend)
-    return (backend.desktop.home / "note").read_text()
-
-
-async def until_saved(both: Both) -> None:
-    """Save what is in the editor until it is as long as what the simulated desktop says, and compare."""
-    expected = both.simulated.screen.typed
-    assert "linefeed" in expected, "an editor drops what xdotool types for a line's end"
-
-    async def there() -> bool:
-        return len(await saved(both)) >= len(expected)
-
-    await until(there)
-    assert await saved(both) == expected
-
-
 # -- commands --------------------------------------------------------------------------------------
 
 
-async def test_the_shell_answers_alike_and_its_output_comes_trimmed(both: Both) -> None:
+async def test_both_shells_give_the_same_trimmed_output(both: Both) -> None:
     for command, output in (
         ("echo '  a  '; echo", "a"),
         ("true", ""),
@@ -484,6 +133,6 @@ async def test_the_shell_answers_alike_and_its_output_comes_trimmed(both: Both) 
             assert body["output"] == output
 
 
-async def test_waiting_takes_any_number_that_is_short(both: Both) -> None:
+async def test_waiting_accepts_any_short_number(both: Both) -> None:
     for ms in (0, -5, 30):
         assert await both.act(type="wait", ms=ms) == (200, {"output": ""})

@@ -60,7 +60,7 @@ LENT = "Äé€ñß\xd7ÉØÞ日кŁ😀\u00a0\u2028"
 
 
 def require_programs() -> None:
-    """Skip where a program is missing; in CI, where none may be, fail."""
+    """Skip if a program is missing; in CI, fail."""
     lacking = [
         f"{name} (Debian: {package})"
         for name, package in PROGRAMS.items()
@@ -97,7 +97,8 @@ class Screen:
         """Run a command as the service does; its exit status and its output."""
         process = await asyncio.create_subprocess_exec(
             "bash", "-c", line.replace("DISPLAY=:99 ", ""), cwd=self.folder, env=self.environment(),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, errors = await process.communicate()
         return process.returncode, (output.decode().strip() or errors.decode().strip())
@@ -143,8 +144,9 @@ async def screen(tmp_path: Path) -> AsyncIterator[Screen]:
     reader, writer = os.pipe()
     async with AsyncExitStack() as stack:
         xvnc = started(
-            "Xvnc", "-displayfd", str(writer), "-geometry", "1024x768", "-depth", "24", "-SecurityTypes", "None",
-            "-rfbport", "-1", "-rfbunixpath", str(tmp_path / "rfb"), "-nolisten", "tcp", pass_fds=[writer],
+            "Xvnc", "-displayfd", str(writer), "-geometry", "1024x768", "-depth", "24",
+            "-SecurityTypes", "None", "-rfbport", "-1", "-rfbunixpath", str(tmp_path / "rfb"),
+            "-nolisten", "tcp", pass_fds=[writer],
         )  # fmt: skip
         await stack.enter_async_context(xvnc)
         os.close(writer)
@@ -172,13 +174,13 @@ def remove(file: Path) -> None:
 
 
 async def came(screen: Screen, file: Path, text: str, *, before: Sequence[str], after: str) -> str:
-    """Type a text; what a program then writes into a file."""
+    """Type a text, and return what a program then writes into a file."""
     for key in before:
         await screen.desktop.press(key)
     remove(file)
     await screen.desktop.type(text)
     await screen.desktop.press(after)
-    # Written at once, and not only made.
+    # Until it has content, because it is created before.
     await until(lambda: content(file) != "")
     return content(file).removesuffix("\n")
 
@@ -268,5 +270,5 @@ async def test_real_xdotool_knows_every_symbol_that_a_name_is_translated_to(scre
     symbols = sorted({*_EXACT.values(), *_FOLDED.values(), "U20AC", "U1F600"})
     code, output = await screen.run(f"xdotool keyup {' '.join(symbols)}")
     assert (code, output) == (0, "")
-    # That it would be seen.
+    # An unknown name is reported.
     assert "No such key name" in (await screen.run("xdotool keyup NoSuchKey"))[1]

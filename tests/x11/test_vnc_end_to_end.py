@@ -1,4 +1,4 @@
-"""The whole way of a picture: a viewer that is not ours, a forwarded port, the control plane, an agent, and a real X server."""
+"""A picture end to end: another viewer, a forwarded port, control plane, agent, real X server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop
 from vcloud.providers.streamspace import AgentCapacity, AgentWorker, Session, StreamSpace
 
-#: The terminal lies in the screen's upper left corner: 80 x 24 characters of the built-in font, 6 x 13 pixels each.
+#: The terminal is in the screen's upper left corner: 80 x 24 characters of 6 x 13 pixels each.
 TERMINAL = ("xterm", "-geometry", "80x24+0+0", "-fg", "black", "-bg", "white", "-fn", "fixed")
 INSIDE = (200, 150)
-#: Where its first two lines are, without its border; and where it stays empty, below them and below the pointer.
+#: Its first two lines, without its border; and a part below them and the pointer that stays empty.
 TEXT = (slice(3, 30), slice(3, 480))
 BELOW = (slice(180, 300), slice(3, 480))
 #: Shift keys too, and everything that a shell would take for itself.
@@ -32,7 +32,7 @@ LINE = "It's 100 % REAL: {agent} & $viewer; ~ok?"
 
 @pytest.fixture
 def asyncvnc() -> Any:
-    """A VNC client by somebody else (PyPI: asyncvnc); untyped, so it is imported by its name."""
+    """Another project's VNC client (PyPI: asyncvnc), imported by name because it is untyped."""
     require_x11()
     try:
         return importlib.import_module("asyncvnc")
@@ -45,7 +45,7 @@ def asyncvnc() -> Any:
 
 @pytest.fixture
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where desktops have their directories. The path is short, because those of unix sockets must be."""
+    """Where desktops have their directories. The path is short, as unix sockets require."""
     path = tmp_path_factory.mktemp("x")
     monkeypatch.setenv("TMPDIR", str(path))
     return path
@@ -77,8 +77,8 @@ async def stage(*command: str) -> AsyncIterator[Stage]:
         yield Stage(handler=handler, worker=worker, session=session)
 
 
-async def test_the_example_s_agent_keeps_no_more_desktops_than_it_has_room_for() -> None:
-    """Also when its control plane hibernates each session before it starts the next."""
+async def test_the_example_s_agent_stays_within_its_capacity() -> None:
+    """Also if the control plane hibernates each session before it starts the next."""
     require_x11()
     async with plane() as control, DesktopAgent(("true",), max_desktops=1) as handler:
         capacity = AgentCapacity(max_sessions=1)
@@ -113,13 +113,13 @@ async def pointer_at(desktop: X11Desktop, x: int, y: int) -> None:
 
 
 async def terminal(stage: Stage, viewer: Any) -> Any:
-    """Put the pointer into the terminal, so that it gets the keys, and wait until it is drawn; returns the screen."""
+    """Move the pointer into the terminal, which then gets the keys; the screen with the pointer."""
     await until((stage.desktop.home / "ready").exists)
     viewer.mouse.move(*INSIDE)
     await pointer_at(stage.desktop, *INSIDE)
     while True:
         frame = await viewer.screenshot()
-        # A white window with little more than its cursor; before it is there, all is black.
+        # A white window with little more than its cursor. Before it is there, all is black.
         if not dark(frame, BELOW) and dark(frame, TEXT) < 400:
             return frame
 
@@ -133,7 +133,7 @@ def script(text: str) -> Sequence[str]:
     return (*TERMINAL, "-e", "sh", "-c", f"touch ready; {text}")
 
 
-async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(
+async def test_another_viewer_points_types_and_sees_what_it_typed(
     asyncvnc: Any, temporary: Path
 ) -> None:
     async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
@@ -147,7 +147,7 @@ async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(
             viewer.keyboard.press("Return")
             await until(lambda: content(on.desktop.home / "typed") == f"{LINE}\n")
 
-            # Each of its characters that is no blank has some pixels.
+            # Each of its characters but the blanks has some pixels.
             least = dark(before, TEXT) + 5 * len(LINE.replace(" ", ""))
             while dark(after := await viewer.screenshot(), TEXT) < least:
                 pass
@@ -167,10 +167,10 @@ async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(
         assert (forward.errors, on.worker.errors) == ((), ())
 
 
-async def test_the_mouse_of_a_foreign_viewer_selects_and_pastes(
+async def test_the_mouse_of_another_viewer_selects_and_pastes(
     asyncvnc: Any, temporary: Path
 ) -> None:
-    """Buttons arrive with their places: a double click on a word, and the middle button, are a word typed."""
+    """Buttons arrive with positions: a double click on a word, and the middle button, paste it."""
     async with stage(*script("echo word; cat > typed")) as on, on.session.forward_vnc() as forward:
         async with asyncvnc.connect(forward.host, forward.port) as viewer:
             await until((on.desktop.home / "typed").exists)
@@ -199,13 +199,13 @@ async def test_two_viewers_share_a_screen_and_one_may_leave(asyncvnc: Any, tempo
             await until(lambda: content(on.desktop.home / "typed") == "seen by both\n")
 
 
-async def test_a_session_that_hibernates_hangs_up_and_shows_the_same_screen_when_it_is_awake(
+async def test_a_hibernated_session_closes_viewers_and_shows_the_same_screen_after_waking(
     asyncvnc: Any, temporary: Path
 ) -> None:
     writers: list[asyncio.StreamWriter] = []
 
     async def opener(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        # The viewer leaves a connection open that it was refused on.
+        # The viewer keeps a connection open on which it was refused.
         reader, writer = await asyncio.open_connection(host, port)
         writers.append(writer)
         return reader, writer
@@ -220,7 +220,7 @@ async def test_a_session_that_hibernates_hangs_up_and_shows_the_same_screen_when
             with pytest.raises(asyncio.IncompleteReadError):
                 await forever(viewer)
         await on.session.wait_until("hibernated", poll=0.01)
-        # Whoever connects now is told why there is no picture.
+        # A viewer that connects now gets the reason why there is no picture.
         with pytest.raises(ValueError, match="StreamSpace refused the connection: .*hibernated"):
             async with asyncvnc.connect(forward.host, forward.port, opener=opener):
                 pass

@@ -56,7 +56,7 @@ async def test_administration_needs_the_token(world: World) -> None:
 async def test_fault_that_a_header_orders_needs_the_token(world: World) -> None:
     order = {HEADER: "refuse; seconds=3600", "x-api-key": "none"}
     assert await asked(world, "GET", "/v1/desktop/x", **order) == 401
-    # Nobody was turned away, and nothing is written down.
+    # Nothing was refused, and nothing is recorded.
     assert await asked(world, "GET", "/v1/desktop/x", **{"x-api-key": "none"}) == 401
     assert [call.fault for call in world.emu.calls] == [None]
     order = {HEADER: "html; status=502", "X-VCloud-Token": str(world.emu.admin_token)}
@@ -73,7 +73,7 @@ async def test_agent_needs_a_token(world: World) -> None:
         pass
 
 
-async def test_nothing_needs_a_token_where_desktops_are_simulated() -> None:
+async def test_simulated_desktops_need_no_token() -> None:
     async with Emulator() as emulator, aiohttp.ClientSession() as http:
         assert emulator.admin_token is None
         assert "VCLOUD_EMULATOR_TOKEN" not in emulator.env()

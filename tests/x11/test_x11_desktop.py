@@ -1,4 +1,4 @@
-"""Each action of the desktop-action API, through the client, shown by its effect on a real screen."""
+"""Each action of the desktop-action API, from the client to its effect on a real screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.x11.machine import (
 from vcloud.emulator import Emulator
 from vcloud.providers.desktops import Desktop, Desktops, GetCursorPosition
 
-#: Where a terminal is opened, and a place in it. The size of its characters follows from the built-in font.
+#: Where a terminal is opened, and a place in it, by the size of the built-in font.
 TERMINAL = "xterm -geometry 100x40+0+0"
 INSIDE = (200, 200)
 
@@ -38,7 +38,7 @@ async def desktop() -> AsyncIterator[Desktop]:
 
 
 async def terminal(desktop: Desktop, script: str) -> Path:
-    """Run a script in a terminal under the pointer; returns the directory in which it runs."""
+    """Run a script in a terminal under the pointer; the directory in which it runs."""
     home = await home_of(desktop)
     (home / "script").write_text(f"touch ready\n{script}\n")
     await open_window(desktop, f"{TERMINAL} -e bash script", *INSIDE)
@@ -75,7 +75,7 @@ async def listener(desktop: Desktop) -> Path:
     return home
 
 
-# -- the mouse -------------------------------------------------------------------------------------------------------
+# -- the mouse -------------------------------------------------------------------------------------
 
 
 async def test_the_pointer_is_where_it_was_sent(desktop: Desktop) -> None:
@@ -138,7 +138,7 @@ async def test_a_drag_selects_text_and_a_middle_click_pastes_it(desktop: Desktop
     await until((home / "printed").exists)
 
     async def pasted() -> bool:
-        # Until the terminal has drawn the words there is nothing to select.
+        # The words can be selected once the terminal has drawn them.
         await desktop.drag((4, 8), (41, 8))
         await desktop.click(*INSIDE, button="middle")
         await desktop.press("Return")
@@ -148,7 +148,7 @@ async def test_a_drag_selects_text_and_a_middle_click_pastes_it(desktop: Desktop
     assert set(content(home / "pasted").split()) == {"marked"}, "so much, and no more"
 
 
-# -- the keyboard ----------------------------------------------------------------------------------------------------
+# -- the keyboard ----------------------------------------------------------------------------------
 
 TEXT = """"quoted" -- with `ticks`, $HOME, \\backslashes\\ and ~tildes^
 aA bB !1 @2 #3 (4) {5} [6] <7> |8| ;9 ?0
@@ -185,7 +185,7 @@ async def test_keys_are_pressed_one_by_one_and_together(desktop: Desktop) -> Non
     await until(lambda: content(home / "typed") == "Ab+c\n")
 
 
-# -- the screen ------------------------------------------------------------------------------------------------------
+# -- the screen ------------------------------------------------------------------------------------
 
 
 async def test_a_screenshot_is_a_jpeg_of_the_real_screen_in_colour(desktop: Desktop) -> None:

@@ -1,47 +1,39 @@
-"""What runs on a real desktop, and that nothing of it is left, however it ends."""
+"""The ends of real desktops: nothing of them is left, whichever way they end."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import shlex
-import shutil
 import signal
-import socket
 import stat
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.x11.machine import (
     children,
-    content,
     entries,
     has_socket,
-    home_of,
-    name_of,
     processes,
     require_x11,
     runs,
     until,
 )
-from vcloud import APIKeyAuth, AuthenticationError, ConflictError, Endpoint, ServerError
+from vcloud import APIKeyAuth, AuthenticationError, ConflictError, Endpoint
 from vcloud.emulator import Clock, Emulator
-from vcloud.emulator.x11 import DesktopGoneError, X11Desktop, X11UnavailableError, supervisor
+from vcloud.emulator.x11 import DesktopGoneError, X11Desktop, X11UnavailableError
 from vcloud.emulator.x11.backend import X11Backend
 from vcloud.providers.desktops import Desktop, Desktops, DesktopStatus
 
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where desktops have their directories. The path is short, because those of unix sockets must be."""
+    """Where desktops have their directories. The path is short, as unix sockets require."""
     require_x11()
     path = tmp_path_factory.mktemp("x")
     monkeypatch.setenv("TMPDIR", str(path))
@@ -67,7 +59,7 @@ async def desktop(desktops: Desktops) -> AsyncIterator[Desktop]:
 
 
 async def populated(desktop: Desktop) -> str:
-    """Start what is hard to get rid of: programs in sessions of their own, without an environment, deaf to SIGTERM."""
+    """Start programs in sessions of their own, without an environment, that ignore SIGTERM."""
     seconds = f"9{random.randrange(10**8)}.5"
     await desktop.bash(
         f"xterm & setsid sleep {seconds} & (setsid env -i /bin/sleep {seconds} &) ; "
@@ -81,105 +73,7 @@ async def nothing_left(temporary: Path, mark: str) -> None:
     await until(lambda: not processes(mark, str(temporary)) and not entries(temporary))
 
 
-# -- commands --------------------------------------------------------------------------------------------------------
-
-
-async def test_commands_run_for_real_in_the_desktop_s_home(
-    desktop: Desktop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home = await home_of(desktop)
-    assert home.is_dir()
-    assert stat.S_IMODE(home.parent.stat().st_mode) == 0o700
-    assert await desktop.bash("echo 'Grüße' > note; cat note") == "Grüße"
-    assert (home / "note").read_text() == "Grüße\n"
-    assert await desktop.bash("echo lost >&2; exit 3") == "lost", (
-        "the error output when there is no other"
-    )
-    assert await desktop.bash("echo out; echo lost >&2") == "out"
-    assert await desktop.bash("printf ' \\n'; echo lost >&2") == "lost"
-    assert await desktop.bash("true") == ""
-    assert (await desktop.bash("echo $HOME $DISPLAY")).split()[0] == str(home)
-
-
-async def test_commands_see_nothing_of_the_emulator_s_environment(
-    monkeypatch: pytest.MonkeyPatch, desktops: Desktops
-) -> None:
-    monkeypatch.setenv("VCLOUD_COMPUTERS_SECRET", "sk_very_secret")
-    async with desktops.launch(timedelta(hours=1), poll=0.01) as desktop:
-        assert "sk_very_secret" not in await desktop.bash("env")
-
-
-async def test_a_program_in_the_background_is_not_waited_for_and_may_print(
-    desktop: Desktop,
-) -> None:
-    home = await home_of(desktop)
-    await desktop.bash("(while test ! -e go; do sleep 0.01; done; seq 100000 && touch printed) &")
-    (home / "go").touch()
-    await until((home / "printed").exists)
-
-
-async def test_output_is_kept_up_to_a_limit_and_the_command_ends_all_the_same(
-    desktop: Desktop,
-) -> None:
-    assert (
-        len(await desktop.bash("head -c 9000000 /dev/zero | tr '\\0' x; touch done"))
-        == X11Desktop.output_limit
-    )
-    assert await desktop.bash("ls done") == "done"
-
-
-async def test_a_command_goes_on_when_the_gateway_no_longer_waits_for_it(
-    emulator: Emulator, desktop: Desktop
-) -> None:
-    """As on the service (wire-facts, section 4): a 502, and what was begun is carried out."""
-    home = await home_of(desktop)
-    backend = emulator.desktops.desktops[desktop.id].backend
-    assert isinstance(backend, X11Backend)
-    backend.command_limit = 0.2
-    with pytest.raises(ServerError) as caught:
-        await desktop.bash("while test ! -e go; do sleep 0.01; done; echo carried out > done")
-    assert caught.value.status == 502
-    assert await desktop.bash("echo well") == "well"
-    (home / "go").touch()
-    await until(lambda: content(home / "done") == "carried out\n")
-
-
-async def test_a_command_that_outlived_its_answer_ends_with_the_desktop(
-    emulator: Emulator, desktop: Desktop
-) -> None:
-    backend = emulator.desktops.desktops[desktop.id].backend
-    assert isinstance(backend, X11Backend)
-    backend.command_limit = 0.1
-    seconds = f"9{random.randrange(10**8)}.25"
-    display = backend.desktop.display
-    for command in (f"sleep {seconds} & setsid sleep {seconds} & sleep {seconds}",):
-        with pytest.raises(ServerError):
-            await desktop.bash(command)
-    with pytest.raises(ServerError):
-        await desktop.type(f"{seconds} is typed for long after the answer, " * 5)
-    assert len(processes(seconds)) >= 3
-    # What is typed stands in no process's arguments, so xdotool is found by whose it is.
-    home = str(backend.desktop.home)
-    typing = [pid for pid in processes(home) if name_of(pid) == "xdotool"]
-    assert typing
-    await desktop.stop()
-    assert processes(seconds, home) == []
-    assert not any(map(runs, typing))
-    assert not has_socket(display)
-
-
-async def test_a_cancelled_command_is_killed() -> None:
-    async with await X11Desktop.start() as desktop:
-        seconds = f"9{random.randrange(10**8)}.75"
-        task = asyncio.create_task(desktop.run(f"sleep {seconds}"))
-        await until(lambda: bool(processes(seconds)))
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await until(lambda: not processes(seconds))
-
-
-# -- endings ---------------------------------------------------------------------------------------------------------
+# -- endings ---------------------------------------------------------------------------------------
 
 
 async def test_nothing_is_left_after_a_stop(
@@ -198,7 +92,7 @@ async def test_nothing_is_left_after_a_stop(
         await desktop.screenshot()
 
 
-async def test_nothing_is_left_when_a_desktop_s_time_is_up(temporary: Path) -> None:
+async def test_nothing_is_left_after_a_desktop_s_timeout(temporary: Path) -> None:
     clock = Clock.stopped()
     async with (
         Emulator(backend="x11", allow_exec=True, clock=clock) as emulator,
@@ -221,7 +115,7 @@ async def test_nothing_is_left_after_the_emulator_is_closed(temporary: Path) -> 
         for _ in range(2):
             launched = await desktops.launch()
             marks.append(await populated(await launched.wait_until("running", poll=0.01)))
-        # One that is still starting, and one that is busy.
+        # A desktop that is still starting, and a busy one.
         await desktops.launch()
         busy = asyncio.create_task(desktops.ref(launched.id).bash("sleep 98765.25"))
         await until(lambda: bool(processes("98765.25")))
@@ -231,32 +125,30 @@ async def test_nothing_is_left_after_the_emulator_is_closed(temporary: Path) -> 
         assert isinstance((await asyncio.gather(busy, return_exceptions=True))[0], Exception)
 
 
+async def printed_variables(output: asyncio.StreamReader) -> dict[str, str]:
+    """The variables that an emulator prints when it has started."""
+    said: dict[str, str] = {}
+    while "VCLOUD_STREAMSPACE_URL" not in said:
+        line = shlex.split((await output.readline()).decode())
+        if line[0] == "export":
+            name, _, value = line[1].partition("=")
+            said[name] = value
+    return said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_nothing_is_left_after_the_emulator_s_process_is_killed(
     temporary: Path, number: signal.Signals
 ) -> None:
+    command = "-m vcloud.emulator --port 0 --backend x11 --allow-exec"
     process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-m",
-            "vcloud.emulator",
-            "--port",
-            "0",
-            "--backend",
-            "x11",
-            "--allow-exec",
-        ),
+        *(sys.executable, *command.split()),
         stdout=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[2],
     )
     try:
         assert process.stdout is not None
-        said: dict[str, str] = {}
-        while "VCLOUD_STREAMSPACE_URL" not in said:
-            line = shlex.split((await process.stdout.readline()).decode())
-            if line[0] == "export":
-                name, _, value = line[1].partition("=")
-                said[name] = value
+        said = await printed_variables(process.stdout)
         endpoint = Endpoint(
             said["VCLOUD_DESKTOPS_URL"], auth=APIKeyAuth(said["VCLOUD_DESKTOPS_API_KEY"])
         )
@@ -322,139 +214,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(temporary: Path, turns: 
     assert entries(temporary) == []
 
 
-# -- the service's display -------------------------------------------------------------------------
-
-
-async def test_on_each_of_ten_desktops_the_service_s_display_is_its_own(desktops: Desktops) -> None:
-    async def use(number: int) -> str:
-        async with desktops.launch(timedelta(hours=1), poll=0.02) as desktop:
-            await desktop.move(number, number)
-            # Also from a directory of its own, by an environment of its own, by a child of a child.
-            return await desktop.bash(
-                "cd / && env -u DISPLAY bash -c 'export DISPLAY=:99; setsid -w xdotool getmouselocation'"
-            )
-
-    found = await asyncio.gather(*[use(number) for number in range(10)])
-    places = [f"x:{number} y:{number}" for number in range(10)]
-    assert [answer.partition(" screen")[0] for answer in found] == places
-
-
-async def test_a_server_of_the_machine_at_that_display_is_not_reached(tmp_path: Path) -> None:
-    """The display that Xvfb takes by itself is the service's, too."""
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        other = await asyncio.create_subprocess_exec(
-            *("Xvnc", ":99", "-rfbport", "-1", "-rfbunixpath", str(tmp_path / "vnc")),
-            *("-SecurityTypes", "None", "-nolisten", "tcp", "-geometry", "640x480"),
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        # Also if another one was there already.
-        await until(lambda: has_socket(":99"))
-        async with await X11Desktop.start() as desktop:
-            command = "DISPLAY=:99 xdotool mousemove 9999 9999 getmouselocation"
-            assert (await desktop.run(command)).stdout.startswith("x:1023 y:767 ")
-    finally:
-        if other.returncode is None:
-            other.terminate()
-        await other.wait()
-
-
-async def test_other_connections_of_its_programs_pass() -> None:
-    async with await X11Desktop.start() as desktop:
-        host, port = await desktop.vnc_address()
-        greeting = await desktop.run(f"head -c 11 < /dev/tcp/{host}/{port}", limit=20)
-        assert greeting.stdout == "RFB 003.008"
-        refused = await desktop.run("DISPLAY=:98 xdotool getmouselocation || echo none")
-        assert refused.stdout == "none\n"
-
-
-async def test_connections_of_many_programs_at_once_arrive_while_others_end() -> None:
-    """Each end is a signal to the supervisor, in the middle of what it does for the connections."""
-    async with await X11Desktop.start() as desktop:
-        command = "xdotool getmouselocation & xdotool getmouselocation; wait"
-        # The X server takes 256 clients at once, so no more than 200 of these 600.
-        for _ in range(3):
-            ran = await asyncio.gather(*[desktop.run(command) for _ in range(100)])
-            assert {(one.code, one.stderr) for one in ran} == {(0, "")}
-
-
-async def test_a_program_without_the_cookie_is_refused_by_its_display() -> None:
-    async with await X11Desktop.start() as desktop:
-        command = "XAUTHORITY=/dev/null DISPLAY=:99 xdotool getmouselocation"
-        assert (await desktop.run(command)).code == 1
-        authority = desktop.home.parent / "authority"
-        assert stat.S_IMODE(authority.stat().st_mode) == 0o600
-
-
-def for_everybody() -> Path:
-    """A directory that every user can write to, with what the supervisor is made of."""
-    directory = Path(tempfile.mkdtemp(dir="/tmp"))
-    directory.chmod(0o777)
-    shutil.copytree(Path(supervisor.__file__).parent, directory / "x11")
-    return directory
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="this user is an ordinary one already")
-async def test_it_works_for_an_ordinary_user_too(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The supervisor alone, run by `nobody` with the system's Python, which that user can execute."""
-    python = shutil.which("python3", path="/usr/bin:/bin")
-    if python is None:
-        pytest.skip("there is no Python that another user can run")
-    directory = for_everybody()
-    try:
-        ours, theirs = socket.socketpair()
-        process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", python, "-I"),
-            *(directory / "x11" / "supervisor.py", str(theirs.fileno()), "Xvnc", "640", "480"),
-            pass_fds=(theirs.fileno(),),
-            env={"TMPDIR": str(directory)},
-        )
-        theirs.close()
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        ready = json.loads(await reader.readline())
-        assert ready["event"] == "ready", ready
-        order = {
-            "do": "run",
-            "id": 1,
-            "command": "id -un; DISPLAY=:99 xdotool mousemove 4 5 getmouselocation",
-            "limit": None,
-        }
-        writer.write(json.dumps(order).encode() + b"\n")
-        answer = json.loads(await reader.readline())
-        assert answer["stdout"].startswith("nobody\nx:4 y:5 "), answer
-        writer.close()
-        await writer.wait_closed()
-        assert await process.wait() == 0
-        assert not has_socket(ready["display"])
-        assert entries(directory) == [directory / "x11"]
-    finally:
-        shutil.rmtree(directory)
-
-
-async def test_a_kernel_that_leads_no_connections_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run under a filter that refuses seccomp(2), as some containers do."""
-    refuse = (
-        "import ctypes,os,struct,sys,platform;"
-        "n={'x86_64':317}.get(platform.machine(),277);"
-        "f=b''.join(struct.pack('HBBI',*i) for i in ((32,0,0,0),(21,0,1,n),(6,0,0,0x50001),(6,0,0,0x7fff0000)));"
-        "P=type('P',(ctypes.Structure,),{'_fields_':[('l',ctypes.c_ushort),('f',ctypes.c_char_p)]});"
-        "l=ctypes.CDLL(None);l.prctl(38,1,0,0,0);"
-        "assert l.prctl(22,2,ctypes.byref(P(4,f)))==0;"
-        "os.execv(sys.executable,[sys.executable,*sys.argv[1:]])"
-    )
-    real = asyncio.create_subprocess_exec
-
-    async def filtered(*argv: str, **options: Any) -> asyncio.subprocess.Process:
-        return await real(argv[0], "-c", refuse, *argv[1:], **options)
-
-    monkeypatch.setattr("asyncio.create_subprocess_exec", filtered)
-    with pytest.raises(X11UnavailableError, match="not permitted.*Linux 5.9"):
-        await X11Desktop.start()
-
-
-# -- the helper, and what is refused ---------------------------------------------------------------------------------
+# -- the supervisor, and refusals ---------------------------------------------------------------
 
 
 async def test_its_vnc_server_answers_on_a_socket_that_only_its_user_can_open() -> None:
@@ -505,7 +265,7 @@ async def test_a_program_that_does_not_exist_fails_the_start_and_leaves_nothing(
     assert entries(temporary) == []
 
 
-async def test_another_emulator_s_key_does_not_open_what_runs_commands(
+async def test_another_emulator_s_key_is_refused_by_real_desktops(
     emulator: Emulator,
 ) -> None:
     other = Emulator().credentials.desktops_api_key

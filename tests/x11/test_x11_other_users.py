@@ -1,4 +1,4 @@
-"""What other users of this machine get of a real desktop: no picture, no key, no file, no text."""
+"""Other users of this machine cannot access a real desktop: pictures, keys, files, texts."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ async def launched() -> AsyncIterator[Desktop]:
 @pytest.mark.parametrize("user", [NOBODY, NAMELESS])
 @pytest.mark.parametrize("target", ["127.0.0.1", "::ffff:127.0.0.1"])
 @pytest.mark.parametrize("source", ["", "127.0.0.2"])
-async def test_its_vnc_port_says_nothing_to_other_users(
+async def test_its_vnc_port_sends_nothing_to_other_users(
     user: int, target: str, source: str
 ) -> None:
-    """Also from another address with the number of a port that the owner has."""
+    """Also from another address with the port number of the owner's connection."""
     async with await X11Desktop.start() as desktop:
         host, port = await desktop.vnc_address()
         reader, writer = await asyncio.open_connection(host, port)
@@ -108,15 +108,15 @@ async def test_its_vnc_port_says_nothing_to_other_users(
         writer.close()
 
 
-async def test_its_vnc_port_takes_all_ways_of_its_owner_s_programs() -> None:
+async def test_its_vnc_port_accepts_its_owner_s_programs_by_every_address() -> None:
     async with await X11Desktop.start() as desktop:
         _, port = await desktop.vnc_address()
         for target in ("127.0.0.1", "::ffff:127.0.0.1"):
             assert await asyncio.to_thread(heard, target, port, user=0) == GREETING
 
 
-async def test_a_vnc_port_leads_nobody_else_s_bytes_to_the_server(temporary: Path) -> None:
-    """Seen from the server's side: it is not even connected to."""
+async def test_a_vnc_port_forwards_no_bytes_of_other_users(temporary: Path) -> None:
+    """Observed at the server, which gets no connection."""
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,7 +136,7 @@ async def test_a_vnc_port_leads_nobody_else_s_bytes_to_the_server(temporary: Pat
         await port.aclose()
 
 
-async def test_a_vnc_port_has_so_many_connections_at_most(
+async def test_a_vnc_port_bounds_its_connections(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vnc, "MOST_CONNECTIONS", 2)
@@ -175,7 +175,7 @@ def servers_of(desktop: X11Desktop) -> list[int]:
 def inodes_of(pid: int) -> set[str]:
     links = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        # The descriptor of this very listing is gone when it is looked at.
+        # The descriptor of this listing is closed when it is read.
         with contextlib.suppress(FileNotFoundError):
             links.append(str(entry.readlink()))
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
@@ -186,7 +186,7 @@ def rows_of_tcp() -> list[list[str]]:
     return [line.split() for table in tables for line in table.splitlines()[1:]]
 
 
-async def test_its_x_server_has_no_tcp_port_at_all() -> None:
+async def test_its_x_server_has_no_tcp_port() -> None:
     async with await X11Desktop.start() as desktop:
         (server,) = servers_of(desktop)
         assert inodes_of(server), "it has sockets"
@@ -197,7 +197,7 @@ async def test_its_x_server_has_no_tcp_port_at_all() -> None:
 
 
 def hello_as(user: int, address: bytes, name: bytes = b"", cookie: bytes = b"") -> int:
-    """What an X server answers to a connection's beginning (X protocol, 8): 0 refused, 1 let in."""
+    """What an X server answers to a connection (X protocol, 8): 0 is refused, 1 is accepted."""
     program = """
 import os, socket, sys
 user = int(sys.argv[1])
@@ -216,8 +216,8 @@ with socket.socket(socket.AF_UNIX) as own:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-async def test_its_display_takes_no_other_user_by_file_or_by_abstract_name(abstract: bool) -> None:
-    """Both sockets can be connected to by everybody, so the cookie decides."""
+async def test_its_display_refuses_other_users_by_file_and_by_abstract_name(abstract: bool) -> None:
+    """Everybody can connect to both sockets, so the cookie decides."""
     async with await X11Desktop.start() as desktop:
         path = b"\0" * abstract + f"/tmp/.X11-unix/X{desktop.display[1:]}".encode()
         cookie = (desktop.home.parent / "authority").read_bytes()[-16:]
@@ -242,7 +242,7 @@ async def test_another_user_s_xdotool_and_scrot_have_no_display() -> None:
 
 
 def open_to_others(directory: Path) -> set[str]:
-    """What `nobody` can list, read or connect to in it, of what is there."""
+    """What `nobody` can list, read or connect to in it."""
     found = set()
     for entry in [directory, *directory.rglob("*")]:
         mode = entry.lstat().st_mode
@@ -257,12 +257,12 @@ def open_to_others(directory: Path) -> set[str]:
     return found
 
 
-async def test_another_user_reads_nothing_in_its_directory(temporary: Path) -> None:
-    """Cookie, pictures, what its programs write; although this user's umask is 0."""
+async def test_another_user_cannot_read_its_directory(temporary: Path) -> None:
+    """The cookie, screenshots, and files of its programs, although this user's umask is 0."""
     async with launched() as desktop:
         home = await home_of(desktop)
         await desktop.bash("echo secret > note")
-        # A picture is a file for a moment: this one stays.
+        # A screenshot is a file for a moment. This one stays.
         await desktop.bash("scrot -q 100 ../tmp/screen.jpg")
         assert {"authority", "note", "screen.jpg", "server.log", "vnc"} <= {
             entry.name for entry in home.parent.rglob("*")
@@ -279,7 +279,7 @@ async def test_another_user_reads_nothing_in_its_directory(temporary: Path) -> N
 
 @contextlib.asynccontextmanager
 async def listing(mark: str) -> AsyncIterator[set[str]]:
-    """Let `nobody` look for a text in /proc meanwhile; the set then says where it was."""
+    """Have `nobody` look for a text in /proc meanwhile; the set then says where it was."""
     seen: set[str] = set()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", LISTING, str(NOBODY), mark.encode().hex()),
@@ -295,7 +295,7 @@ async def listing(mark: str) -> AsyncIterator[set[str]]:
     await process.wait()
 
 
-async def test_a_typed_text_stands_in_no_list_of_processes() -> None:
+async def test_a_typed_text_is_in_no_list_of_processes() -> None:
     """It takes some seconds, while another user reads all arguments in /proc."""
     word = "correct-horse-battery"
     async with launched() as desktop:
@@ -308,7 +308,7 @@ async def test_a_typed_text_stands_in_no_list_of_processes() -> None:
         await until(lambda: content(home / "typed") == f"{word}\n")
 
 
-async def test_pressed_keys_stand_in_no_list_of_processes() -> None:
+async def test_pressed_keys_are_in_no_list_of_processes() -> None:
     async with launched() as desktop:
         async with listing("F35") as seen:
             for _ in range(10):
@@ -316,7 +316,7 @@ async def test_pressed_keys_stand_in_no_list_of_processes() -> None:
         assert seen == set()
 
 
-async def test_a_command_stands_in_no_list_of_processes_beyond_its_own_programs() -> None:
+async def test_a_command_is_in_no_list_of_processes_but_its_own_programs() -> None:
     async with launched() as desktop:
         async with listing("a-secret-of-the-shell") as seen:
             await desktop.bash("secret=a-secret-of-the-shell; sleep 1; echo $secret")
@@ -327,7 +327,7 @@ async def test_a_command_stands_in_no_list_of_processes_beyond_its_own_programs(
 
 
 async def test_a_long_text_is_typed_whole_and_in_order() -> None:
-    """It goes in pieces. The service's delay would take two minutes, so this is not its own."""
+    """It is sent in pieces. The service's own delay would take two minutes."""
     text = "".join(f"{number:04d}" for number in range(260))
     backend = X11Backend()
     await backend.start()
@@ -348,7 +348,7 @@ def listening() -> set[str]:
     return {row[1] for row in rows_of_tcp() if row[3] == "0A" and row[9] in own}
 
 
-async def test_our_own_agent_opens_no_port_for_a_picture() -> None:
+async def test_the_agent_of_the_client_opens_no_port_for_a_picture() -> None:
     """It names the Unix socket of the X server."""
     async with (
         Emulator(rate_limits=False) as emulator,
@@ -368,5 +368,5 @@ async def test_our_own_agent_opens_no_port_for_a_picture() -> None:
             assert len(listening()) == len(before) + 1, "the witness"
 
 
-def test_the_old_place_of_the_port_is_the_new_one() -> None:
+def test_the_former_module_of_the_port_still_works() -> None:
     assert VNCPort is vnc.VNCPort

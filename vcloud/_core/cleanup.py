@@ -94,7 +94,7 @@ class Cleanup:
         #: What the caller must raise once all work is finished.
         self.interruption: BaseException | None = None
         #: Whether the time ran out.
-        self.expired = False
+        self.expired: bool = False
         self._urgent = False
         self._urgent_waiters: set[asyncio.Future[None]] = set()
         #: Of those who wait for work: done when they need not wait for it any longer.

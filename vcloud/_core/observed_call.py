@@ -36,8 +36,8 @@ class Observers:
     def __init__(
         self, provider: str, observers: Sequence[Observer], fixed_paths: Collection[str]
     ) -> None:
-        self.observed = bool(observers)
-        self.log = printable_logger(f"vcloud.{provider}")
+        self.observed: bool = bool(observers)
+        self.log: logging.Logger = printable_logger(f"vcloud.{provider}")
         self._provider = provider
         self._observers = (*observers, _DebugLog(self.log))
         # Observers without a method for it cost nothing.

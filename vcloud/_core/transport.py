@@ -18,6 +18,7 @@ from vcloud._core.connections.aiohttp_compat import leave_to_parent, loop_of, se
 from vcloud._core.connections.bodies import read_answer
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.connections.pool import Pool, pool
+from vcloud._core.connections.refused import RefusedError
 from vcloud._core.connections.responses import RedactedResponse
 from vcloud._core.connections.sending import bounded_connecting, middlewares_against_resending
 from vcloud._core.connections.translation import (
@@ -40,7 +41,7 @@ from vcloud._core.request import Response
 from vcloud._core.timing.attempt_timeout import set_current
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.version import __version__
-from vcloud._core.websocket import RefusedError, Socket
+from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError
 
 

@@ -1,4 +1,4 @@
-"""The tasks of a bulk run: start items as there is room, collect their outcomes, stop when told."""
+"""The tasks of a bulk run: start items as there is room, and collect their outcomes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Dispatcher(Generic[T, R]):
         self._context: RunContext[T, R]
         self._loop: asyncio.AbstractEventLoop
         self._slots = asyncio.Semaphore(options.concurrency)
-        # For the items in progress, and for as many that have outcomes which nobody took yet.
+        # For the items in progress, and for as many that have outcomes which were not taken yet.
         self._room = asyncio.Semaphore(2 * options.concurrency)
         #: Starts the items.
         self._starter: asyncio.Task[None] | None = None

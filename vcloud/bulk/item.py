@@ -45,7 +45,7 @@ class RunContext(Generic[T, R]):
         run: the run, as its calls see it. It tells whether the run has ended.
         journal: where their outcomes are written; None: nowhere.
         ends_at: the deadline in the event loop's time; None: there is none.
-        outer_count: counts the attempts of whoever iterates the run; None: nobody counts them.
+        outer_count: counts the attempts of the task that iterates the run; None: nothing does.
         tickets: numbers from 1, one for each item.
     """
 
@@ -130,7 +130,7 @@ class ItemRun(Generic[T, R]):
         """The outcome from the journal, or from ``settle`` where that is unknown.
 
         Returns:
-            None if the service says that an earlier run did nothing to this item.
+            None if ``settle`` says that an earlier run did nothing to this item.
         """
         outcome: Outcome[T, R] = _outcome_of_entry(self._item, before)
         settle = self._context.options.settle

@@ -90,7 +90,7 @@ class Journal:
     Args:
         path: the file. It is made if it does not exist, as ``NAME.lock`` is, for its owner alone.
         job: what the run does, in your words. A journal of another job is refused.
-        check_owner: False accepts files whoever owns and may write them, for file systems without
+        check_owner: False accepts files of any owner and mode, for file systems without
             owners and modes (FAT, SMB) or with those of another machine (NFS). Symbolic links are
             refused all the same.
     """
@@ -156,8 +156,8 @@ class Journal:
                 raise
             if loop.time() >= until:
                 raise ConfigurationError(
-                    f"the journal {self.path} cannot be opened: {describe_limit(number)}, and none came "
-                    f"free within {MAX_WAIT:g} s: {LIMITS[number][1]}"
+                    f"the journal {self.path} cannot be opened: {describe_limit(number)}, and none "
+                    f"came free within {MAX_WAIT:g} s: {LIMITS[number][1]}"
                 )
             if not logged:
                 _log.warning(

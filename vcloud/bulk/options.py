@@ -60,8 +60,8 @@ class BulkOptions(Generic[T, R]):
         journal: where the run is recorded; None: nowhere.
         key: names an item in the journal.
         record: what the journal keeps of a result; None: nothing.
-        settle: finds out what happened to an item that an earlier run left unknown; None: nobody
-            does, and it stays unknown.
+        settle: finds out what happened to an item that an earlier run left unknown; None: it
+            stays unknown.
         retry_failed: whether items that failed in an earlier run are run again.
         progress: the title of the progress display; None: there is none.
         counted: whether everything that the action does is a request of this SDK.

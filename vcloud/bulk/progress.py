@@ -1,7 +1,7 @@
 """The progress of a run on standard error: a bar on a terminal, a line now and then elsewhere.
 
-No error here ends a run. Standard error may be missing (``pythonw``), closed, a pipe that nobody
-reads from, or a terminal that goes away while the run goes on.
+No error here ends a run. Standard error may be missing (``pythonw``), closed, a pipe without
+a reader, or a terminal that goes away while the run goes on.
 """
 
 from __future__ import annotations

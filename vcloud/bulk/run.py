@@ -203,7 +203,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         statuses, others = await journal.counts(), 0
         items = self._source.collection
         if statuses and items is not None:
-            # Of a list that gets shorter with each run, the journal has the items that are gone.
+            # If the list gets shorter with each run, the journal has the items that it has lost.
             others = await journal.count_others({self._options.key_of(item) for item in items})
         self._state.include(statuses, others)
 

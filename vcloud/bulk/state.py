@@ -81,7 +81,7 @@ class RunState:
             self.limited_until = until
 
     def stop_reason(self, options: BulkOptions[Any, Any], *, all_taken: bool) -> str | None:
-        """Why no further item should be started; None: nothing stands against it.
+        """Why no further item should be started; None if one may be started.
 
         Args:
             options: those of the run.

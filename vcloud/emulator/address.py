@@ -8,7 +8,7 @@ from typing import Self
 
 from attrs import frozen
 
-from vcloud.emulator.net.hosts import Hosts, host_of, named
+from vcloud.emulator.net.hosts import Hosts, checked_host, host_of
 from vcloud.emulator.net.tls import certificate_names, require
 
 
@@ -40,7 +40,7 @@ class Address:
             ValueError: they do not fit together, or one of them is invalid.
             ModuleNotFoundError: TLS is asked for, and its extra is not installed.
         """
-        if not allow_remote and not is_loopback(host):
+        if not allow_remote and not is_loopback_address(host):
             msg = (
                 f"{host!r} is not a loopback address; pass allow_remote=True (--allow-remote) to "
                 "serve it all the same"
@@ -56,7 +56,10 @@ class Address:
         served = (host, *tls_names) if allow_remote else tls_names
         hosts = Hosts(
             # A certificate's wildcard is not a host, and no request is addressed to one.
-            (*map(named, allow_hosts), *(found for one in served if (found := host_of(one)))),
+            (
+                *map(checked_host, allow_hosts),
+                *(found for one in served if (found := host_of(one))),
+            ),
             any_address=allow_remote,
         )
         certified = certificate_names(host, tls_names) if tls else ()
@@ -65,7 +68,7 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return is_loopback(self.host)
+        return is_loopback_address(self.host)
 
     @property
     def socket_host(self) -> str:
@@ -78,7 +81,7 @@ class Address:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
-def is_loopback(host: str) -> bool:
+def is_loopback_address(host: str) -> bool:
     """Whether a host to listen on is this machine's own."""
     if host == "localhost":
         return True

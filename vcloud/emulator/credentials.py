@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from random import Random
 from secrets import SystemRandom
@@ -28,6 +29,11 @@ def generator(seed: Seed | None) -> Random:
     It is the system's source of secrets or, with a seed, one that anybody can repeat.
     """
     return SystemRandom() if seed is None else Random(seed)
+
+
+def new_uuid(random: Random) -> str:
+    """A random UUID (version 4)."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 @frozen(kw_only=True)

@@ -23,7 +23,7 @@ class Endpoints(TypedDict):
 
 
 @frozen(kw_only=True)
-class Handout:
+class AccessDetails:
     """The URLs of the services, and the credentials for them."""
 
     credentials: Credentials

@@ -19,9 +19,9 @@ from vcloud.emulator.calls import CallLog
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.dispatch import Dispatcher
-from vcloud.emulator.endpoints import Endpoints, Handout
+from vcloud.emulator.endpoints import AccessDetails, Endpoints
 from vcloud.emulator.faults.exchange import FaultContext
-from vcloud.emulator.faults.redirect_host import Elsewhere
+from vcloud.emulator.faults.redirect_host import RedirectHost
 from vcloud.emulator.faults.rules import Faults
 from vcloud.emulator.net.listener import Listener, Refusing, running_loop
 from vcloud.emulator.net.tls import Authority
@@ -139,10 +139,9 @@ class Emulator(Services):
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
         self.faults: Faults = Faults(fault_seed)
         self.calls: CallLog = CallLog(keep_calls)
-        self.elsewhere: Elsewhere = Elsewhere()
+        self.elsewhere: RedirectHost = RedirectHost()
         admin = Admin(self, self.admin_token)
         self._dispatcher = Dispatcher(self, admin, self._address.hosts, self.faults, self.calls)
-        self._context: FaultContext | None = None
         self._authority: Authority | None = None
         self._thread: EmulatorThread | None = None
 
@@ -188,7 +187,7 @@ class Emulator(Services):
             X11UnavailableError: real desktops cannot start on this machine (`vcloud.emulator.x11`).
             OSError: the port is taken, or the host is not an address of this machine.
         """
-        if self._context is not None:
+        if self._dispatcher.context is not None:
             msg = "the emulator is already running"
             raise RuntimeError(msg)
         if self._real:
@@ -197,7 +196,7 @@ class Emulator(Services):
             self._authority = Authority(self._address.certified)
         tls = self._authority.server_context if self._authority else None
         listener = Listener(self._dispatcher.serve, tls=tls)
-        context = self._context = self._dispatcher.context = FaultContext(
+        context = self._dispatcher.context = FaultContext(
             clock=self.clock, calls=self.calls, listener=listener, elsewhere=self.elsewhere
         )
         try:
@@ -220,7 +219,7 @@ class Emulator(Services):
                 self._authority = None
 
     async def _close(self) -> None:
-        context = self._context
+        context = self._dispatcher.context
         # WebSockets and stalled answers do not end by themselves.
         try:
             await self.streamspace.aclose()
@@ -229,7 +228,7 @@ class Emulator(Services):
         finally:
             if context is not None:
                 await context.listener.aclose()
-                self._context = self._dispatcher.context = None
+                self._dispatcher.context = None
                 # Once more, for those that began before the socket was closed.
                 await self.streamspace.aclose()
                 await self._dispatcher.aclose()
@@ -240,7 +239,7 @@ class Emulator(Services):
         Returns:
             what the function returns. May be called from any thread.
         """
-        loop = None if self._context is None else self._context.listener.loop
+        loop = None if self._dispatcher.context is None else self._dispatcher.context.listener.loop
         if loop is None or running_loop() is loop:
             return function()
 
@@ -251,7 +250,7 @@ class Emulator(Services):
 
     def stats(self) -> EmulatorStats:
         """What the emulator is doing now."""
-        listener = None if self._context is None else self._context.listener
+        listener = None if self._dispatcher.context is None else self._dispatcher.context.listener
         return EmulatorStats(
             addresses=() if listener is None else listener.addresses,
             connections=0 if listener is None else len(listener.connections),
@@ -307,14 +306,14 @@ class Emulator(Services):
 
     @property
     def _running(self) -> FaultContext:
-        if self._context is None:
+        if self._dispatcher.context is None:
             msg = "the emulator is not running: use `async with`, `with` or start()"
             raise RuntimeError(msg)
-        return self._context
+        return self._dispatcher.context
 
     def endpoints(self) -> Endpoints:
         """The arguments for `VCloud(**emulator.endpoints())`."""
-        return self._handout.endpoints(self.ssl_context() if self._authority else None)
+        return self._access_details.endpoints(self.ssl_context() if self._authority else None)
 
     def env(self) -> dict[str, str]:
         """The environment variables that point `VCloud.from_env()`, or any other client, here.
@@ -322,7 +321,7 @@ class Emulator(Services):
         For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials then travel
         unencrypted. `VCLOUD_EMULATOR_TOKEN` is among them while real desktops are served.
         """
-        return self._handout.env()
+        return self._access_details.env()
 
     @property
     def admin_token(self) -> str | None:
@@ -333,9 +332,9 @@ class Emulator(Services):
         return self.credentials.emulator_token if self._real else None
 
     @property
-    def _handout(self) -> Handout:
+    def _access_details(self) -> AccessDetails:
         url = self.url
-        return Handout(
+        return AccessDetails(
             credentials=self.credentials,
             computers_url=f"{url}{self.computers.prefix}",
             desktops_url=f"{url}{self.desktops.prefix}",

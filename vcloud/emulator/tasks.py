@@ -55,7 +55,7 @@ async def run_to_completion(work: Coroutine[Any, Any, T], *, within: float) -> T
     task = asyncio.Task(work, loop=asyncio.get_running_loop())
     # `asyncio.run` cancels every task that it knows when it ends. asyncio documents this function
     # for whoever makes tasks.
-    asyncio._unregister_task(task)
+    asyncio._unregister_task(task)  # noqa: SLF001 - documented, in spite of its name
     interruption: asyncio.CancelledError | None = None
     ticks = max(1, round(within / _TICK))
     while not task.done() and ticks:

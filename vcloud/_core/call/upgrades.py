@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from vcloud._core.call.context import CallContext
 from vcloud._core.connections.options import TransportOptions
+from vcloud._core.connections.refused import RefusedError
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, Response
-from vcloud._core.websocket import RefusedError, Socket
+from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError
 
 #: Stands for a WebSocket that was opened: no dialect has to know of upgrades.

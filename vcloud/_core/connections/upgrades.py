@@ -10,11 +10,11 @@ from aiohttp.client_middlewares import ClientHandlerType
 
 from vcloud._core.connections.bodies import beginning
 from vcloud._core.connections.options import NO_TIMEOUT
+from vcloud._core.connections.refused import RefusedError, refusal_headers
 from vcloud._core.connections.responses import UpgradeResponse
 from vcloud._core.connections.sending import send_once
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.timing.attempt_timeout import AttemptTimeouts
-from vcloud._core.websocket import RefusedError, refusal_headers
 
 #: The time limit for connecting of the upgrade that is sent here; None: that of the whole upgrade.
 CONNECT_TIMEOUTS: Final[ContextVar[AttemptTimeouts | None]] = ContextVar(

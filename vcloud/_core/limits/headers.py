@@ -95,8 +95,8 @@ _MAX_NUMBER: Final = 1e12
 _NUMBER: Final = re.compile(
     r"[-+]?(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:[eE][-+]?[0-9]{1,3})?"
 )
-#: The longest ``Retry-After`` in seconds, 100 years. More would overflow a datetime when it is added
-#: to the current time.
+#: The longest ``Retry-After`` in seconds, 100 years. More would overflow a datetime when it is
+#: added to the current time.
 MAX_RETRY_AFTER: Final = 36_525 * 86_400.0
 #: The longest time in seconds until the end of an announced window. No quota is for longer than a
 #: month. A longer time comes of a wrong clock, of the service or of a gateway that sets ``Date``,

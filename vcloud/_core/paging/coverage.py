@@ -105,9 +105,9 @@ class Coverage:
 
     Attributes:
         known: the identities of all items that were yielded.
-        looking: the list was read to its end, and is being checked.
+        checking: the list was read to its end, and is being checked.
         stopped: no more requests are spent on it: it is read on as if it did not change.
-        calm: it may be read ahead. Not if it changes during the check at the end.
+        stable: it may be read ahead. Not if it changes during the check at the end.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class Coverage:
         stamp: Stamp,
     ) -> None:
         self.known = set(known)
-        self.looking = self.stopped = False
-        self.calm = True
+        self.checking = self.stopped = False
+        self.stable = True
         self._totals = totals
         self._first = self._low = first
         #: The run of each item, and for each run the one that it became part of.
@@ -134,14 +134,14 @@ class Coverage:
         self._ended: set[int] = set()
         self._furthest = before
         self._spent = 0.0
-        self._changes, self._looked = (0, 0), False
+        self._changes, self._check_began = (0, 0), False
         left = before + 1 if totals.now is None else ceil(totals.now / totals.size)
         self._allowance: float = READINGS * left + 1
         self._given, self._total = 0, stamp.total
         self._all_leave = self._most_leave = False
         #: Page 1 was read because every yielded item had left; whether that guess is still made.
         self._guessed, self._believed = False, True
-        self._outward = self._homeward = False
+        self._reading_on = self._going_back = False
 
     @property
     def frontier(self) -> int:
@@ -167,7 +167,7 @@ class Coverage:
 
     def resume(self, following: int) -> int:
         """The page to resume with without a gap, if this iteration reads ``following`` next."""
-        if self.looking or self.stopped:
+        if self.checking or self.stopped:
             return following
         return min(following, self.frontier // self._totals.size + 1)
 
@@ -206,10 +206,10 @@ class Coverage:
             ends: whether no page follows.
         """
         size = self._totals.size
-        if self.looking:
+        if self.checking:
             # The first page does not show it yet.
-            self.calm = self._looked and (stamp.falls, stamp.rises) == self._changes
-            self._looked = True
+            self.stable = self._check_began and (stamp.falls, stamp.rises) == self._changes
+            self._check_began = True
         if alone:
             self._compare(stamp, new)
         if number <= self._furthest or not (new or ends):
@@ -236,10 +236,10 @@ class Coverage:
         """
         spent = self._spent >= self._allowance
         if any(self._root(run) == START for run in self._ended):
-            if self.looking or spent or self.stopped or not self._look_again():
+            if self.checking or spent or self.stopped or not self._begin_check():
                 return None
             return self._catch_up(self._low, ahead=False)
-        if self.looking and (spent or self.stopped):
+        if self.checking and (spent or self.stopped):
             return None
         if spent or self.stopped:
             self.stopped = True
@@ -272,13 +272,13 @@ class Coverage:
         if page.number <= self._low and (page.number == 1 or not self._reaches_before(page.number)):
             met.add(START)
         before, after = self._pages.get(page.number - 1), self._pages.get(page.number + 1)
-        if before is not None and meet(before.stamp, page.stamp, size, strict=self.looking):
+        if before is not None and meet(before.stamp, page.stamp, size, strict=self.checking):
             run = self._root(before.run)
             grown = (page.stamp.total or 0) - (before.stamp.total or 0)
             # The whole page may be before the other one. For START this does not matter.
             if run == START or grown <= size:
                 met.add(run)
-        if after is not None and meet(page.stamp, after.stamp, size, strict=self.looking):
+        if after is not None and meet(page.stamp, after.stamp, size, strict=self.checking):
             met.add(self._root(after.run))
         joined = min(met, default=len(self._parents))
         if not met:
@@ -300,28 +300,28 @@ class Coverage:
             self._low = min(self._low, frontier // size + 1)
         self._guessed = self._all_leave and not ahead
         if tail is None or page is None or self._guessed:
-            self._outward = self._homeward = False
+            self._reading_on = self._going_back = False
             return self._low
-        if self._outward and not page.ends:
+        if self._reading_on and not page.ends:
             return number + 1
         back = max(self._low, (frontier - 1) // size + 1)
         if self._root(page.run) == START:
-            self._homeward = False
+            self._going_back = False
             gap = tail.number * size - frontier
             if tail.stamp.falls == self._totals.falls or gap <= SMALL_GAP * size:
                 return tail.number + 1
-        elif self._most_leave and not (self._homeward or self.looking or page.ends):
-            self._outward = True
+        elif self._most_leave and not (self._going_back or self.checking or page.ends):
+            self._reading_on = True
             return number + 1
-        elif self._outward or self._homeward or (self._most_leave and not self.looking):
-            self._outward, self._homeward = False, True
+        elif self._reading_on or self._going_back or (self._most_leave and not self.checking):
+            self._reading_on, self._going_back = False, True
             back = min(number - 1, ceil((self._totals.now or number * size) / size))
         else:
             back = min(back, number - 1)
         self._low = min(self._low, max(1, back))
         return max(1, back)
 
-    def _look_again(self) -> bool:
+    def _begin_check(self) -> bool:
         """Keep the pages since the last change of the total; whether others must be read again."""
         totals = self._totals
         self._changes = now = (totals.falls, totals.rises)
@@ -330,11 +330,11 @@ class Coverage:
             for number, page in self._pages.items()
             if totals.now is not None and (page.stamp.falls, page.stamp.rises) == now
         }
-        self.looking = True
+        self.checking = True
         self._pages, self._run_of, self._ended = {}, {}, set()
         self._parents = [START]
         self._tails = [None]
-        self._outward = self._homeward = self._all_leave = False
+        self._reading_on = self._going_back = self._all_leave = False
         for number in sorted(fresh):
             page = fresh[number]
             page.run = self._joined(page, ())

@@ -108,15 +108,13 @@ class Pager(Generic[T]):
             )
 
     def __copy__(self) -> Self:
-        made = type(self).__new__(type(self))
-        for name in Pager.__slots__:
-            setattr(made, name, getattr(self, name))
-        return made
+        return self
 
     def __reduce__(self) -> NoReturn:
+        # copy.deepcopy asks for this too.
         raise TypeError(
             "a Pager reads through its client and can be neither pickled nor copied deeply: "
-            "take the items, `await ....all()`, or ask the client for the list again"
+            "call list(...) again where it is needed, or take the items, `await ....all()`"
         )
 
     def prefetch(self, n: int) -> Pager[T]:

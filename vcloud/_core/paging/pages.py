@@ -51,9 +51,9 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
     __slots__ = (
         "_announced",
         "_anonymous",
-        "_asked",
         "_before",
         "_coverage",
+        "_in_flight",
         "_known",
         "_next",
         "_passed",
@@ -80,7 +80,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         self._next = source.start
         # Page `_next` and those after it, in flight or waiting for the caller. The tasks hold no
         # reference to this iterator, so that leaving it ends both.
-        self._asked: deque[asyncio.Task[tuple[Any, Stamp]]] = deque()
+        self._in_flight: deque[asyncio.Task[tuple[Any, Stamp]]] = deque()
         # The page before, when it was read, and whether the service announced another one.
         self._before: Any = None
         self._stamp: Stamp | None = None
@@ -112,8 +112,8 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         try:
             page = self._take(
                 *await (
-                    self._asked[0]
-                    if self._asked
+                    self._in_flight[0]
+                    if self._in_flight
                     else _read(self._source.fetch, self._next, self._totals)
                 )
             )
@@ -145,20 +145,20 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
 
     async def aclose(self) -> None:
         """Cancel the requests in flight and wait for their end. Iterating on sends them again."""
-        asked = list(self._asked)
-        self._asked.clear()
-        await cancel_and_wait(asked)
+        in_flight = list(self._in_flight)
+        self._in_flight.clear()
+        await cancel_and_wait(in_flight)
 
     def __del__(self) -> None:
-        if self._asked:
+        if self._in_flight:
             self._cancel()
 
     def _cancel(self) -> None:
-        abandon(self._asked)
-        self._asked.clear()
+        abandon(self._in_flight)
+        self._in_flight.clear()
 
     def _exceed(self) -> NoReturn:
-        if self._coverage is not None and self._coverage.looking:
+        if self._coverage is not None and self._coverage.checking:
             # Every page was read. Only the check at the end is left out.
             self.number = None
             raise StopAsyncIteration
@@ -260,7 +260,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
 
     def _plan(self, coverage: Coverage, answer: Any, place: Place, stamp: Stamp, new: int) -> None:
         """Record the page, and decide which page to read next."""
-        key, asked = self._source.key, len(self._asked)
+        key, in_flight = self._source.key, len(self._in_flight)
         assert key is not None
         coverage.add(
             answer.number,
@@ -268,27 +268,29 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
             sent=_sent(answer),
             new=new,
             stamp=stamp,
-            alone=not asked,
+            alone=not in_flight,
             ends=place.next is None,
         )
         following: int | None = answer.number + 1
-        if asked <= 1 or place.next != following:
-            following = coverage.next(answer.number, ahead=self._source.ahead > 0 and not asked)
+        if in_flight <= 1 or place.next != following:
+            following = coverage.next(answer.number, ahead=self._source.ahead > 0 and not in_flight)
         self._next = following or answer.number
         self.number = None if following is None else coverage.resume(following)
 
     def _ask_ahead(self, page: Page[T]) -> None:
-        asked, coverage = self._asked, self._coverage
+        in_flight, coverage = self._in_flight, self._coverage
         # After an item left, a page that is read ahead may begin too late again.
-        wanted = coverage is None or (not asked and coverage.calm)
-        if asked:
-            asked.popleft()
+        wanted = coverage is None or (not in_flight and coverage.stable)
+        if in_flight:
+            in_flight.popleft()
         if page.next is None or not page.next == page.number + 1 == self._next:
             self._cancel()
         elif page.last is not None and wanted:
             ahead = min(self._source.ahead, self._source.max_pages - self._taken)
-            for number in range(page.next + len(asked), min(page.last, page.number + ahead) + 1):
-                asked.append(begin(_read(self._source.fetch, number, self._totals)))
+            for number in range(
+                page.next + len(in_flight), min(page.last, page.number + ahead) + 1
+            ):
+                in_flight.append(begin(_read(self._source.fetch, number, self._totals)))
 
 
 class Items(_Iteration, AsyncIterator[T]):

@@ -31,7 +31,7 @@ async def poll_until(
     The timeout may pass while the process is stopped or the loop is blocked, so that no check was
     possible. Therefore this checks once more after the timeout if the last answer is older than
     ``poll`` (an answer is as old as its request), or if the timeout passed a while ago. It does not
-    if a check is in flight that had its time: it waits no longer for a service that does not answer.
+    if a check is in flight that had enough time: the service does not answer.
 
     Args:
         check: returns the result, or None if there is none yet.

@@ -10,7 +10,6 @@ from vcloud._core.websocket.closing import (
     close_message,
     describe_close,
 )
-from vcloud._core.websocket.refused import RefusedError, refusal_headers
 from vcloud._core.websocket.socket import DRAIN_CHECK_INTERVAL, STALL_TIMEOUT, Socket, counted_time
 
 __all__ = [
@@ -22,10 +21,8 @@ __all__ = [
     "NO_STATUS",
     "STALL_TIMEOUT",
     "UNEXPECTED",
-    "RefusedError",
     "Socket",
     "close_message",
     "counted_time",
     "describe_close",
-    "refusal_headers",
 ]

@@ -8,7 +8,7 @@ from typing import Protocol
 from vcloud.emulator.calls import CallLog
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers.service import Computers
-from vcloud.emulator.faults.redirect_host import Elsewhere
+from vcloud.emulator.faults.redirect_host import RedirectHost
 from vcloud.emulator.faults.rules import Faults
 from vcloud.emulator.streams.service import Streams
 from vcloud.emulator.vagon.service import Organization
@@ -20,7 +20,7 @@ class Target(Protocol):
     clock: Clock
     faults: Faults
     calls: CallLog
-    elsewhere: Elsewhere
+    elsewhere: RedirectHost
     organization: Organization
     computers: Computers
     streams: Streams

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import uuid
 from typing import Any
 
 from vcloud.emulator.clock import Clock
@@ -52,7 +51,7 @@ from vcloud.emulator.computers.views import (
     session_view,
     task_view,
 )
-from vcloud.emulator.credentials import Seed, generator
+from vcloud.emulator.credentials import Seed, generator, new_uuid
 from vcloud.emulator.vagon.service import (
     REGIONS,
     Organization,
@@ -270,7 +269,7 @@ class Computers(VagonService):
         self._machine(request)
         expires_at = self.clock.now() + read_expires_in(request.json()) * 60
         id_ = str(next(self._link_ids))
-        link = f"https://app.vagon.io/team/session/{self._uuid()}"
+        link = f"https://app.vagon.io/team/session/{new_uuid(self._random)}"
         self.access_links[id_] = link
         return access_view(id_, link, self.clock.iso(expires_at))
 
@@ -329,7 +328,7 @@ class Computers(VagonService):
         return machine
 
     def _charge(self, machine: Machine, now: float) -> None:
-        """From now on, the organisation's balance pays for what the machine's own usage does not."""
+        """Have the organisation's balance pay for what the machine's own usage does not."""
         account = self.organization.account
         account.end(machine.draw, now)
         paid = machine.paid_by_the_team(now)
@@ -341,9 +340,6 @@ class Computers(VagonService):
         # An override may have an id that the counter has not reached yet.
         return next(id_ for id_ in map(str, self._machine_ids) if id_ not in self.machines)
 
-    def _uuid(self) -> str:
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-
     def _add_varied(self, index: int) -> None:
         # So different that every filter of the list finds some machines and leaves others out.
         machine = self.add_machine(
@@ -354,7 +350,7 @@ class Computers(VagonService):
         )
         if index % 3 == 0:
             email = f"user{machine.id}@example.com"
-            machine.user = User(self._uuid(), email, f"User {machine.id}")
+            machine.user = User(new_uuid(self._random), email, f"User {machine.id}")
         if index % 2 == 0:
             start = self.clock.now() - DAY + index
             machine.sessions.append(Session(str(next(self._session_ids)), start, start + 1800))

@@ -50,7 +50,7 @@ def add_default_task(machine: Machine, now: float, new_id: int) -> Task:
 
 
 def delete_task(machine: Machine, task_id: str, now: float, new_id: int) -> Task:
-    """Delete a task. If it was active, the default one becomes so, created as `new_id` if needed."""
+    """Delete a task. The default one, created as `new_id` if needed, replaces an active one."""
     require_off(machine, now)
     task = next((known for known in machine.tasks if str(known.id) == task_id), None)
     if task is None:

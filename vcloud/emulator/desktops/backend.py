@@ -1,4 +1,4 @@
-"""What an emulated desktop runs on: the seam at which a real display can stand in for the simulated one."""
+"""What an emulated desktop runs on: a simulated display, or a real one."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from vcloud.emulator.desktops.screen import Event, Screen
 from vcloud.emulator.desktops.xdotool import ENVIRONMENT, Scrot, Xdotool
 
 GATEWAY_LIMIT: Final = 30.0
-"""Seconds after which the gateway no longer waits for a command; the command itself goes on."""
+"""Seconds after which the gateway stops waiting for a command, which keeps running."""
 
 
 class GatewayError(Exception):
     """The gateway has no answer from the desktop."""
 
     def __init__(self, status: int) -> None:
-        """Carry the status of the gateway's own answer: 504 after its limit, 503 for a desktop that is gone."""
+        """Carry the gateway's status: 504 after its limit, 503 for a desktop that is gone."""
         super().__init__(f"Request failed with status code {status}")
-        self.status = status
+        self.status: int = status
 
 
 class Backend(Protocol):
-    """A desktop's shell, in which there are `xdotool` and `scrot` for its display.
+    """A desktop's shell, which has `xdotool` and `scrot` for its display.
 
-    The service composes every command and words every answer; a backend only runs it. Both methods may raise
-    `GatewayError`. A backend that must be started first, and ended, is a `lifetimes.Startable` too.
+    The service composes every command and every answer; a backend only runs the command. Both
+    methods may raise `GatewayError`. A backend that must be started and ended is a
+    `lifetimes.Startable` too.
     """
 
     @property
     def screen_file(self) -> str:
-        """The path by which a screenshot goes."""
+        """The path of the file for screenshots."""
         ...
 
     async def act(self, command: str) -> Ran:
@@ -43,30 +44,30 @@ class Backend(Protocol):
         ...
 
     async def bash(self, command: str) -> Ran:
-        """Run a command of the caller's own.
+        """Run a command of the caller.
 
-        The `seconds` of what is returned are time that the service lets pass by the emulator's clock.
+        The service waits for the `seconds` of the result, by the emulator's clock.
         """
         ...
 
 
 @define(kw_only=True)
 class SimulatedBackend(Screen):
-    """A desktop that exists in memory only. Nothing that a caller sends is ever run on the host."""
+    """A desktop in memory. Nothing that a caller sends runs on this machine."""
 
     clock: Clock
     files: dict[str, str] = field(factory=lambda: dict(HOME_FILES), repr=False)
     """What `ls` and `cat` find, by absolute path."""
     failing: list[int] = field(factory=list)
-    """Exit statuses with which the next calls of `xdotool` and `scrot`, one each, are to fail."""
+    """Exit statuses with which the next calls of `xdotool` and `scrot` fail, one each."""
 
     @property
     def screen_file(self) -> str:
-        """The path by which a screenshot goes, among `files`."""
+        """The path of the file for screenshots, in `files`."""
         return SCREEN_FILE
 
     async def act(self, command: str) -> Ran:
-        """Let the built-in set of commands answer."""
+        """Run the command with the built-in programs."""
         programs: dict[str, Program] = {
             "xdotool": Xdotool(self, self.files).run,
             "scrot": Scrot(self, self.files).run,
@@ -76,7 +77,7 @@ class SimulatedBackend(Screen):
         return Shell(self.files, now, failing, dict(ENVIRONMENT)).run(command)
 
     async def bash(self, command: str) -> Ran:
-        """Let the built-in set of commands answer."""
+        """Run the command with the built-in programs."""
         self.note("bash", command=command)
         return await self.act(command)
 

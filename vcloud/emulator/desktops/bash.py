@@ -1,4 +1,4 @@
-"""A shell that knows a dozen commands and runs none: every answer is made here, from text."""
+"""A simulated shell with a dozen commands. It runs no programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _JOINTS: Final = ("|", ";", "&&", "||")
 _LINE: Final = 76
 """Characters of a line that `base64` prints."""
 
-#: What may stand between two words; a word is one or more parts; an operator is a run of its characters.
+#: White space between words, a part of a word, and an operator.
 _BLANK: Final = re.compile(r"(?:[^\S\n]|\\\n)*(?:#[^\n]*)?")
 _PART: Final = re.compile(
     r"""(?P<joined>\\\n)|\\(?P<escaped>.)|'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<plain>[^\s;&|<>()`'"\\]+)""",
@@ -43,7 +43,7 @@ _ASSIGNMENT: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 @frozen(kw_only=True)
 class Ran:
-    """What a command came to; `seconds` is how long it says it took."""
+    """The result of a command; `seconds` is its simulated duration."""
 
     stdout: str = ""
     stderr: str = ""
@@ -51,7 +51,7 @@ class Ran:
     seconds: float = 0.0
 
     def after(self, other: Ran) -> Ran:
-        """Both as one: what was printed in order, and the later exit status."""
+        """Both results as one: the outputs in order, and this exit status."""
         return Ran(
             stdout=other.stdout + self.stdout,
             stderr=other.stderr + self.stderr,
@@ -62,7 +62,7 @@ class Ran:
 
 @frozen(kw_only=True)
 class Call:
-    """A command that is called: with its arguments, its input, its variables, and so long after the line began."""
+    """A call of a command: arguments, input, variables, and the seconds since the line began."""
 
     arguments: Sequence[str]
     stdin: str = ""
@@ -75,7 +75,7 @@ Program = Callable[[Call], Ran]
 
 @frozen
 class _Piece:
-    """Part of a word. Variables are replaced in it unless it stood in single quotes or was escaped."""
+    """Part of a word. Variables are replaced unless it was in single quotes or escaped."""
 
     text: str
     expands: bool
@@ -95,11 +95,11 @@ class _Step:
 
 @frozen
 class Shell:
-    """Answers commands from a table, files from a mapping, the date from the emulator's clock.
+    """Runs commands from a table, on files in a mapping, at the emulator's time.
 
     Attributes:
-        files: what `ls` and `cat` find, by absolute path.
-        now: what `date` prints.
+        files: the files, by absolute path.
+        now: the time that `date` prints.
         programs: more commands, by name.
         variables: the environment; `export` changes it.
     """
@@ -110,7 +110,7 @@ class Shell:
     variables: dict[str, str] = field(factory=dict)
 
     def run(self, command: str) -> Ran:
-        """Answer lines of commands joined with `|`, `;`, `&&` and `||`; there are no redirections."""
+        """Run lines of commands joined with `|`, `;`, `&&` and `||`, without redirections."""
         try:
             steps = _parse(command)
         except ValueError as error:
@@ -121,7 +121,7 @@ class Shell:
                 continue
             ran = Ran()
             for words in step.pipeline:
-                # What a command printed is eaten by the one that it is piped into.
+                # The output of a command is the input of the next in its pipeline.
                 called = self._call(words, ran.stdout, total.seconds + ran.seconds)
                 ran = called.after(evolve(ran, stdout=""))
             total = ran.after(total)
@@ -130,7 +130,7 @@ class Shell:
     def _call(self, words: Sequence[_Word], stdin: str, elapsed: float) -> Ran:
         local: dict[str, str] = {}
         rest = list(words)
-        # A quoted name is no assignment.
+        # A quoted name is not an assignment.
         while rest and (found := _ASSIGNMENT.match(rest[0][0].text)) and not rest[0][0].quoted:
             value = self._expanded(rest.pop(0)) or ""
             local[found[1]] = value.partition("=")[2]
@@ -148,7 +148,7 @@ class Shell:
         )
 
     def _expanded(self, word: _Word) -> str | None:
-        """The text of a word; None if it consisted of variables alone that are empty."""
+        """The text of a word; None if it consists of empty variables only."""
         text = "".join(
             _VARIABLE.sub(lambda found: self.variables.get(found[1] or found[2], ""), piece.text)
             if piece.expands
@@ -194,7 +194,7 @@ class Shell:
         ran = self._cat(call)
         if ran.code:
             return evolve(ran, stderr=ran.stderr.replace("cat:", "base64:"))
-        # Files that are no text are kept with surrogates for their bytes.
+        # Binary files are kept with surrogates for their bytes.
         text = base64.b64encode(ran.stdout.encode(errors="surrogateescape")).decode()
         lines = [text[start : start + _LINE] + "\n" for start in range(0, len(text), _LINE)]
         return Ran(stdout="".join(lines))
@@ -228,7 +228,7 @@ class Shell:
 
 
 def _parse(command: str) -> list[_Step]:
-    """Cut lines into pipelines of commands, each with what joins it to the one before."""
+    """Split lines into pipelines of commands, each with the operator before it."""
     steps = [_Step("", [[]])]
     at = _end_of_blank(command, 0)
     while at < len(command):
@@ -254,7 +254,7 @@ def _end_of_blank(command: str, at: int) -> int:
 def _join(steps: list[_Step], operator: str) -> None:
     empty = not steps[-1].pipeline[-1]
     if operator == "\n":
-        # An empty line, or one that follows an operator, joins nothing.
+        # The end of an empty line, or after an operator, separates nothing.
         if not empty:
             steps.append(_Step(";", [[]]))
     elif operator not in _JOINTS:
@@ -276,7 +276,7 @@ def _word(command: str, at: int) -> tuple[_Word, int]:
         if found["single"] is not None:
             word.append(_Piece(found["single"], expands=False, quoted=True))
         elif found["double"] is not None:
-            # Of those that are split at an escaped character, every second is one.
+            # Split at the escaped characters, which are every second piece.
             for number, text in enumerate(_ESCAPED.split(found["double"].replace("\\\n", ""))):
                 word.append(_Piece(text, expands=number % 2 == 0, quoted=True))
         elif found["escaped"] is not None:
@@ -289,7 +289,7 @@ def _word(command: str, at: int) -> tuple[_Word, int]:
 
 
 def absolute(path: str) -> str:
-    """A path from the desktop's home directory."""
+    """A path relative to the desktop's home directory, as an absolute one."""
     return normpath(join(HOME, path.replace("~", HOME, 1) if path.startswith("~") else path))
 
 

@@ -1,8 +1,8 @@
 """The shell command behind each action, as the published service composes it.
 
-Source: the service's published code, and runs of it. Its faults are part of it: the quoting of typed
-text is wrong, and names of keys are not quoted at all, so that a text with apostrophes and a key with
-a semicolon are shell code.
+Source: the service's published code, and runs of it. Its bugs are included: the quoting of typed
+text is wrong, and names of keys are not quoted at all, so a text with apostrophes and a key with a
+semicolon are shell code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLAIN_BELOW: Final = 1e21
 
 
 def command_of(action: Json, screen_file: str = SCREEN_FILE) -> str:
-    """The command that carries out an action that fits the schema; a screenshot goes by `screen_file`."""
+    """The command for a valid action; `screen_file` is the file for screenshots."""
     if action["type"] == "wait":
         return f"sleep {number(max(0, float(action['ms'])) / 1000)}"
     return f"export DISPLAY={DISPLAY}; {_program(action, screen_file)}"
@@ -42,7 +42,7 @@ def _program(action: Json, screen_file: str) -> str:
             start, end = _point(action["start"]), _point(action["end"])
             program = f"xdotool mousemove {start} mousedown 1 mousemove {end} mouseup 1"
         case "type":
-            # Three apostrophes for each, where one that is escaped was meant.
+            # Three apostrophes for each, where an escaped one was meant.
             text = action["text"].replace("'", "'''")
             program = f"xdotool type --clearmodifiers --delay 50 '{text}'"
         case "press_keys":
@@ -58,7 +58,7 @@ def _program(action: Json, screen_file: str) -> str:
 
 def _click(action: Json) -> str:
     button = _BUTTONS[action.get("button", "left")]
-    # One coordinate alone is ignored.
+    # A single coordinate is ignored.
     move = f"xdotool mousemove {_point(action)} && " if "x" in action and "y" in action else ""
     match action.get("click_type", "click"):
         case "click":
@@ -73,7 +73,7 @@ def _point(place: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number as JavaScript does: in full below 1e21, with an exponent from there on."""
+    """A number in JavaScript's form: in full below 1e21, with an exponent from there on."""
     double = float(value)
     if abs(double) >= _PLAIN_BELOW:
         return repr(double)

@@ -1,6 +1,6 @@
 """A grayscale baseline JPEG encoder (ITU T.81), just large enough for an emulated screen.
 
-It is handed blocks of 8 by 8 pixels, most of which are alike on a screen, so each different one is transformed once.
+It takes blocks of 8 by 8 pixels. Most blocks of a screen are equal, and each is transformed once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import frozen
 
 SIDE: Final = 8
 
-# Annex K: the quantisation table for luminance, as it is (about quality 50), and its two Huffman tables.
+# Annex K: the quantisation table for luminance (about quality 50), and its two Huffman tables.
 _QUANTISATION: Final = (
     16, 11, 10, 16, 24, 40, 51, 61,
     12, 12, 14, 19, 26, 58, 60, 55,
@@ -29,16 +29,18 @@ _DC_COUNTS: Final = bytes((0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0))
 _DC_VALUES: Final = bytes(range(12))
 _AC_COUNTS: Final = bytes((0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 0x7D))
 _AC_VALUES: Final = bytes.fromhex(
-    "01020300041105122131410613516107227114328191a1082342b1c11552d1f02433627282090a161718191a25262728292a3435363738393a"
-    "434445464748494a535455565758595a636465666768696a737475767778797a838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aa"
-    "b2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae1e2e3e4e5e6e7e8e9eaf1f2f3f4f5f6f7f8f9fa"
+    "01020300041105122131410613516107227114328191a1082342b1c11552d1f02433627282090a16"
+    "1718191a25262728292a3435363738393a434445464748494a535455565758595a63646566676869"
+    "6a737475767778797a838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aab2b3b4b5b6"
+    "b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae1e2e3e4e5e6e7e8e9eaf1f2f3f4f5f6f7f8"
+    "f9fa"
 )
 _END_OF_BLOCK: Final = 0x00
 _SIXTEEN_ZEROS: Final = 0xF0
 
 
 def _codes(counts: bytes, values: bytes) -> dict[int, str]:
-    """The code, as a text of bits, of each value: canonical, shortest first (Annex C)."""
+    """The code of each value as a text of bits: canonical, shortest first (Annex C)."""
     codes: dict[int, str] = {}
     following, code = iter(values), 0
     for length, count in enumerate(counts, 1):
@@ -61,7 +63,8 @@ _ZIGZAG: Final = tuple(
 )
 _COSINES: Final = tuple(
     tuple(
-        math.cos((2 * x + 1) * u * math.pi / 16) * (math.sqrt(0.5) if u == 0 else 1.0) / 2 for x in range(SIDE)
+        math.cos((2 * x + 1) * u * math.pi / 16) * (math.sqrt(0.5) if u == 0 else 1.0) / 2
+        for x in range(SIDE)
     )
     for u in range(SIDE)
 )  # fmt: skip
@@ -69,7 +72,7 @@ _COSINES: Final = tuple(
 
 @frozen
 class Encoded:
-    """A block as the image has it: its quantised mean, and the bits of all that differs from it."""
+    """An encoded block: its quantised mean, and the bits of the other coefficients."""
 
     mean: int
     rest: str
@@ -110,12 +113,12 @@ def _rest(coefficients: Sequence[int]) -> str:
 
 
 def _bits(value: int, size: int) -> str:
-    # Negative numbers are written as their distance from the lowest of their size.
+    # Negative numbers are encoded as their distance from the lowest of their size.
     return format(value if value > 0 else value + (1 << size) - 1, f"0{size}b") if size else ""
 
 
 def image(width: int, height: int, blocks: Iterable[Encoded]) -> bytes:
-    """The file: a JFIF image of this size (multiples of 8), from its blocks, row by row."""
+    """A JFIF file of this size (multiples of 8), from its blocks, row by row."""
     bits: list[str] = []
     before = 0
     for each in blocks:

@@ -1,4 +1,4 @@
-"""X key symbols by name, as `xdotool` looks them up: the names it knows, and the text they enter."""
+"""X key symbols by name, as `xdotool` looks them up, and the text that they enter."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ from typing import Final
 
 #: The names of the printable characters of ASCII and Latin 1 in order, from X11's keysymdef.h.
 _ASCII: Final = (
-    "space exclam quotedbl numbersign dollar percent ampersand apostrophe parenleft parenright asterisk plus comma minus "
-    "period slash 0 1 2 3 4 5 6 7 8 9 colon semicolon less equal greater question at "
-    "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z bracketleft backslash bracketright asciicircum underscore grave "
-    "a b c d e f g h i j k l m n o p q r s t u v w x y z braceleft bar braceright asciitilde"
+    "space exclam quotedbl numbersign dollar percent ampersand apostrophe parenleft "
+    "parenright asterisk plus comma minus period slash 0 1 2 3 4 5 6 7 8 9 colon semicolon "
+    "less equal greater question at A B C D E F G H I J K L M N O P Q R S T U V W X Y Z "
+    "bracketleft backslash bracketright asciicircum underscore grave a b c d e f g h i j k l "
+    "m n o p q r s t u v w x y z braceleft bar braceright asciitilde"
 )
 _LATIN: Final = (
-    "nobreakspace exclamdown cent sterling currency yen brokenbar section diaeresis copyright ordfeminine guillemotleft "
-    "notsign hyphen registered macron degree plusminus twosuperior threesuperior acute mu paragraph periodcentered cedilla "
-    "onesuperior masculine guillemotright onequarter onehalf threequarters questiondown "
-    "Agrave Aacute Acircumflex Atilde Adiaeresis Aring AE Ccedilla Egrave Eacute Ecircumflex Ediaeresis Igrave Iacute "
-    "Icircumflex Idiaeresis ETH Ntilde Ograve Oacute Ocircumflex Otilde Odiaeresis multiply Oslash Ugrave Uacute "
-    "Ucircumflex Udiaeresis Yacute THORN ssharp agrave aacute acircumflex atilde adiaeresis aring ae ccedilla egrave eacute "
-    "ecircumflex ediaeresis igrave iacute icircumflex idiaeresis eth ntilde ograve oacute ocircumflex otilde odiaeresis "
-    "division oslash ugrave uacute ucircumflex udiaeresis yacute thorn ydiaeresis"
+    "nobreakspace exclamdown cent sterling currency yen brokenbar section diaeresis copyright "
+    "ordfeminine guillemotleft notsign hyphen registered macron degree plusminus twosuperior "
+    "threesuperior acute mu paragraph periodcentered cedilla onesuperior masculine "
+    "guillemotright onequarter onehalf threequarters questiondown Agrave Aacute Acircumflex "
+    "Atilde Adiaeresis Aring AE Ccedilla Egrave Eacute Ecircumflex Ediaeresis Igrave Iacute "
+    "Icircumflex Idiaeresis ETH Ntilde Ograve Oacute Ocircumflex Otilde Odiaeresis multiply "
+    "Oslash Ugrave Uacute Ucircumflex Udiaeresis Yacute THORN ssharp agrave aacute "
+    "acircumflex atilde adiaeresis aring ae ccedilla egrave eacute ecircumflex ediaeresis "
+    "igrave iacute icircumflex idiaeresis eth ntilde ograve oacute ocircumflex otilde "
+    "odiaeresis division oslash ugrave uacute ucircumflex udiaeresis yacute thorn ydiaeresis"
 )
 _RUNS: Final[tuple[tuple[int, str], ...]] = (
     (0xFF50, "Home Left Up Right Down Prior Next End Begin"),
     (0xFF60, "Select Print Execute Insert"),
     (0xFF65, "Undo Redo Menu Find Cancel Help Break"),
-    (
-        0xFF95,
-        "KP_Home KP_Left KP_Up KP_Right KP_Down KP_Prior KP_Next KP_End KP_Begin KP_Insert KP_Delete",
-    ),
+    (0xFF95, "KP_Home KP_Left KP_Up KP_Right KP_Down KP_Prior KP_Next KP_End KP_Begin"),
+    (0xFF9E, "KP_Insert KP_Delete"),
     (0xFFAA, "KP_Multiply KP_Add KP_Separator KP_Subtract KP_Decimal KP_Divide"),
     (0xFFB0, " ".join(f"KP_{digit}" for digit in range(10))),
     (0xFFBE, " ".join(f"F{number}" for number in range(1, 36))),
-    (
-        0xFFE1,
-        "Shift_L Shift_R Control_L Control_R Caps_Lock Shift_Lock Meta_L Meta_R Alt_L Alt_R Super_L Super_R Hyper_L Hyper_R",
-    ),
+    (0xFFE1, "Shift_L Shift_R Control_L Control_R Caps_Lock Shift_Lock Meta_L Meta_R"),
+    (0xFFE9, "Alt_L Alt_R Super_L Super_R Hyper_L Hyper_R"),
 )
 _SINGLE: Final = {
     "BackSpace": 0xFF08,
@@ -67,7 +66,7 @@ _SINGLE: Final = {
     "quoteleft": 0x60,
     "EuroSign": 0x20AC,
 }
-#: Names that xdotool itself adds, in any case. Measured: `enter`, `esc` and `cmd` are not among them.
+#: Names that xdotool adds, in any case. Measured: `enter`, `esc` and `cmd` are not among them.
 _ALIASES: Final = {
     "alt": "Alt_L",
     "ctrl": "Control_L",
@@ -80,7 +79,7 @@ _NUMBER: Final = re.compile(r"(?P<unicode>U[0-9A-Fa-f]{1,8})|(?P<symbol>0x[0-9A-
 _UNICODE: Final = 0x1000000
 _CAPITALS: Final = frozenset(map(chr, range(0xC0, 0xDF))) - {"\N{MULTIPLICATION SIGN}"}
 _SMALL: Final = frozenset(map(str.lower, _CAPITALS))
-#: What stands on the keys of a US keyboard beside the letters, without and with shift.
+#: The keys of a US keyboard that are not letters, without and with shift.
 _SHIFTED: Final = str.maketrans("`1234567890-=[]\\;',./", '~!@#$%^&*()_+{}|:"<>?')
 
 
@@ -101,11 +100,11 @@ MODIFIERS: Final = frozenset(range(_NAMED["Shift_L"], _NAMED["Hyper_R"] + 1)) - 
 
 
 def symbol_of(name: str) -> int | None:
-    """The symbol with this name, or None where xdotool ignores the name.
+    """The symbol with this name; None if xdotool ignores the name.
 
-    Besides X's own names there are `U20AC` (a character), `0xff0d` (a symbol) and `38` (a keycode, which is
+    Besides X's own names there are `U20AC` (a character), `0xff0d` (a symbol) and `38` (a keycode,
     returned as a negative number). The names of scripts beyond Latin 1 and of vendors' keys are not
-    in the tables here, so the emulator ignores them too.
+    in these tables, so the emulator ignores them.
     """
     found = _NAMED.get(name) or _NAMED.get(_ALIASES.get(name.lower(), ""))
     if found is not None or (number := _NUMBER.fullmatch(name)) is None:
@@ -121,7 +120,7 @@ def symbol_of(name: str) -> int | None:
 
 
 def text_of(symbol: int, *, shift: bool = False) -> str:
-    """The text that an editor receives when the key of this symbol is pressed; empty if it is none."""
+    """The text that an editor receives when the key of this symbol is pressed; "" if none."""
     if symbol in (_NAMED["Return"], _NAMED["KP_Enter"]):
         return "\n"
     if symbol == _NAMED["Tab"]:
@@ -135,10 +134,11 @@ def text_of(symbol: int, *, shift: bool = False) -> str:
 
 
 def character(wanted: str, *, shift: bool = False) -> str:
-    """What arrives where xdotool enters a character, without and with shift held.
+    """What an editor receives when xdotool enters a character, without and with shift held.
 
-    A character that the US keyboard lacks gets a key of its own. X takes a capital letter of Latin 1 on it for a pair of
-    both cases, so that it comes in lower case without shift. Letters beyond Latin 1 have one case.
+    A character that is not on the US keyboard gets a key of its own. X treats a letter of Latin 1
+    on it as a pair of both cases, so a capital arrives in lower case without shift. Letters beyond
+    Latin 1 have one case.
     """
     if wanted.isascii():
         return wanted.translate(_SHIFTED).upper() if shift else wanted

@@ -1,4 +1,4 @@
-"""The lives of desktops that are more than memory: started, watched, and ended whichever way they end."""
+"""Starting, watching and ending the desktops that run on real displays."""
 
 from __future__ import annotations
 
@@ -9,45 +9,49 @@ from typing import Final, Protocol, runtime_checkable
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.desktops.state import Desktop
 
-_LOOK: Final = 0.1
-"""Real seconds between two looks at the clock, which tests move by hand and which may run at any speed."""
+_POLL: Final = 0.1
+"""Polling interval in real seconds, for the clock, which may run at any speed or be advanced."""
 
 _log = logging.getLogger(__name__)
 
 
 @runtime_checkable
 class Startable(Protocol):
-    """What a backend has if it must be started before it takes actions, and ended afterwards."""
+    """A backend that must be started before it takes actions, and ended afterwards."""
 
     @property
     def alive(self) -> bool:
-        """Whether it still takes actions; false before it was started."""
+        """Whether it takes actions; false before it has started."""
         ...
 
     async def start(self) -> None:
-        """Get ready. Raises `OSError`, and leaves nothing, if that fails."""
+        """Start it.
+
+        Raises:
+            OSError: it cannot start; nothing is left of it.
+        """
 
     async def aclose(self) -> None:
-        """Leave nothing; may be called again."""
+        """End it, and leave nothing; may be called again."""
 
 
 class Lifetimes:
-    """A task for each such desktop, from its launch to its end."""
+    """A task for each real desktop, from its launch to its end."""
 
     def __init__(self, clock: Clock) -> None:
-        """Watch none yet; desktops end by this clock."""
+        """Begin without desktops; they end by this clock."""
         self._clock = clock
         self._lives: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, desktop: Desktop, backend: Startable) -> None:
-        """Start a desktop in the background; it is pending until that is done."""
+        """Start a desktop in the background; it is pending until it has started."""
         desktop.ready = False
-        # A real one takes the time that it takes.
+        # It is ready when its backend has started, not after a simulated time.
         desktop.boots = 0.0
         self._lives[desktop.id] = asyncio.create_task(self._live(desktop, backend))
 
     async def end(self, id: str) -> None:
-        """Return when nothing is left of a desktop."""
+        """End a desktop, and wait until nothing is left of it."""
         life = self._lives.pop(id, None)
         if life is not None:
             life.cancel()
@@ -76,6 +80,6 @@ class Lifetimes:
                     _log.error("desktop %s: the X server is gone", desktop.id)
                     desktop.forced = "error"
                     break
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL)
         finally:
             await backend.aclose()

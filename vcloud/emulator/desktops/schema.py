@@ -1,4 +1,4 @@
-"""What the desktop-action API accepts in a body, and the words in which its schema library refuses the rest."""
+"""The schema of the desktop-action API's bodies, and its library's errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _MISSING: Final = object()
 
 
 class SchemaError(Exception):
-    """A body or a parameter that breaks the schema, with an issue for each field."""
+    """A body or a parameter that does not fit the schema, with an issue for each field."""
 
     def __init__(self, issues: list[Issue]) -> None:
         """Carry the issues, in the schema library's form."""
         super().__init__(issues)
-        self.issues = issues
+        self.issues: list[Issue] = issues
 
     @property
     def text(self) -> str:
-        """The issues in one line, as the service writes those that it finds outside of its schema library."""
+        """The issues in one line, in the form that the service uses outside of its library."""
         return ", ".join(
             f"{'.'.join(map(str, issue['path']))}: {issue['message']}" for issue in self.issues
         )
@@ -67,7 +67,7 @@ def _integer(value: Any, path: Path) -> list[Issue]:
     try:
         whole = float(value).is_integer()
     except OverflowError:
-        # JavaScript reads it as infinity.
+        # JavaScript reads it as Infinity.
         whole = False
     return [] if whole else _wrong(value, path, "integer", "float")
 
@@ -128,7 +128,7 @@ def _object(**fields: Check) -> Check:
     def check(value: Any, path: Path) -> list[Issue]:
         if not isinstance(value, dict):
             return _wrong(value, path, "object")
-        # As the library does: fields that it does not know are let through.
+        # As in the library, unknown fields are accepted.
         return [
             issue
             for name, of in fields.items()
@@ -183,7 +183,7 @@ ACTION: Final[Check] = _action
 
 
 def checked(body: Any, schema: Check) -> Json:
-    """Return a body that fits the schema, else refuse it."""
+    """The body if it fits the schema, else refuse it."""
     if issues := schema(body, ()):
         raise SchemaError(issues)
     found: Json = body
@@ -191,7 +191,7 @@ def checked(body: Any, schema: Check) -> Json:
 
 
 def invalid_uuid(name: str) -> SchemaError:
-    """Return the refusal of a parameter that should be a UUID."""
+    """The error for a parameter that should be a UUID."""
     return SchemaError(
         [
             {

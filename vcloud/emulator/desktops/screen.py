@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 1024, 768
 
 @frozen
 class Event:
-    """Something that reached the desktop, for tests to look at: what, and with which values."""
+    """Something that happened on the desktop, for tests: its name and its values."""
 
     at: float
     name: str
@@ -26,7 +26,7 @@ class Event:
 
 @define(kw_only=True)
 class Screen:
-    """What `xdotool` moves and presses, and tests look at."""
+    """The state that `xdotool` changes and tests read."""
 
     clock: Clock
     x: int = WIDTH // 2
@@ -34,10 +34,10 @@ class Screen:
     buttons: set[str] = field(factory=set)
     """The mouse buttons held down."""
     held: dict[int, str] = field(factory=dict)
-    """The keys held down: the name under which each was pressed, by its symbol."""
+    """The keys held down, by symbol: the name with which each was pressed."""
     events: list[Event] = field(factory=list, repr=False)
     ended: float = math.inf
-    """When the desktop ended, by the clock: nothing is entered from then on."""
+    """When the desktop ended, by the clock; nothing is entered after that."""
     _entered: list[tuple[float, str]] = field(factory=list, repr=False)
 
     @property
@@ -49,23 +49,23 @@ class Screen:
     def typed(self) -> str:
         """The text that an editor has received so far, by the clock.
 
-        `Return` is a line's end in it. `Linefeed`, which `xdotool type` presses for a line's end, is not:
-        editors drop it (seen with mousepad), while a terminal would take it.
+        `Return` is a line's end in it. `Linefeed`, which `xdotool type` presses for a line's end,
+        is not: editors ignore it (seen with mousepad), while a terminal takes it.
         """
         until = min(self.clock.now(), self.ended)
         entered = sorted((one for one in self._entered if one[0] <= until), key=lambda one: one[0])
         return "".join(text for _, text in entered)
 
     def enter(self, text: str, after: float) -> None:
-        """Enter text so many seconds from now."""
+        """Enter text in so many seconds."""
         self._entered.append((self.clock.now() + after, text))
 
     def note(self, name: str, **data: Any) -> None:
-        """Keep an event."""
+        """Record an event."""
         self.events.append(Event(self.clock.now(), name, data))
 
     def move(self, x: int, y: int) -> None:
-        """Put the pointer somewhere; at the edge of the screen it stops."""
+        """Move the pointer; it stops at the edge of the screen."""
         self.note("move", x=x, y=y)
         self.x, self.y = max(0, min(x, WIDTH - 1)), max(0, min(y, HEIGHT - 1))
 
@@ -78,7 +78,7 @@ class Screen:
 
 _BACKGROUND, _PANEL, _WINDOW, _TITLE = 0x50, 0x20, 0xE8, 0x90
 _PANEL_TOP: Final = HEIGHT - 32
-# Multiples of a block, so that most blocks are of one gray.
+# Multiples of a block, so that most blocks have a single gray.
 _WINDOW_AT: Final = (256, 128, 768, 512)
 _TITLE_BOTTOM: Final = 152
 _POINTER: Final = 16
@@ -95,7 +95,7 @@ def _gray(x: int, y: int) -> int:
 
 
 def _pixels(left: int, top: int, pointer: tuple[int, int], fill: int) -> bytes:
-    """One block with the pointer on it: an arrow of 16 pixels whose tip is where it points to."""
+    """One block with the pointer: an arrow of 16 pixels whose tip is at its position."""
     out = bytearray()
     for y in range(top, top + SIDE):
         for x in range(left, left + SIDE):

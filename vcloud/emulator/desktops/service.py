@@ -14,7 +14,7 @@ from aiohttp import web
 from attrs import frozen
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.credentials import Seed, generator
+from vcloud.emulator.credentials import Seed, generator, new_uuid
 from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, Backend, GatewayError, SimulatedBackend
 from vcloud.emulator.desktops.bash import Ran
 from vcloud.emulator.desktops.commands import command_of
@@ -37,9 +37,9 @@ DOCS: Final = "https://docs.cyberdesk.io/docs/api-reference/"
 DEFAULT_TIMEOUT: Final = 24 * 60 * 60 * 1000
 SHORTEST_TIMEOUT: Final = 60_000
 LONGEST_TIMEOUT: Final = 100 * 365 * 24 * 60 * 60 * 1000
-"""A century. Undocumented: some end there must be, before dates run out of years."""
+"""A century. Undocumented: a limit is needed, because dates end with the year 9999."""
 
-#: The only spelling that the service's schema library takes, and those that its database takes.
+#: The only form that the service's schema library accepts, and those that its database accepts.
 _UUID: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
 )
@@ -51,22 +51,22 @@ _BLANK: Final = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-"""What JavaScript trims."""
+"""The characters that JavaScript trims."""
 
 
 class DesktopsError(Exception):
-    """A refusal, as the service words it."""
+    """A refusal in the service's form."""
 
     def __init__(self, status: int, message: str) -> None:
         """Refuse with this HTTP status."""
         super().__init__(status, message)
-        self.status = status
-        self.message = message
+        self.status: int = status
+        self.message: str = message
 
 
 @frozen
 class _Request:
-    """An authenticated request, as a handler sees it."""
+    """An authenticated request as handlers receive it."""
 
     owner: str
     params: Mapping[str, str]
@@ -80,7 +80,7 @@ class _Request:
         return _JSON_TYPE.fullmatch(self.content_type) is not None
 
     def json(self) -> Any:
-        """The body. One that is not announced as JSON counts as empty."""
+        """The body. One without the content type of JSON counts as empty."""
         if not self.announces_json:
             return {}
         try:
@@ -89,10 +89,10 @@ class _Request:
             raise DesktopsError(400, "Malformed JSON in request body") from None
 
     def launch_json(self) -> Any:
-        """The body of a launch, which is read whatever its type says.
+        """The body of a launch, which is read whatever its content type.
 
-        The service answers 400 to none at all with a JSON type. Its document calls the body optional, so
-        that is accepted here.
+        The service answers 400 to a request without a body and with a JSON type. Its document calls
+        the body optional, so that is accepted here.
         """
         if not self.content:
             return {}
@@ -108,9 +108,12 @@ _Handler = Callable[[_Request], Awaitable[Json]]
 
 
 class Desktops:
-    """The service and its state, which tests may read and change: `desktops`, and `keys` with their owners."""
+    """The service and its state, which tests may read and change.
 
-    prefix = "/v1"
+    The state is in `desktops`, by id, and `keys`, which map API keys to their owners.
+    """
+
+    prefix: str = "/v1"
 
     def __init__(
         self,
@@ -120,8 +123,11 @@ class Desktops:
         seed: Seed | None = None,
         key: str,
     ) -> None:
-        """Serve without any desktop; `backend` makes what each runs on, equal seeds give equal ids, `key` opens it."""
-        self.clock = clock
+        """Begin without desktops; `backend` makes what each runs on.
+
+        Equal seeds give equal ids. `key` is the API key.
+        """
+        self.clock: Clock = clock
         self.desktops: dict[str, Desktop] = {}
         self.keys: dict[str, str] = {key: OWNER}
         self._lifetimes = Lifetimes(clock)
@@ -144,9 +150,9 @@ class Desktops:
         owner: str = OWNER,
         timeout_ms: int = DEFAULT_TIMEOUT,
     ) -> Desktop:
-        """Add a desktop; with None for its status it becomes running by the clock, as a launched one does."""
+        """Add a desktop. With None for its status, it is launched, and runs after a while."""
         now = self.clock.now()
-        id_ = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        id_ = new_uuid(self._random)
         desktop = Desktop(
             id=id_,
             owner=owner,
@@ -155,7 +161,7 @@ class Desktops:
             stream_url=f"https://stream.cyberdesk.io/vnc/{id_}?token={self._random.getrandbits(64):016x}",
             backend=self._backend(self.clock),
         )
-        # One that is to run at once was launched some time ago, and still ends when its time is up.
+        # To run at once, it must have been launched before; it still ends at its timeout.
         if status == "running":
             desktop.created_at -= PENDING
         elif status is not None:
@@ -168,15 +174,15 @@ class Desktops:
         return desktop
 
     async def aclose(self) -> None:
-        """End what real desktops run on; may be called again."""
+        """End all real desktops; may be called again."""
         await self._lifetimes.aclose()
 
     def set_status(self, id: str, status: str) -> None:
-        """Put a desktop into any status, known or not, for good."""
+        """Put a desktop into any status, known or not, permanently."""
         self.desktops[id].forced = status
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """Answer one request; refusals are answers, too."""
+        """Answer one request, also one that is refused."""
         try:
             return _respond(200, await self._answer(request, body))
         except SchemaError as error:
@@ -191,7 +197,7 @@ class Desktops:
     async def _answer(self, request: web.BaseRequest, body: bytes) -> Json:
         key = request.headers.get("x-api-key")
         if not key:
-            # As it is: a missing key looks like a missing page.
+            # As on the service: a missing key is answered as a missing page.
             raise NoRouteError(request.raw_path)
         owner = self._owner(key)
         if owner is None:
@@ -203,7 +209,7 @@ class Desktops:
         )
 
     def _owner(self, key: str) -> str | None:
-        # Each is compared, and each for as long as the other, so that time tells nobody how much of a key is right.
+        # All keys are compared, in constant time, so that timing does not reveal parts of a key.
         sent = key.encode(errors="surrogateescape")
         owners = [
             owner for known, owner in self.keys.items() if hmac.compare_digest(known.encode(), sent)
@@ -217,7 +223,7 @@ class Desktops:
         except SchemaError as error:
             if request.announces_json:
                 raise
-            # This one the handler itself finds, and its errors have another form.
+            # The service's handler finds this one, and its errors have another form.
             raise DesktopsError(400, f"Validation failed: {error.text}") from None
         if timeout_ms < SHORTEST_TIMEOUT:
             raise DesktopsError(502, "Failed to provision via Gateway: Unprocessable Entity")
@@ -274,7 +280,7 @@ class Desktops:
         return {"status": "success", "output": output}
 
     async def _through_gateway(self, running: Awaitable[Ran]) -> Ran:
-        """Run a command for as long as the gateway waits. Beyond that, only its answer is lost."""
+        """Run a command. If it takes longer than the gateway waits, only its answer is lost."""
         ran = await running
         await self._pass(min(ran.seconds, GATEWAY_LIMIT))
         if ran.seconds > GATEWAY_LIMIT:
@@ -282,11 +288,11 @@ class Desktops:
         return ran
 
     async def _pass(self, seconds: float) -> None:
-        """Let simulated time pass."""
+        """Wait for simulated time."""
         if self.clock.speed > 0:
             await asyncio.sleep(seconds / self.clock.speed)
         elif seconds:
-            # A clock that stands is moved by whoever uses it, so by this request, too.
+            # A stopped clock is advanced by whoever uses it, so by this request, too.
             self.clock.advance(seconds)
 
     def _running(self, request: _Request, purpose: str) -> Desktop:

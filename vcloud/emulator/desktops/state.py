@@ -15,7 +15,7 @@ PENDING: Final = 6.0
 
 @define(eq=False, kw_only=True)
 class Desktop:
-    """A desktop. Its status follows from the clock, until it is stopped or told otherwise."""
+    """A desktop. Its status follows from the clock, until it is stopped or a status is forced."""
 
     id: str
     owner: str
@@ -24,16 +24,16 @@ class Desktop:
     stream_url: str = field(repr=False)
     backend: Backend = field(repr=False)
     forced: str | None = None
-    """A status that it has whatever the clock says."""
+    """A status that overrides the clock."""
     boots: float = PENDING
-    """Seconds for which it is pending by the clock."""
+    """Simulated seconds for which it is pending."""
     ready: bool = True
-    """Whether what it runs on has started."""
+    """Whether its backend has started."""
     streams: bool = True
-    """Whether it has a stream once it is no longer pending; one that was stopped while pending never has."""
+    """Whether it has a stream after pending; false if it was stopped while pending."""
 
     def status(self, now: float) -> str:
-        """Return the status at this time."""
+        """The status at this time."""
         if self.forced is not None:
             return self.forced
         if now >= self.timeout_at:
@@ -42,7 +42,11 @@ class Desktop:
 
     @property
     def simulated(self) -> SimulatedBackend:
-        """Return the simulated display, for tests to look at and change."""
+        """The simulated display, for tests to read and change.
+
+        Raises:
+            TypeError: the desktop runs on a real display.
+        """
         if not isinstance(self.backend, SimulatedBackend):
             msg = f"desktop {self.id} runs on {type(self.backend).__name__}, which is not simulated"
             raise TypeError(msg)
@@ -50,5 +54,5 @@ class Desktop:
 
     @property
     def events(self) -> list[Event]:
-        """Return what has reached the desktop so far, oldest first."""
+        """What happened on the desktop so far, oldest first."""
         return self.simulated.events

@@ -1,7 +1,7 @@
-"""What `xdotool` and `scrot` do to a simulated screen.
+"""`xdotool` and `scrot` on a simulated screen.
 
-The rules were measured with Debian's xdotool 3.20160805 and scrot 1.8.1 on a real X server. The tests in
-`tests/x11` run the same requests here and there, and compare.
+The rules were measured with Debian's xdotool 3.20160805 and scrot 1.8.1 on a real X server. The
+tests in `tests/x11` run the same requests on both, and compare the results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WINDOW: Final = 123
 _BUTTONS: Final = {1: "left", 2: "middle", 3: "right"}
 _WHEEL: Final = {4: "up", 5: "down", 6: "left", 7: "right"}
 _INVALID: Final = re.compile(r"[ \t\n.\-\[\]{}\\|]")
-"""Characters that no sequence of keys may hold; any other unknown name is ignored."""
+"""Characters that are invalid in a sequence of keys; other unknown names are ignored."""
 _INTEGER: Final = re.compile(r"\s*[+-]?\d+")
 _DIGITS: Final = 19
 _CONTROLS: Final = {
@@ -37,7 +37,7 @@ _CONTROLS: Final = {
     "\r": "\n",
     "\t": "\t",
 }
-"""What `type` enters for control characters. `\\n` is the keysym Linefeed, which editors drop."""
+"""What `type` enters for control characters. `\\n` is the keysym Linefeed, which editors ignore."""
 
 #: The options of each command, and whether they take a value.
 _FLAGS: Final = {"clearmodifiers": False, "window": True, "help": False}
@@ -57,7 +57,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
 
 @frozen(kw_only=True)
 class _Command:
-    """One command of a chain: its options, what follows them, and the seconds that passed before it."""
+    """One command of a chain: its options, the arguments after them, and the seconds before it."""
 
     name: str
     options: Mapping[str, str]
@@ -66,7 +66,7 @@ class _Command:
 
     @property
     def clears(self) -> bool:
-        """Whether modifiers that are held do not apply."""
+        """Whether held modifiers do not apply."""
         return "clearmodifiers" in self.options
 
     def delay(self, default: int) -> float:
@@ -75,7 +75,7 @@ class _Command:
 
 
 class _UsageError(Exception):
-    """A command was called wrongly, or asked for its help: what it came to."""
+    """A command was called wrongly, or asked for its help."""
 
     def __init__(self, ran: Ran) -> None:
         super().__init__(ran)
@@ -129,7 +129,7 @@ class Xdotool:
     def _mousemove(self, command: _Command) -> Ran:
         if len(command.rest) < 2:
             return _usage(command.name)
-        # As the X protocol carries them: in 16 bits.
+        # The X protocol has 16 bits for each.
         x, y = (_signed(_atoi(command.rest.pop(0)), 16) for _ in range(2))
         self._screen.move(x, y)
         return Ran()
@@ -156,7 +156,7 @@ class Xdotool:
         else:
             at = {"x": self._screen.x, "y": self._screen.y}
             self._screen.note("click", button=button, count=count, **at)
-            # A button that was held is released by the click.
+            # The click releases a held button.
             self._screen.buttons.discard(button)
         return Ran(seconds=count * command.delay(_CLICK_DELAY))
 
@@ -176,7 +176,7 @@ class Xdotool:
     def _key(self, command: _Command) -> Ran:
         total = Ran()
         for keys in self._sequences(command):
-            # It fails twice: for pressing and for releasing.
+            # It fails twice, for pressing and for releasing.
             ran, found = self._found(keys, fails=2)
             if found:
                 self._screen.note("press", keys="+".join(name for _, name in found))
@@ -198,7 +198,7 @@ class Xdotool:
                 self._press(found, command, total.seconds)
                 self._screen.held.update(found)
             else:
-                # A modifier that was held is released, and pressed again when this is done.
+                # A held modifier is released, and pressed again after the command.
                 self._release(
                     [one for one in found if not (command.clears and one[0] in MODIFIERS)]
                 )
@@ -231,7 +231,7 @@ class Xdotool:
         return Ran(seconds=len(text) * each)
 
     def _press(self, found: Sequence[tuple[int, str]], command: _Command, seconds: float) -> None:
-        """Enter what these keys enter when they are pressed one after the other, and all are held."""
+        """Enter the text of keys that are pressed one after the other, while all are held."""
         held = set[int]() if command.clears else set(MODIFIERS & self._screen.held.keys())
         for symbol, _ in found:
             if symbol in MODIFIERS:
@@ -296,7 +296,7 @@ class Scrot:
 
 
 def _options(name: str, rest: list[str]) -> dict[str, str]:
-    """Take the options off the arguments, as getopt_long_only does: in full or shortened, with one dash or two."""
+    """Remove the options from the arguments, as getopt_long_only: also shortened, or one dash."""
     known = _OPTIONS[name]
     found: dict[str, str] = {}
     while rest and rest[0].startswith("-") and rest[0] != "-":

@@ -1,1 +1,1 @@
-"""Faults to order: what can go wrong with an exchange, when, and how it is done."""
+"""Faults: the ways for a request to fail, when they apply, and how they are applied."""

@@ -11,7 +11,7 @@ from attrs import define
 
 from vcloud.emulator.calls import Call, CallLog
 from vcloud.emulator.clock import Clock, monotonic
-from vcloud.emulator.faults.redirect_host import Elsewhere
+from vcloud.emulator.faults.redirect_host import RedirectHost
 from vcloud.emulator.net.listener import Listener, reset
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -44,7 +44,7 @@ class FaultContext:
     clock: Clock
     calls: CallLog
     listener: Listener
-    elsewhere: Elsewhere
+    elsewhere: RedirectHost
     url: str = ""
     """Where the emulator listens, without any API's path."""
 

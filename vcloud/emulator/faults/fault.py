@@ -253,7 +253,7 @@ class Fault:
 
     @classmethod
     def endless_pages(cls, *, empty: bool = False) -> Self:
-        """Process, and give every page of a list a next page, and the first one's items (or none)."""
+        """Process, and give every page of a list a next one, and the first page's items or none."""
         return cls("endless_pages", {"empty": empty})
 
     @classmethod

@@ -29,7 +29,7 @@ class Arrival:
     body: bytes = field(repr=False)
 
 
-class Elsewhere:
+class RedirectHost:
     """A server on another loopback address. It answers with `{}` and keeps the requests."""
 
     def __init__(self) -> None:

@@ -95,18 +95,7 @@ class Faults:
                 f"{route!r} and {fault!r}"
             )
             raise TypeError(msg)
-        if times is not None and times < 1:
-            msg = f"times must be at least 1, or None for no end, not {times!r}"
-            raise ValueError(msg)
-        if skip < 0:
-            msg = f"skip must be at least 0, not {skip!r}"
-            raise ValueError(msg)
-        if every < 1:
-            msg = f"every must be at least 1, not {every!r}"
-            raise ValueError(msg)
-        if not 0 <= probability <= 1:
-            msg = f"probability must be from 0 to 1, not {probability!r}"
-            raise ValueError(msg)
+        _check(times, skip, every, probability)
         with self._lock:
             self._added += 1
             rule = Rule(
@@ -150,3 +139,18 @@ class Faults:
         with self._lock:
             if rule in self._rules:
                 self._rules.remove(rule)
+
+
+def _check(times: int | None, skip: int, every: int, probability: float) -> None:
+    if times is not None and times < 1:
+        msg = f"times must be at least 1, or None for no end, not {times!r}"
+        raise ValueError(msg)
+    if skip < 0:
+        msg = f"skip must be at least 0, not {skip!r}"
+        raise ValueError(msg)
+    if every < 1:
+        msg = f"every must be at least 1, not {every!r}"
+        raise ValueError(msg)
+    if not 0 <= probability <= 1:
+        msg = f"probability must be from 0 to 1, not {probability!r}"
+        raise ValueError(msg)

@@ -45,7 +45,7 @@ def host_of(authority: str) -> str | None:
     return name or None
 
 
-def named(host: str) -> str:
+def checked_host(host: str) -> str:
     """A name or an address to allow, in the form of `host_of`.
 
     Raises:

@@ -88,13 +88,13 @@ class Socket(web.WebSocketResponse):
         return await super().close(code=code, message=reason, drain=drain)
 
 
-class Live:
+class OpenWebSockets:
     """The open WebSockets, so that all of them can be closed."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._tasks: set[asyncio.Task[Close]] = set()
-        self._gone = Pulse()
+        self._gone = Notifier()
         self._ending = asyncio.Event()
 
     @property
@@ -134,7 +134,7 @@ class Live:
                 await self._shut(request, socket, close)
             finally:
                 self._tasks.discard(task)
-                self._gone.beat()
+                self._gone.notify()
         return socket
 
     async def aclose(self) -> None:
@@ -188,21 +188,21 @@ async def _taken(closing: asyncio.Task[bool], transport: asyncio.Transport | Non
             await asyncio.wait({closing}, timeout=POLL if left else STALLED)
 
 
-class Pulse:
+class Notifier:
     """Wakes the tasks that wait for a change."""
 
     def __init__(self) -> None:
         """Begin with no waiter."""
         self._waiting: set[asyncio.Future[None]] = set()
 
-    def beat(self) -> None:
+    def notify(self) -> None:
         """Wake all of them."""
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self, within: float | None = None) -> None:
-        """Wait for the next `beat`, or for so many real seconds."""
+        """Wait for the next `notify`, or for so many real seconds."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:

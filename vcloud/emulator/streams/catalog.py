@@ -27,10 +27,10 @@ RESERVE = {"on_demand": 0, "balanced": 1}
 
 UNASSIGNED = frozenset({"waiting", "available"})
 
-PENDING = ("pending", "turning_on")
+PENDING: tuple[str, str] = ("pending", "turning_on")
 """`status` and `friendly_status` of a machine that is booting, assigned or not."""
 
-STATUSES = {
+STATUSES: dict[str, tuple[str, str]] = {
     "waiting": PENDING,
     "available": ("running", "ready"),
     "assigned": ("running", "ready"),

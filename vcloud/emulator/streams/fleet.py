@@ -12,12 +12,12 @@ interaction.
 from __future__ import annotations
 
 import itertools
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from random import Random
 
 from vcloud.emulator.clock import Clock
+from vcloud.emulator.credentials import new_uuid
 from vcloud.emulator.streams.catalog import HOURLY, IMMEDIATELY, UNASSIGNED, seconds_of
 from vcloud.emulator.streams.state import MIGRATING, Machine, Phase, Stream, User, Visit, Visitor
 from vcloud.emulator.vagon.account import Account
@@ -58,7 +58,7 @@ class Fleet:
 
     def boot(self, stream: Stream, region: str, now: float, *, reserved: bool = False) -> Machine:
         """Start a machine; `reserved` if the service itself starts it."""
-        uid = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        uid = new_uuid(self._random)
         machine = Machine.booting(next(self._machine_ids), uid, stream, region, now)
         machine.reserved = reserved
         self.machines[machine.id] = machine

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.credentials import Seed, generator
+from vcloud.emulator.credentials import Seed, generator, new_uuid
 from vcloud.emulator.streams.arguments import (
     APPLICATION,
     STREAM,
@@ -101,7 +100,7 @@ class Streams(VagonService):
 
     def add_stream(self, application_id: int, **overrides: Any) -> Stream:
         """Add a stream, with any attribute of `Stream` overridden."""
-        defaults = {"id": next(self._stream_ids), "uid": self._uuid(), "capacities": {}}
+        defaults = {"id": next(self._stream_ids), "uid": new_uuid(self._random), "capacities": {}}
         stream = Stream(
             **{**defaults, "application": self.applications[application_id], **overrides}
         )
@@ -362,9 +361,6 @@ class Streams(VagonService):
             self._fleet.running(stream, now),
             self._fleet.available(stream, now),
         )
-
-    def _uuid(self) -> str:
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
 
 def _number(id: str) -> int:

@@ -13,7 +13,7 @@ from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator
 from vcloud.emulator.net.query import Query
 from vcloud.emulator.net.routing import Found, NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.net.websockets import Live, Use, wants_socket
+from vcloud.emulator.net.websockets import OpenWebSockets, Use, wants_socket
 from vcloud.emulator.streamspace.arguments import (
     Json,
     StreamSpaceError,
@@ -51,7 +51,7 @@ class StreamSpaceRequest:
             )
 
 
-Upgrade = tuple[Live, Use]
+Upgrade = tuple[OpenWebSockets, Use]
 """A handler's answer that becomes a WebSocket: where it is kept, and what uses it."""
 
 Handler = Callable[[StreamSpaceRequest], Json | Upgrade | None]

@@ -1,4 +1,4 @@
-"""How the StreamSpace API refuses, and how it reads what it is asked."""
+"""Reading the requests of the StreamSpace API, and its refusals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ for _power, _letter in enumerate("MGTPE", start=2):
 
 
 class StreamSpaceError(Exception):
-    """A refusal, as the service words it."""
+    """A refusal in the service's form."""
 
     def __init__(
         self,
@@ -37,15 +37,15 @@ class StreamSpaceError(Exception):
         status: int | None = None,
         **extra: Any,
     ) -> None:
-        """Refuse with a code of the document, whose status and short text are known, or with any other and its status."""
+        """Refuse with a code of `CODES`, which has a status and a short text, or with another."""
         super().__init__(code, message)
         known, error = CODES.get(code, (500, message))
-        self.code = code
-        self.error = error
-        self.message = message
-        self.details = details or {}
-        self.status = status or known
-        self.extra = extra
+        self.code: str = code
+        self.error: str = error
+        self.message: str = message
+        self.details: Json = details or {}
+        self.status: int = status or known
+        self.extra: Json = extra
 
 
 def invalid(field: str, why: str) -> StreamSpaceError:
@@ -54,7 +54,7 @@ def invalid(field: str, why: str) -> StreamSpaceError:
 
 
 def read_object(content: bytes, content_type: str) -> Json:
-    """Return the body, which must be a JSON object announced as one."""
+    """The body, which must be a JSON object with that content type."""
     if content_type != "application/json":
         raise StreamSpaceError(
             "VALIDATION_FAILED", f"Expected Content-Type application/json, got {content_type}"
@@ -69,7 +69,7 @@ def read_object(content: bytes, content_type: str) -> Json:
 
 
 def required(body: Json, name: str) -> str:
-    """Return a field that must be there, a text, and not empty."""
+    """A required field, which must be a text that is not blank."""
     value = body.get(name)
     if value is None:
         raise StreamSpaceError(
@@ -81,7 +81,7 @@ def required(body: Json, name: str) -> str:
 
 
 def one_of(body: Json, name: str, values: Collection[str], default: str | None = None) -> str:
-    """Return a field with one of these values."""
+    """A field with one of these values."""
     value = required(body, name) if default is None else body.get(name, default)
     if value not in values:
         raise invalid(name, f"must be one of {', '.join(values)}")
@@ -89,21 +89,21 @@ def one_of(body: Json, name: str, values: Collection[str], default: str | None =
 
 
 def seconds(duration: str) -> float:
-    """Return what a duration such as 30m comes to; 0 for none."""
+    """The seconds of a duration such as 30m; 0 if it is invalid."""
     found = _DURATION.fullmatch(duration)
     hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
     return hours * 3600.0 + minutes * 60 + rest
 
 
 def amount(name: str, quantity: str) -> float:
-    """Return what a quantity such as 2Gi or 1000m comes to, in bytes or cores; 0 for none."""
+    """The bytes or cores of a quantity such as 2Gi or 1000m; 0 if it is invalid."""
     found = _QUANTITY[name].fullmatch(quantity)
     return float(found[1]) * _FACTORS[found[2] or ""] if found else 0.0
 
 
 @frozen(kw_only=True)
 class NewSession:
-    """What a session is to be; None where the template decides."""
+    """The session that a create asks for; None where the template decides."""
 
     user: str
     template: str
@@ -160,7 +160,7 @@ def ambiguous(name: str) -> StreamSpaceError:
 
 
 def query_choice(query: Mapping[str, str], name: str, values: Collection[str]) -> str | None:
-    """Return one of these values from the query, None if it is not there."""
+    """One of these values from the query; None if it is absent."""
     value = query.get(name)
     if value is not None and value not in values:
         raise StreamSpaceError(
@@ -174,7 +174,7 @@ def query_choice(query: Mapping[str, str], name: str, values: Collection[str]) -
 def query_integer(
     query: Mapping[str, str], name: str, default: int, maximum: int | None = None
 ) -> int:
-    """Return a whole number of at least 1 from the query."""
+    """A whole number of at least 1 from the query."""
     text = query.get(name)
     if text is None:
         return default
@@ -187,7 +187,7 @@ def query_integer(
 
 
 def query_boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool:
-    """Return a true or false from the query."""
+    """A boolean from the query."""
     text = query.get(name)
     if text is None:
         return default
@@ -201,7 +201,7 @@ def query_boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool
 def paginate(
     items: list[Json], query: Mapping[str, str], *, limit: int = 20, maximum: int | None = 100
 ) -> tuple[list[Json], Json]:
-    """Cut the page that `query` asks for out of `items`, and write where it stands; `limit` is the default."""
+    """The page of `items` that `query` asks for, and its pagination; `limit` is the default."""
     page = query_integer(query, "page", 1)
     size = query_integer(query, "limit", limit, maximum)
     pages = -(-len(items) // size)

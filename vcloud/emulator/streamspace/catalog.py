@@ -1,4 +1,4 @@
-"""What the StreamSpace API knows from the start: its codes and enumerations, users, agents and templates."""
+"""The constants of the StreamSpace API: codes, enumerations, first agents and templates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLES: Final = ("admin", "user")
 SORTS: Final = ("created_at", "updated_at", "user", "state")
 ORDERS: Final = ("asc", "desc")
 
-#: From, to. Any state can also become terminated, by an administrator.
+#: From, to. An administrator can also terminate a session in any state.
 TRANSITIONS: Final = frozenset(
     {
         ("running", "hibernated"),

@@ -15,7 +15,7 @@ WINDOW = 60.0
 
 @define
 class Window:
-    """What one user, or one address, has used of a limit until `ends` (simulated time)."""
+    """The requests of one user, or one address, until `ends` (simulated time)."""
 
     limit: int
     ends: float
@@ -23,16 +23,16 @@ class Window:
 
 
 class RateLimits:
-    """Who has sent how much. `enabled` may be set at any time."""
+    """Counts requests by user or address. `enabled` may be set at any time."""
 
     def __init__(self, clock: Clock, *, enabled: bool = True) -> None:
-        """Begin with nobody having sent anything."""
-        self.enabled = enabled
+        """Begin without requests."""
+        self.enabled: bool = enabled
         self._clock = clock
         self._windows: dict[tuple[str, str], Window] = {}
 
     def take(self, bucket: str, who: str) -> tuple[dict[str, str], int | None]:
-        """Count one request: return its headers and, when it is one too many, the real seconds to wait."""
+        """Count one request; its headers and, beyond the limit, the real seconds to wait."""
         if not self.enabled:
             return {}, None
         now = self._clock.now()
@@ -41,14 +41,14 @@ class RateLimits:
             window = self._windows[bucket, who] = Window(LIMITS[bucket], now + WINDOW)
         allowed = window.used < window.limit
         window.used += allowed
-        # Clients wait in real time. A clock that stands still is as good as one that goes.
+        # Clients wait in real time. For a stopped clock, the speed is taken as 1.
         speed = self._clock.speed or 1.0
         left = (window.ends - now) / speed
         reset = self._clock.wall() + left
         headers = {
             "X-RateLimit-Limit": str(window.limit),
             "X-RateLimit-Remaining": str(window.limit - window.used),
-            # Whole seconds, as documented; but a minute that passes in one of them needs a finer word for its end.
+            # Whole seconds, as documented. At another speed, a minute may pass in less than one.
             "X-RateLimit-Reset": str(math.ceil(reset)) if speed == 1.0 else f"{reset:.6f}",
         }
         return headers, None if allowed else max(1, math.ceil(left))

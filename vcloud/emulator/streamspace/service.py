@@ -1,4 +1,4 @@
-"""The StreamSpace API: every documented operation, and the token renewal of the published server."""
+"""The StreamSpace API: all documented operations, and the published server's token renewal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StreamSpace(Fleet):
         rate_limits: bool = True,
         seed: Seed | None = None,
     ) -> None:
-        """Serve the document's users, agents and templates; `credentials` are the administrator's."""
+        """Serve the document's users, agents and templates, with these credentials."""
         super().__init__(clock, rate_limits=rate_limits, seed=seed)
         self.control: ControlPlane = ControlPlane(self)
         """Where agents connect; its times, in real seconds, may be set."""
@@ -105,15 +105,15 @@ class StreamSpace(Fleet):
     def log(self, session_id: str, line: str) -> None:
         """Write a line, or several, to a session's log."""
         self.sessions[session_id].write(self.clock.now(), line)
-        self.pulse.beat()
+        self.changes.notify()
 
     def screen(self, session_id: str) -> Screen:
-        """A built-in agent's screen of a session, with the keys, moves and clicks that it received."""
+        """A built-in agent's screen of a session, with the keys, moves and clicks it received."""
         return self.viewers.screen(session_id)
 
     @property
     def base64_vnc(self) -> bool:
-        """Whether viewers get base64 in text frames, as from the published server, or binary ones."""
+        """Whether viewers get base64 in text frames, as from the published server."""
         return self.viewers.base64
 
     @base64_vnc.setter

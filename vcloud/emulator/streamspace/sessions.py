@@ -56,7 +56,7 @@ class Sessions:
             session.enter(now, state)
         else:
             session.become(now, state)
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
 
     def _create_session(self, request: StreamSpaceRequest) -> Json:
         wanted = NewSession.read(request.json())
@@ -163,21 +163,21 @@ class Sessions:
         if query_boolean(request.query, "force", default=False):
             request.require_admin()
             self._force(session)
-        # What is going or gone already is what was asked for.
+        # A session that is terminating or has ended is accepted, because the result is the same.
         elif session.state(now) not in {"terminating", *ENDED}:
             self._fleet.connected_agent_of(session)
             self._move(session, "terminating")
 
     def _move(self, session: Session, state: str) -> None:
-        """Let a session go into another state: by itself, or by what its agent is told."""
+        """Move a session into another state: by itself, or by a command to its agent."""
         if session.remote:
             self._control.move(session, state)
         else:
             session.become(self._fleet.clock.now(), state)
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
 
     def _force(self, session: Session) -> None:
-        """End a session at once; its agent learns of it if it can."""
+        """End a session at once, and have its agent stop it."""
         if session.remote and session.state(self._fleet.clock.now()) not in ENDED:
             self._control.stop(session, graceful=False)
         self.set_state(session.id, "terminated")
@@ -195,7 +195,7 @@ class Sessions:
                 )
             self._fleet.connected_agent_of(session)
             return self._fleet.live, Follower(
-                session, self._fleet.clock, self._fleet.pulse, tail=tail, timestamps=timestamps
+                session, self._fleet.clock, self._fleet.changes, tail=tail, timestamps=timestamps
             )
         self._fleet.connected_agent_of(session)
         return log_view(session, self._fleet.clock, tail=tail, timestamps=timestamps)

@@ -1,4 +1,4 @@
-"""What the StreamSpace API keeps: users, agents, templates, and sessions with the states they go through."""
+"""What the StreamSpace API keeps: users, agents, templates, and sessions with their states."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from vcloud.emulator.streamspace.arguments import seconds
 
 PENDING = 8.0
 TERMINATING = 5.0
-"""How long a session takes to come and to go, in simulated seconds."""
+"""How long these states of a session last, in simulated seconds."""
 
 ENDED = frozenset({"terminated", "failed"})
 IDLE = frozenset({"hibernated", *ENDED})
-"""States in which a session needs no room on its agent."""
+"""States in which a session does not count towards its agent's capacity."""
 
 LOG_LINES = 10_000
-"""How much of its log a session keeps."""
+"""Maximum lines of a session's log."""
 
 
 @define(eq=False, kw_only=True)
 class User:
-    """Who may log in."""
+    """A user of the service."""
 
     id: str
     username: str
@@ -37,13 +37,13 @@ class User:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the user may do everything."""
+        """Whether the user is an administrator."""
         return self.role == "admin"
 
 
 @define(eq=False, kw_only=True)
 class Agent:
-    """A machine that runs sessions. Those of others, which this API does not show, take room, too."""
+    """A machine that runs sessions, also some that this API does not show."""
 
     id: str
     agent_id: str
@@ -60,11 +60,11 @@ class Agent:
     updated_at: float
     connected_at: float
     last_heartbeat: float | None = None
-    """When it was last heard of. A built-in agent is heard of all the time, so this counts only once it is offline."""
+    """When its last heartbeat came. For a built-in agent, it is used only while it is offline."""
     remote: bool = False
-    """Whether it is a program that connects by itself, not one of the emulator's own."""
+    """Whether it is a program that connects, in contrast to the built-in agents."""
     drained: bool = False
-    """Whether it was draining when its connection broke, and so is to go on draining when it comes back."""
+    """Whether it was draining when its connection was lost, and drains on when it is back."""
 
 
 @define(eq=False, kw_only=True)
@@ -87,9 +87,9 @@ class Template:
     created_at: float
     updated_at: float
     valid: bool = True
-    """Whether its configuration makes sense; if not, creating a session is refused with TEMPLATE_INVALID."""
+    """Whether its configuration is valid; if not, creates are refused with TEMPLATE_INVALID."""
     provisions: bool = True
-    """Whether sessions of it come up; if not, creating one ends in SESSION_PROVISIONING_FAILED."""
+    """Whether its sessions start; if not, creates fail with SESSION_PROVISIONING_FAILED."""
 
 
 @frozen
@@ -102,7 +102,7 @@ class Phase:
 
 @frozen(kw_only=True)
 class Pod:
-    """What an agent said about the container that it started."""
+    """A container, as the agent that started it describes it."""
 
     ip: str | None = None
     name: str | None = None
@@ -116,7 +116,7 @@ class Session:
 
     id: str
     number: int
-    """Counts up; tells apart what was created in the same instant."""
+    """Counts up; orders sessions that were created in the same instant."""
     name: str
     user: str
     template: str
@@ -130,58 +130,58 @@ class Session:
     phases: tuple[Phase, ...] = ()
     log: list[tuple[float, str]] = field(factory=list)
     forgotten: int = 0
-    """How many lines of the log were dropped because it was full."""
+    """How many lines were dropped from the full log."""
     remote: bool = False
-    """Whether a connected agent runs it, so that only that agent's results move it."""
+    """Whether a connected agent runs it, so that only that agent's results change its state."""
     pod: Pod = Pod()
     message: str | None = None
-    """What its status says instead of the usual sentence of its state."""
+    """The message of its status, in place of its state's usual one."""
     wanted: str = "running"
-    """What it is to become once it is up."""
+    """The state to enter once it has started."""
     used_at: float = 0.0
-    """When a viewer last left it, or it came up."""
+    """When the last viewer left, or it started."""
     viewers: int = 0
 
     def state(self, now: float) -> str:
-        """Return the state at this time."""
+        """The state at this time."""
         return self._phase(now).state
 
     def updated_at(self, now: float) -> float:
-        """Return when that state began."""
+        """When that state began."""
         return self._phase(now).at
 
     def started_at(self, now: float) -> float | None:
-        """Return since when the container runs, None while there is none."""
+        """When the container started; None while there is none."""
         phase = self._phase(now)
         if phase.state != "running":
             return None
         return phase.at if self.pod.started_at is None else self.pod.started_at
 
     def lines(self, now: float) -> Iterator[tuple[float, str]]:
-        """Yield what was logged by now."""
+        """The lines logged by now."""
         return (entry for entry in self.log if entry[0] <= now)
 
     def provision(self, now: float, state: str) -> None:
-        """Lay down the way from pending to `state`."""
+        """Schedule the states from pending to `state`."""
         self.phases = (Phase(now, "pending"),)
         self._follow(now + PENDING, state)
 
     def become(self, now: float, state: str) -> None:
-        """Go into `state` at once, whatever is to follow from it."""
+        """Enter `state` at once, and schedule what follows from it."""
         self.phases = (self.phases[0] if self.phases else Phase(now, state),)
         self.log = list(self.lines(now))
         self.message = None
         self._follow(now, state)
 
     def enter(self, now: float, state: str, message: str | None = None) -> None:
-        """Go into `state` because an agent, or the lack of one, says so; nothing follows from it by itself."""
+        """Enter `state` because of an agent; nothing follows from it by itself."""
         self.phases = (self.phases[0] if self.phases else Phase(now, state), Phase(now, state))
         self.message = message
         self.used_at = now
         self.write(now, message or f"Session {state}")
 
     def write(self, now: float, text: str) -> None:
-        """Add to the log, before what is only going to be written."""
+        """Add to the log, before the lines that are scheduled."""
         at = bisect_right(self.log, now, key=lambda entry: entry[0])
         self.log[at:at] = [(now, line) for line in text.splitlines()]
         excess = len(self.log) - LOG_LINES
@@ -190,26 +190,26 @@ class Session:
             self.forgotten += excess
 
     def open_viewer(self, now: float) -> None:
-        """Somebody looks at it: it is not idle."""
+        """A viewer has connected, so the session is not idle."""
         self.viewers += 1
         self.write(now, "User connected via VNC")
         if not self.remote:
-            # What it was going to become for want of use, and to say then, is off; an application may still be coming up.
+            # Drop the scheduled hibernation and its line. The application may still be starting.
             self.phases = tuple(phase for phase in self.phases if phase.at <= now)
             self.log = [
                 (at, text) for at, text in self.log if at <= now or not text.startswith("Session ")
             ]
 
     def close_viewer(self, now: float) -> None:
-        """Somebody stopped looking at it; idle time begins with the last one."""
+        """A viewer has disconnected; idle time begins with the last one."""
         self.viewers -= 1
         self.used_at = now
         self.write(now, "User disconnected from VNC")
         if not self.remote and not self.viewers and self.state(now) == "running":
-            self._rest(now)
+            self._schedule_hibernation(now)
 
     def idle(self, now: float) -> bool:
-        """Return whether it runs and nobody has used it for as long as it may idle."""
+        """Whether it runs, and nobody has used it during its idle timeout."""
         return (
             self.state(now) == "running"
             and not self.viewers
@@ -225,8 +225,8 @@ class Session:
                 (at + 4, "noVNC web server started on port 6080"),
                 (at + 6, f"{self.template} initialized"),
             ]
-            # Idle until a viewer comes.
-            self._rest(at)
+            # Idle until a viewer connects.
+            self._schedule_hibernation(at)
         elif state == "terminating":
             self.log.append((at, "Shutting down"))
             self._follow(at + TERMINATING, "terminated")
@@ -234,7 +234,7 @@ class Session:
             self.log.append((at, f"Session {state}"))
         self.log.sort(key=lambda entry: entry[0])
 
-    def _rest(self, since: float) -> None:
+    def _schedule_hibernation(self, since: float) -> None:
         self._follow(since + seconds(self.idle_timeout), "hibernated")
 
     def _phase(self, now: float) -> Phase:

@@ -1,4 +1,4 @@
-"""Real JWTs (HS256, RFC 7519), signed, expiring and revocable, with nothing but the standard library."""
+"""JWTs (HS256, RFC 7519) that expire and can be revoked, with the standard library only."""
 
 from __future__ import annotations
 
@@ -21,23 +21,28 @@ _HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
 class Tokens:
-    """The tokens that were given out. `life` is for those to come, in simulated seconds.
+    """Issues, checks and revokes tokens. `life` is for new ones, in simulated seconds.
 
-    A token ends by the emulator's clock, which `_ENDS` holds. `exp` and the login's answer say it
-    in the time of day, because clients compare those with their own clock.
+    A token expires by the emulator's clock, at the time in `_ENDS`. `exp` and the login's answer
+    have it in the time of day, because clients compare those with their own clock.
     """
 
     def __init__(self, clock: Clock, random: Random, life: float = DAY) -> None:
         """Begin with no tokens; equal states of `random` give equal tokens."""
-        self.life = life
+        self.life: float = life
         self._clock = clock
         self._random = random
         self._key = random.randbytes(32)
         self._live: dict[str, float] = {}
         self._given: dict[str, str] = {}
 
+    @property
+    def count(self) -> int:
+        """How many issued tokens are valid, or have expired since the last one was issued."""
+        return len(self._live)
+
     def issue(self, user: User) -> tuple[str, float]:
-        """Return a new token, and when it ends, in the service's time of day."""
+        """A new token, and when it expires, in the service's time of day."""
         now = self._clock.now()
         self._live = {id_: ends for id_, ends in self._live.items() if ends > now}
         id_, ends = self._random.randbytes(8).hex(), now + self.life
@@ -56,11 +61,11 @@ class Tokens:
         return f"{signed}.{self._signature(signed)}", day + self.life
 
     def accept(self, token: str, username: str) -> None:
-        """Take a token that was made elsewhere for this user's. It never ends, unless revoked."""
+        """Accept a token that was made elsewhere as this user's. It only ends when revoked."""
         self._given[token] = username
 
     def check(self, token: str) -> str:
-        """Return whose token it is; refuse one that is forged, has ended or was revoked."""
+        """The owner of a token; refuse one that is forged, expired or revoked."""
         if (username := self._owner(token)) is not None:
             return username
         claims = self._claims(token)
@@ -71,19 +76,19 @@ class Tokens:
         return str(claims["username"])
 
     def revoke(self, token: str) -> None:
-        """Make a token worthless."""
+        """Invalidate a token."""
         if self._owner(token) is not None:
             del self._given[token]
             return
         self._live.pop(self._claims(token)["jti"], None)
 
     def revoke_all(self) -> None:
-        """Make every token worthless that was given out until now."""
+        """Invalidate every token issued so far."""
         self._live.clear()
         self._given.clear()
 
     def _owner(self, token: str) -> str | None:
-        """Return whose a given token is, in a time that tells nothing of those there are."""
+        """The owner of an accepted token, found in constant time."""
         found = None
         for given, username in self._given.items():
             if hmac.compare_digest(given.encode(), token.encode(errors="replace")):
@@ -99,7 +104,7 @@ class Tokens:
             raise StreamSpaceError(
                 "AUTH_TOKEN_INVALID", "JWT token invalid or malformed: the signature does not match"
             )
-        # Nothing below can be anybody's but ours, except for a header that we never write.
+        # The signature is ours, but a header with another algorithm must not be accepted.
         if _decode(header) != _HEADER:
             raise StreamSpaceError(
                 "AUTH_TOKEN_INVALID", "JWT token invalid or malformed: the algorithm is not HS256"

@@ -51,7 +51,7 @@ class Users:
         return login_view(*self._token(user), self._fleet.clock)
 
     def _refresh(self, request: StreamSpaceRequest) -> Json:
-        # Not in the document, only on the published server.
+        # Not in the document, but on the published server.
         return login_view(
             *self._token(self._fleet.user_of(required(request.json(), "token"))), self._fleet.clock
         )

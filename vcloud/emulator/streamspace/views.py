@@ -1,4 +1,4 @@
-"""How the StreamSpace API writes what it keeps. Fields stand in the order of the document's examples."""
+"""The StreamSpace API's representations. Fields are in the order of the document's examples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CHANGED = {
 
 
 def login_view(token: str, user: User, ends: float, clock: Clock) -> Json:
-    """Write a token, which ends at this time of day."""
+    """A token, which expires at this time of day."""
     who = {"id": user.id, "username": user.username, "email": user.email, "role": user.role}
     return {
         "token": token,
@@ -41,7 +41,7 @@ def login_view(token: str, user: User, ends: float, clock: Clock) -> Json:
 
 
 def new_user_view(user: User, clock: Clock) -> Json:
-    """Write a user as create answers it."""
+    """A user as create answers it."""
     return {
         "id": user.id,
         "username": user.username,
@@ -53,13 +53,13 @@ def new_user_view(user: User, clock: Clock) -> Json:
 
 
 def user_view(user: User, clock: Clock) -> Json:
-    """Write a user as the list has it."""
+    """A user as the list has it."""
     last_login = None if user.last_login is None else _at(user.last_login, clock)
     return {**new_user_view(user, clock), "last_login": last_login}
 
 
 def capacity_view(agent: Agent, sessions: int) -> Json:
-    """Write what an agent can take; what it does not measure is left out."""
+    """An agent's capacity; limits that it does not have are left out."""
     measured = {"max_cpu": agent.max_cpu, "max_memory": agent.max_memory}
     return {
         **{name: value for name, value in measured.items() if value is not None},
@@ -69,7 +69,7 @@ def capacity_view(agent: Agent, sessions: int) -> Json:
 
 
 def agent_view(agent: Agent, sessions: int, clock: Clock, *, details: Json | None = None) -> Json:
-    """Write an agent, with what only a single one has."""
+    """An agent, with the `details` of a single one."""
     offline = agent.status == "offline"
     heartbeat = agent.last_heartbeat if offline or agent.remote else clock.now()
     return {
@@ -89,7 +89,7 @@ def agent_view(agent: Agent, sessions: int, clock: Clock, *, details: Json | Non
 
 
 def agent_details(agent: Agent, sessions: list[Session], now: float) -> Json:
-    """Write what only a single agent has: how long it is up, and what runs on it."""
+    """The fields of a single agent: how long it has been online, and what runs on it."""
     return {
         "uptime_seconds": 0 if agent.status == "offline" else int(now - agent.connected_at),
         "sessions": [
@@ -106,7 +106,7 @@ def agent_details(agent: Agent, sessions: list[Session], now: float) -> Json:
 
 
 def agent_update_view(agent: Agent, clock: Clock) -> Json:
-    """Write what changing an agent answers."""
+    """The answer to changing an agent."""
     return {
         "id": agent.id,
         "agent_id": agent.agent_id,
@@ -116,7 +116,7 @@ def agent_update_view(agent: Agent, clock: Clock) -> Json:
 
 
 def session_view(session: Session, clock: Clock) -> Json:
-    """Write a session as the list has it."""
+    """A session as the list has it."""
     now = clock.now()
     return {
         "id": session.id,
@@ -135,7 +135,7 @@ def session_view(session: Session, clock: Clock) -> Json:
 
 
 def new_session_view(session: Session, clock: Clock) -> Json:
-    """Write a session as create answers it."""
+    """A session as create answers it."""
     return {
         **session_view(session, clock),
         "namespace": "streamspace",
@@ -145,7 +145,7 @@ def new_session_view(session: Session, clock: Clock) -> Json:
 
 
 def single_session_view(session: Session, clock: Clock) -> Json:
-    """Write a session with everything."""
+    """A session with all fields."""
     now = clock.now()
     started_at = session.started_at(now)
     status = _status(session, now)
@@ -164,7 +164,7 @@ def single_session_view(session: Session, clock: Clock) -> Json:
 
 
 def session_update_view(session: Session, clock: Clock) -> Json:
-    """Write what changing a session's state answers."""
+    """The answer to changing a session's state."""
     now = clock.now()
     state = session.state(now)
     return {
@@ -179,7 +179,7 @@ def session_update_view(session: Session, clock: Clock) -> Json:
 
 
 def log_view(session: Session, clock: Clock, *, tail: int, timestamps: bool) -> Json:
-    """Write the last lines of a session's log."""
+    """The last lines of a session's log."""
     lines = [
         line_view(at, text, clock, timestamps=timestamps) for at, text in session.lines(clock.now())
     ]
@@ -187,12 +187,12 @@ def log_view(session: Session, clock: Clock, *, tail: int, timestamps: bool) -> 
 
 
 def line_view(at: float, text: str, clock: Clock, *, timestamps: bool) -> str:
-    """Write one line of a session's log."""
+    """One line of a session's log."""
     return f"{_at(at, clock)} [INFO] {text}" if timestamps else f"[INFO] {text}"
 
 
 def template_view(template: Template, clock: Clock) -> Json:
-    """Write a template as the list has it."""
+    """A template as the list has it."""
     return {
         "id": template.id,
         "name": template.name,
@@ -209,7 +209,7 @@ def template_view(template: Template, clock: Clock) -> Json:
 
 
 def single_template_view(template: Template, clock: Clock) -> Json:
-    """Write a template with everything."""
+    """A template with all fields."""
     return {
         **template_view(template, clock),
         "default_resources": {

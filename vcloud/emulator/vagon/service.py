@@ -143,7 +143,7 @@ class VagonService:
         self.organization: Organization = organization
         self.clock: Clock = clock
         self.routes: Routes[Handler] = Routes(self.prefix)
-        self._signatures = signatures
+        self.signatures: Signatures = signatures
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer one request, also one that is refused."""
@@ -163,7 +163,7 @@ class VagonService:
     def _payload(self, request: web.BaseRequest, body: bytes) -> Json:
         path = request.raw_path.partition("?")[0]
         # The signature first, so that routes are hidden from clients without a key.
-        refusal = self._signatures.refusal(
+        refusal = self.signatures.refusal(
             request.method, path, request.headers.getall("Authorization", []), body
         )
         if refusal is not None:

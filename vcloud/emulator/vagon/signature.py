@@ -37,7 +37,8 @@ class Signatures:
 
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
         """Check with these secrets, by key."""
-        self._secrets = secrets
+        self.secrets: dict[str, str] = dict(secrets)
+        """The secret of each key. Tests may change them."""
         self._clock = clock
         self._used: set[tuple[str, str]] = set()
         self._order: deque[tuple[float, tuple[str, str]]] = deque()
@@ -51,7 +52,7 @@ class Signatures:
         claim = _parse(headers)
         if isinstance(claim, str):
             return claim
-        if claim.key not in self._secrets:
+        if claim.key not in self.secrets:
             return f"unknown key {claim.key!r}"
         wall = self._clock.wall()
         off = int(claim.timestamp) / 1000 - wall
@@ -77,7 +78,7 @@ class Signatures:
     def _matches(self, claim: _Claim, method: str, path: str, body: bytes) -> bool:
         head = f"{claim.key}{method}{path}{claim.timestamp}{claim.nonce}"
         signed = head.encode(errors="surrogateescape") + body
-        right = hmac.new(self._secrets[claim.key].encode(), signed, hashlib.sha256).hexdigest()
+        right = hmac.new(self.secrets[claim.key].encode(), signed, hashlib.sha256).hexdigest()
         return hmac.compare_digest(right.encode(), claim.signature.encode(errors="surrogateescape"))
 
     def _forget(self, wall: float) -> None:

@@ -236,8 +236,8 @@ class X11Desktop:
     async def vnc_address(self) -> tuple[str, int]:
         """The host and port of its VNC server. Prefer `vnc_path` if your program supports it.
 
-        The port is opened by the first call and stays open as long as the desktop. It is on loopback,
-        and accepts only this user and root, because the VNC server asks for no password.
+        The port is opened by the first call and stays open as long as the desktop. It is on
+        loopback, and accepts only this user and root, because the VNC server asks for no password.
         """
         if self._port is None:
             self._port = asyncio.ensure_future(self._vnc.start())

@@ -251,3 +251,18 @@ def _is_over(listener: int) -> bool:
     waiting = select.poll()
     waiting.register(listener, 0)
     return any(event & select.POLLHUP for _, event in waiting.poll(0))
+
+
+def remove_socket(display: str) -> None:
+    """Remove the socket that an X server has left, if any; `display` is "" if it had none."""
+    left = _socket(display)
+    if not display or not left.exists():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            # Another server may have taken the number meanwhile. It accepts the connection.
+            probe.connect(str(left))
+        except ConnectionRefusedError:
+            left.unlink(missing_ok=True)
+        except OSError:
+            pass

@@ -83,7 +83,7 @@ class Supervisor:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of programs. The emulator's own may contain secrets, and is not inherited."""
+        """The environment of programs. The emulator's own, which may hold secrets, is not used."""
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
             "HOME": str(self._home),
@@ -298,7 +298,7 @@ class Supervisor:
 
     def _end(self, command: _Command) -> None:
         """Kill a command with everything that it has started, and report its end."""
-        # Stopped first, so that it starts nothing more. What escapes is found when the desktop ends.
+        # Stopped first, so that it starts nothing more. The rest is found when the desktop ends.
         command.process.send_signal(signal.SIGSTOP)
         ends = time.monotonic() + END_TIMEOUT
         while time.monotonic() < ends:
@@ -361,21 +361,8 @@ class Supervisor:
             time.sleep(0.002)
             for _ in processes.reap():
                 pass
-        self._remove_socket()
+        redirect.remove_socket(self._display)
         shutil.rmtree(self._directory, ignore_errors=True)
-
-    def _remove_socket(self) -> None:
-        left = redirect.SOCKETS / f"X{self._display[1:]}"
-        if not self._display or not left.exists():
-            return
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                # Another server may have taken the number meanwhile. It accepts the connection.
-                probe.connect(str(left))
-            except ConnectionRefusedError:
-                left.unlink(missing_ok=True)
-            except OSError:
-                pass
 
 
 def main() -> int:

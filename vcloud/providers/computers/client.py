@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from vcloud._core.client import Client
+from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.computers.errors import DIALECT
@@ -25,8 +26,8 @@ class VagonComputers(Client):
         software: what can be installed on new ones.
     """
 
-    dialect = DIALECT
-    default_base_url = "https://api.vagon.io/organization-management/v1"
+    dialect: ClassVar[Dialect] = DIALECT
+    default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines
     software: SoftwareCatalog

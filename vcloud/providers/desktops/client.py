@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from vcloud._core.arguments import identifier, positive_seconds, seconds, whole_units
 from vcloud._core.client import Client
+from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager, unpaged
 from vcloud._core.request import Request, drop_none, json_body
@@ -33,8 +34,8 @@ DEFAULT_LIFETIME: Final = timedelta(hours=24)
 class Desktops(Client):
     """The desktop-action API, with an :class:`~vcloud.APIKeyAuth`."""
 
-    dialect = DIALECT
-    default_base_url = "https://api.cyberdesk.io/v1"
+    dialect: ClassVar[Dialect] = DIALECT
+    default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)

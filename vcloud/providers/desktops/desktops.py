@@ -27,7 +27,6 @@ from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
 
 __all__ = ["Desktop", "DesktopRef", "LaunchedDesktop"]
 
-
 #: A desktop in one of these states never runs again.
 TERMINAL_STATES: Final = frozenset(
     {DesktopStatus.TERMINATED, DesktopStatus.ERROR, DesktopStatus.COMPLETED}

@@ -110,7 +110,7 @@ class DesktopLifetime:
         self.cleanup.conclude(failure, error)
 
     async def stop(self) -> CleanupError | None:
-        """Stop the desktop once, whoever calls this first. Returns the error if that failed."""
+        """Stop the desktop once, whichever caller is first. Returns the error if that failed."""
         for _ in range(2):
             self._stopping = self._stopping or self.cleanup.start(self._stop())
             try:

@@ -18,7 +18,7 @@ class LaunchRegistry:
     def __init__(self) -> None:
         #: When each desktop stops by itself, in monotonic seconds, in the order of their launch.
         self._ends: dict[str, float] = {}
-        #: The number of desktops at which those that have ended are looked for.
+        #: The number of desktops at which those that have ended are searched for.
         self._search_at = _MIN_SEARCHED
 
     def add(self, id: str, *, now: float, ends: float) -> None:

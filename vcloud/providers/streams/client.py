@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from vcloud._core.client import Client
+from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.streams.applications import Applications
@@ -31,8 +32,8 @@ class VagonStreams(Client):
         sessions: when visitors were there.
     """
 
-    dialect = DIALECT
-    default_base_url = "https://api.vagon.io/app-stream-management/v2"
+    dialect: ClassVar[Dialect] = DIALECT
+    default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"
 
     applications: Applications
     streams: Streams

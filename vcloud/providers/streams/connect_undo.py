@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from attrs import define, field
 
 from vcloud._core.cleanup import Cleanup, left_behind
+from vcloud._core.session import Session
 from vcloud.errors import CleanupError, ConflictError, DecodeError, TransportError, VCloudError
 from vcloud.errors.text import word
 from vcloud.providers.streams.machines import Assignment, StreamMachine, machines_of_stream
 from vcloud.providers.streams.models import ConnectionStatus
-
-if TYPE_CHECKING:
-    from vcloud._core.session import Session
 
 #: Machines per page of the search for one. The list has past machines too.
 PER_PAGE: Final = 100

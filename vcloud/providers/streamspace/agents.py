@@ -21,7 +21,8 @@ from vcloud.providers.streamspace.models import (
     AgentUpdate,
     Platform,
 )
-from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
+from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
 
 __all__ = ["Agent", "AgentRef", "Agents"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from vcloud._core.arguments import seconds_from_zero, text
 from vcloud._core.client import Client
 from vcloud._core.decoding.shape import Shape, plain
+from vcloud._core.dialect import Dialect
 from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
@@ -34,8 +35,8 @@ from vcloud.providers.streamspace.models import (
 )
 from vcloud.providers.streamspace.sessions import Sessions
 from vcloud.providers.streamspace.templates import Templates
+from vcloud.providers.streamspace.tokens import bearer
 from vcloud.providers.streamspace.users import Users
-from vcloud.providers.streamspace.wire import bearer
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
@@ -61,7 +62,7 @@ class StreamSpace(Client):
         users: the users who can log in; for administrators.
     """
 
-    dialect = DIALECT
+    dialect: ClassVar[Dialect] = DIALECT
 
     agents: Agents
     sessions: Sessions

@@ -11,7 +11,7 @@ from vcloud._core.decoding.models import DOCUMENTED, MappingOf, NullAsEmpty, non
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.scalars import Float, Id, Instant, Integer, OpenEnum
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.streamspace.wire import WireModel
+from vcloud.providers.streamspace.spelling import WireModel
 
 __all__ = [
     "AgentCapacity",
@@ -66,6 +66,10 @@ class SessionState(OpenEnum):
     HIBERNATING = "hibernating"
     WAKING = "waking"
     FAILED = "failed"
+
+
+#: States that a session never leaves.
+TERMINAL_STATES: Final = frozenset({SessionState.TERMINATED, SessionState.FAILED})
 
 
 class SessionSort(OpenEnum):

@@ -17,7 +17,9 @@ from vcloud._core.resource import Collection, bind
 from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud._core.states import Lifecycle, Stateful
 from vcloud.errors import InvalidArgumentError
+from vcloud.providers.streamspace.arguments import checked_tags, go_duration
 from vcloud.providers.streamspace.models import (
+    TERMINAL_STATES,
     DeleteAnswer,
     Platform,
     Resources,
@@ -30,20 +32,11 @@ from vcloud.providers.streamspace.models import (
 )
 from vcloud.providers.streamspace.realtime.session_ref import RealtimeSessionRef
 from vcloud.providers.streamspace.realtime.vnc_url import absolute_url
-from vcloud.providers.streamspace.wire import (
-    Listing,
-    WireModel,
-    checked_tags,
-    go_duration,
-    listing,
-    resource,
-    resources,
-)
+from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
 
 __all__ = ["Session", "SessionRef", "Sessions"]
 
-#: States that a session never leaves.
-TERMINAL_STATES: Final = (SessionState.TERMINATED, SessionState.FAILED)
 INITIAL: Final = (SessionState.RUNNING, SessionState.HIBERNATED)
 
 
@@ -52,7 +45,7 @@ class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireMode
     """A session by its id, with a method for each action on it; no request is needed to make it."""
 
     _lifecycle: ClassVar = Lifecycle(
-        "session", "state", SessionState, terminal_states=frozenset(TERMINAL_STATES)
+        "session", "state", SessionState, terminal_states=TERMINAL_STATES
     )
 
     id: Id

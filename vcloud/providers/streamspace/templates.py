@@ -13,7 +13,8 @@ from vcloud._core.request import Request, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC, named
-from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
+from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
 
 __all__ = ["Template", "TemplateRef", "Templates"]
 

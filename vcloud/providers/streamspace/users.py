@@ -14,7 +14,8 @@ from vcloud._core.request import Request, json_body
 from vcloud._core.resource import Collection, Handle
 from vcloud._core.scalars import Id, Instant
 from vcloud.providers.streamspace.models import UserRole
-from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
+from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
 
 __all__ = ["User", "Users"]
 

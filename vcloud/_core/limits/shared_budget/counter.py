@@ -110,7 +110,7 @@ class LocalQueue:
             raise WaitTooLongError(used_up)
 
     def set_used_up(self, used_up: float) -> None:
-        """Note for how many seconds the limit is used up. Requests that cannot wait so long fail."""
+        """Note how long the limit is used up (seconds). Fail requests that cannot wait so long."""
         self._used_up_until = monotonic() + used_up
         for turn, max_wait in self._waiting.items():
             if used_up > max_wait and not turn.done():

@@ -39,7 +39,8 @@ local me, kind = ARGV[3], ARGV[4]
 local calls, stops = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_wait, grace = tonumber(ARGV[7]), tonumber(ARGV[8])
 
--- How far one request moves its process in the order of places. With credit it takes 1: eight turns for one.
+-- How far one request moves its process in the order of places. With credit it moves it by 1, so
+-- the process gets eight turns for one.
 local TURN = 8
 -- The longest sleep of a request whose turn depends on other processes.
 local ASK_AGAIN = 50000

@@ -41,7 +41,7 @@ class LimitsCounter(Counter):
             self._limiter = MovingWindowRateLimiter(storage)
         except (NotImplementedError, AssertionError):
             raise ConfigurationError(
-                "the store of a SharedBudget must be an asyncio storage that can count moving windows"
+                "the store of a SharedBudget must be an asyncio storage that counts moving windows"
             ) from None
         failures = storage.base_exceptions
         super().__init__(failures if isinstance(failures, tuple) else (failures,))

@@ -1,4 +1,4 @@
-"""What control plane and agents say to each other: written, and read with suspicion. No sockets."""
+"""The messages between control plane and agents: writing them, and checking those of agents."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from vcloud.emulator.streamspace.views import ENVIRONMENT, VNC_PORT
 NAMESPACE: Final = "streamspace"
 STOP_TIMEOUT: Final = "30s"
 DEFAULT_SESSIONS: Final = 100
-"""Room of an agent that does not say how much it has."""
+"""The capacity of an agent that does not report one."""
 
 
 class MessageError(ValueError):
-    """A message that no agent may send."""
+    """An invalid message."""
 
 
 class BinaryMessageError(MessageError):
-    """A message in a frame of the wrong kind."""
+    """A message in a binary frame."""
 
 
 @frozen(kw_only=True)
 class Capacity:
-    """What a registering agent can take."""
+    """The capacity that an agent registers with."""
 
     max_cpu: float | None
     max_memory: float | None
@@ -53,7 +53,7 @@ class Capacity:
 
 
 def read_messages(text: str) -> list[Json]:
-    """Read the objects of one frame: one, or several on lines of their own (as the published server does)."""
+    """Read the objects of one frame: one, or several lines, as from the published server."""
     found = []
     for line in text.split("\n"):
         if not line.strip():
@@ -61,10 +61,9 @@ def read_messages(text: str) -> list[Json]:
         try:
             message = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            # One object may also be written over several lines.
+            # One object may also span several lines.
             return [_object(text, error)]
         if not isinstance(message, dict):
-            # So may a list or a text, but these are no messages, however they are written.
             raise MessageError("a message must be a JSON object")
         found.append(message)
     return found
@@ -81,7 +80,7 @@ def _object(text: str, why: Exception) -> Json:
 
 
 def read_current_sessions(message: Json) -> int | None:
-    """Read how many sessions a heartbeat counts; None if it does not say."""
+    """Read the number of sessions in a heartbeat; None if it is absent."""
     capacity = message.get("capacity")
     count = capacity.get("current_sessions") if isinstance(capacity, dict) else None
     if count is not None and (type(count) is not int or count < 0):
@@ -90,7 +89,7 @@ def read_current_sessions(message: Json) -> int | None:
 
 
 def read_metadata(message: Json) -> Mapping[str, Any]:
-    """Read what a registering agent says about itself."""
+    """Read the metadata that an agent registers with."""
     metadata = message.get("metadata")
     if metadata is None:
         return {}
@@ -100,7 +99,7 @@ def read_metadata(message: Json) -> Mapping[str, Any]:
 
 
 def read_pod(result: object, offset: float, before: Pod) -> Pod:
-    """Read what an agent says about a container; what makes no sense counts as not said, and so as it was `before`.
+    """Read an agent's description of a container; what is invalid stays as it was `before`.
 
     `offset` is how far the service's clock is off, as in `Clock.offset`.
     """
@@ -115,7 +114,7 @@ def read_pod(result: object, offset: float, before: Pod) -> Pod:
 
 
 def register_ack(agent_id: str, interval: float) -> Json:
-    """Write the answer to a registration; `interval` in seconds."""
+    """The answer to a registration; `interval` in seconds."""
     return {
         "type": "register_ack",
         "agent_id": agent_id,
@@ -125,12 +124,12 @@ def register_ack(agent_id: str, interval: float) -> Json:
 
 
 def go_duration(seconds: float) -> str:
-    """Write seconds as Go does: 10s, or 20ms for what are no whole seconds."""
+    """Seconds in Go's form: 10s, or 20ms for a fraction."""
     return f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds * 1000:g}ms"
 
 
 def command(command_id: str, kind: str, session_id: str, data: Json) -> Json:
-    """Write a command."""
+    """A command."""
     return {
         "type": "command",
         "command_id": command_id,
@@ -141,7 +140,7 @@ def command(command_id: str, kind: str, session_id: str, data: Json) -> Json:
 
 
 def start_data(session: Session, template: Template) -> Json:
-    """Write what a session is to be."""
+    """The data of a command that starts a session."""
     return {
         **name_data(session),
         "user": session.user,
@@ -155,12 +154,12 @@ def start_data(session: Session, template: Template) -> Json:
 
 
 def name_data(session: Session) -> Json:
-    """Write which session it is."""
+    """The data of a command that names a session."""
     return {"name": session.name, "namespace": NAMESPACE}
 
 
 def stop_data(session: Session, *, graceful: bool) -> Json:
-    """Write how a session is to end."""
+    """The data of a command that stops a session."""
     return {
         **name_data(session),
         "graceful": graceful,
@@ -169,7 +168,7 @@ def stop_data(session: Session, *, graceful: bool) -> Json:
 
 
 def vnc_proxy_request(proxy_id: str, session: Session) -> Json:
-    """Write the wish for a session's picture."""
+    """The request for a session's picture."""
     return {
         "type": "vnc_proxy_request",
         "session_id": session.id,

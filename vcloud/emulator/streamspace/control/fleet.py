@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import string
-import uuid
 from collections import deque
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.credentials import Seed
-from vcloud.emulator.net.websockets import Live, Pulse
+from vcloud.emulator.credentials import Seed, new_uuid
+from vcloud.emulator.net.websockets import Notifier, OpenWebSockets
 from vcloud.emulator.streamspace.api import StreamSpaceApi, StreamSpaceRequest
 from vcloud.emulator.streamspace.arguments import NewSession, StreamSpaceError, amount
 from vcloud.emulator.streamspace.control.links import Link
@@ -30,10 +29,10 @@ class Fleet(StreamSpaceApi):
         self.sessions: dict[str, Session] = {}
         self.suffixes: deque[str] = deque()
         """The endings of the next sessions' names; random when empty."""
-        self.live: Live = Live()
+        self.live: OpenWebSockets = OpenWebSockets()
         """The open WebSockets."""
-        self.pulse: Pulse = Pulse()
-        """Beats when a session changed or logged something."""
+        self.changes: Notifier = Notifier()
+        """Notifies when a session changed or logged something."""
         self._numbers = itertools.count(1)
 
     def add_user(self, username: str, password: str, **overrides: Any) -> User:
@@ -163,7 +162,7 @@ class Fleet(StreamSpaceApi):
 
     def new_id(self) -> str:
         """A UUID."""
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+        return new_uuid(self.random)
 
     def new_number(self) -> int:
         """The next number of a session."""

@@ -83,7 +83,7 @@ class Orders:
         else:
             error = str(message.get("error") or f"{given.kind} failed")
             self._failed(given, error, message.get("error_code"))
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
 
     def forget(self) -> None:
         """Drop all commands and their timers."""
@@ -112,7 +112,7 @@ class Orders:
         if given.kind == "start_session":
             # The session may have started all the same, and nothing else would end it.
             self.stop(given.session, graceful=False)
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
 
     def _completed(self, given: Command, result: object) -> None:
         session, now = given.session, self._fleet.clock.now()

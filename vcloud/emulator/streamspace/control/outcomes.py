@@ -1,4 +1,4 @@
-"""What an agent's answer to a command makes of the session. No sockets."""
+"""How an agent's result of a command changes its session. No sockets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from vcloud.emulator.streamspace.state import ENDED, Session
 
 
 def complete(session: Session, kind: str, result: object, now: float, offset: float) -> bool:
-    """Move a session on after a command of this kind that was carried out; return whether it is to be hibernated next.
+    """Change a session after a completed command; whether it is to be hibernated next.
 
     `now` is simulated time, `offset` how far the service's clock is off, as in `Clock.offset`.
     """
@@ -24,7 +24,7 @@ def complete(session: Session, kind: str, result: object, now: float, offset: fl
 
 
 def fail(session: Session, kind: str, why: str, now: float) -> None:
-    """Put a session where it can be after a command of this kind that failed."""
+    """Change a session after a failed command."""
     match kind, session.state(now):
         case ("start_session", "pending"):
             session.enter(now, "failed", why)

@@ -126,6 +126,10 @@ class ControlPlane:
         """Whether this agent has an open socket, and is registered."""
         return agent_id in self._links
 
+    def disconnect(self, agent_id: str, reason: str) -> None:
+        """Close a connected agent's socket, as when its connection is lost."""
+        self._links[agent_id].end(reason)
+
     def forget(self) -> None:
         """Drop all commands and their timers."""
         self._orders.forget()
@@ -272,7 +276,7 @@ class ControlPlane:
         why = message.get("message")
         text = why if isinstance(why, str) and why else "The agent lost the session"
         session.enter(self._fleet.clock.now(), "failed", text)
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
 
     def _lost(self, link: Link) -> None:
         if self._links.get(link.agent_id) is not link:
@@ -285,7 +289,7 @@ class ControlPlane:
             session.message = f"Agent '{link.agent_id}' is offline"
             session.write(now, session.message)
         self._pictures.lost(link.agent_id, _offline(link.agent_id))
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
 
     def _sessions(self, agent_id: str) -> list[Session]:
         now = self._fleet.clock.now()

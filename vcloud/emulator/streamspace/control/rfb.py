@@ -1,7 +1,8 @@
-"""A small VNC server (RFB 3.3 to 3.8, RFC 6143): what a built-in agent shows of a session.
+"""A small VNC server (RFB 3.3 to 3.8, RFC 6143) for the sessions of built-in agents.
 
-The screen is a plain colour with a square where the pointer is, which changes its colour while a button is held. It is sent in
-raw encoding, which every viewer understands, in whatever true-colour format the viewer asks for.
+The screen is a plain colour with a square where the pointer is. The square changes its colour while
+a button is held. The screen is sent in raw encoding, which every viewer understands, in the
+true-colour format that the viewer asks for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from vcloud.emulator.net.websockets import Pulse, Stream
+from vcloud.emulator.net.websockets import Notifier, Stream
 from vcloud.emulator.tasks import first_completed
 
 WIDTH: Final = 1024
@@ -24,10 +25,10 @@ BACKGROUND: Final = (0x30, 0x50, 0x70)
 POINTER: Final = (0xFF, 0xFF, 0xFF)
 PRESSED: Final = (0xFF, 0x60, 0x20)
 EVENTS: Final = 10_000
-"""How many events a screen remembers."""
+"""Maximum events that a screen keeps."""
 MAX_TEXT: Final = 1024**2
 CHUNK: Final = 64 * 1024
-"""Bytes of pixels in one message, about."""
+"""Approximate bytes of pixels in one message."""
 
 _FORMAT: Final = struct.Struct(">BBBBHHHBBBxxx")
 _RECTANGLE: Final = struct.Struct(">HHHH")
@@ -36,12 +37,12 @@ Colour = tuple[int, int, int]
 
 
 class RfbError(Exception):
-    """A viewer that does not keep to the protocol, or wants what is not served."""
+    """A viewer broke the protocol, or asks for something that is not served."""
 
 
 @frozen
 class KeyEvent:
-    """A key went down or up; `keysym` is X11's number of it."""
+    """A key went down or up; `keysym` is its number in X11."""
 
     keysym: int
     down: bool
@@ -49,7 +50,7 @@ class KeyEvent:
 
 @frozen
 class PointerEvent:
-    """The pointer is at this place, with these buttons held (a bit for each, the left one first)."""
+    """The pointer's position and the held buttons, a bit for each, from the left one on."""
 
     x: int
     y: int
@@ -76,14 +77,14 @@ class Area:
     height: int
 
     def within(self, other: Area) -> Area | None:
-        """Return what both have, None for nothing."""
+        """The intersection of both; None if it is empty."""
         x, y = max(self.x, other.x), max(self.y, other.y)
         width = min(self.x + self.width, other.x + other.width) - x
         height = min(self.y + self.height, other.y + other.height) - y
         return Area(x, y, width, height) if width > 0 and height > 0 else None
 
     def without(self, other: Area) -> Iterator[Area]:
-        """Yield what is left of this where the other one is not."""
+        """The parts of this that are not in the other."""
         both = self.within(other)
         if both is None:
             yield self
@@ -102,28 +103,28 @@ WHOLE: Final = Area(0, 0, WIDTH, HEIGHT)
 
 
 class Screen:
-    """A desktop as its viewers see it; they share it."""
+    """A desktop that its viewers share."""
 
     def __init__(self, name: str) -> None:
         """Begin with the pointer in the middle."""
-        self.name = name
+        self.name: str = name
         self.events: deque[Event] = deque(maxlen=EVENTS)
-        """What reached it, the oldest first."""
-        self.pointer = PointerEvent(WIDTH // 2, HEIGHT // 2, 0)
-        self.pulse = Pulse()
-        """Beats when there is something new to see."""
+        """The events that it received, oldest first."""
+        self.pointer: PointerEvent = PointerEvent(WIDTH // 2, HEIGHT // 2, 0)
+        self.changes: Notifier = Notifier()
+        """Notifies when the screen changes, or a viewer asks for it."""
 
     def take(self, event: Event) -> None:
-        """Let something reach it."""
+        """Take an event of a viewer."""
         self.events.append(event)
         if isinstance(event, PointerEvent) and event != self.pointer:
             self.pointer = event
-            self.pulse.beat()
+            self.changes.notify()
 
 
 @frozen
 class PixelFormat:
-    """How a viewer wants its pixels."""
+    """The format of pixels that a viewer asks for."""
 
     bits: int = 32
     big_endian: bool = False
@@ -132,7 +133,7 @@ class PixelFormat:
 
     @classmethod
     def read(cls, raw: bytes) -> PixelFormat:
-        """Read 16 bytes; refuse what is no true colour."""
+        """Read 16 bytes; refuse everything but true colour."""
         bits, _, big_endian, true_colour, *rest = _FORMAT.unpack(raw)
         maxima, shifts = (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5])
         if bits not in {8, 16, 32} or not true_colour or max(shifts) >= bits:
@@ -140,23 +141,23 @@ class PixelFormat:
         return cls(bits, bool(big_endian), maxima, shifts)
 
     def written(self) -> bytes:
-        """Write it as 16 bytes."""
+        """The format as 16 bytes."""
         return _FORMAT.pack(self.bits, 24, self.big_endian, 1, *self.maxima, *self.shifts)
 
     def pixel(self, colour: Colour) -> bytes:
-        """Write one pixel."""
+        """One pixel as bytes."""
         parts = zip(colour, self.maxima, self.shifts, strict=True)
         value = sum((level * top // 255) << shift for level, top, shift in parts) % (1 << self.bits)
         return value.to_bytes(self.bits // 8, "big" if self.big_endian else "little")
 
 
 def square(pointer: PointerEvent) -> Area | None:
-    """Return where the pointer is drawn, None if that is not on the screen."""
+    """Where the pointer is drawn; None if that is not on the screen."""
     return Area(pointer.x - SQUARE // 2, pointer.y - SQUARE // 2, SQUARE, SQUARE).within(WHOLE)
 
 
 def rows(area: Area, pointer: PointerEvent, format: PixelFormat) -> Iterator[bytes]:
-    """Yield the pixels of an area, row by row."""
+    """The pixels of an area, row by row."""
     ground = format.pixel(BACKGROUND)
     empty = ground * area.width
     drawn = square(pointer)
@@ -172,7 +173,7 @@ def rows(area: Area, pointer: PointerEvent, format: PixelFormat) -> Iterator[byt
 
 
 def chunks(area: Area, pointer: PointerEvent, format: PixelFormat) -> Iterator[bytes]:
-    """Yield one raw rectangle, in parts that are small enough to wait for one another."""
+    """One raw rectangle, in parts of about `CHUNK` bytes."""
     waiting = bytearray(
         _RECTANGLE.pack(area.x, area.y, area.width, area.height) + struct.pack(">i", 0)
     )
@@ -187,7 +188,7 @@ def chunks(area: Area, pointer: PointerEvent, format: PixelFormat) -> Iterator[b
 
 @define(eq=False)
 class _Viewer:
-    """One viewer: what it wants, and what it has not seen yet."""
+    """One viewer: the area that it asks for, and the areas that it has not received yet."""
 
     stream: Stream
     screen: Screen
@@ -200,13 +201,13 @@ class _Viewer:
         self.drawn = self.screen.pointer
 
     def ask(self, area: Area | None, *, incremental: bool) -> None:
-        """Remember a request; a later one counts for both."""
+        """Keep a request, in place of an earlier one."""
         self.wanted = area
         if area is not None and not incremental:
             self.stale = [rest for old in self.stale for rest in old.without(area)] + [area]
 
     def due(self) -> list[Area]:
-        """Return what is to be sent now, and count it as sent."""
+        """The areas to send now, which then count as sent."""
         if self.drawn != self.screen.pointer:
             for place in (square(self.drawn), square(self.screen.pointer)):
                 if place is not None:
@@ -216,7 +217,7 @@ class _Viewer:
             self.drawn = self.screen.pointer
         if self.wanted is None:
             if len(self.stale) > 32:
-                # One that never asks must not make this grow.
+                # Bounded for a viewer that never asks.
                 self.stale = [WHOLE]
             return []
         wanted = self.wanted
@@ -228,7 +229,7 @@ class _Viewer:
 
 
 async def serve(stream: Stream, screen: Screen) -> None:
-    """Show the screen to one viewer until it leaves, or breaks the protocol."""
+    """Serve one viewer until it leaves, or breaks the protocol."""
     viewer = _Viewer(stream, screen)
     try:
         await _greet(stream, screen.name)
@@ -244,7 +245,7 @@ async def _greet(stream: Stream, name: str) -> None:
         raise RfbError("not a viewer")
     minor = int(version[8:11])
     if minor >= 7:
-        # One kind of security: none.
+        # One type of security, which is None.
         await stream.write(b"\x01\x01")
         if await stream.exactly(1) != b"\x01":
             raise RfbError("only security None is served")
@@ -252,7 +253,7 @@ async def _greet(stream: Stream, name: str) -> None:
             await stream.write(struct.pack(">I", 0))
     else:
         await stream.write(struct.pack(">I", 1))
-    # Whether others may look as well; here they always may.
+    # The shared flag is ignored: the desktop is always shared.
     await stream.exactly(1)
     title = name.encode()
     await stream.write(
@@ -270,13 +271,13 @@ async def _listen(viewer: _Viewer) -> None:
             case 0:
                 viewer.format = PixelFormat.read((await stream.exactly(19))[3:])
             case 2:
-                # Raw is always understood, so what else would be is of no interest.
+                # The list of encodings is ignored, because every viewer understands raw.
                 (count,) = struct.unpack(">xH", await stream.exactly(3))
                 await stream.exactly(4 * count)
             case 3:
                 incremental, *area = struct.unpack(">BHHHH", await stream.exactly(9))
                 viewer.ask(Area(*area).within(WHOLE), incremental=bool(incremental))
-                screen.pulse.beat()
+                screen.changes.notify()
             case 4:
                 down, keysym = struct.unpack(">BxxI", await stream.exactly(7))
                 screen.take(KeyEvent(keysym, bool(down)))
@@ -296,7 +297,7 @@ async def _paint(viewer: _Viewer) -> None:
     while True:
         areas = viewer.due()
         if not areas:
-            await viewer.screen.pulse.wait()
+            await viewer.screen.changes.wait()
             continue
         pointer, format = viewer.drawn, viewer.format
         await viewer.stream.write(struct.pack(">BxH", 0, len(areas)))

@@ -1,4 +1,4 @@
-"""Viewers of sessions: who may look, and the way from a viewer to its session's agent."""
+"""Viewers of sessions: their admission, and the connection to their session's agent."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from vcloud.emulator.streamspace.control.plane import ControlPlane
 from vcloud.emulator.streamspace.state import Session
 from vcloud.emulator.tasks import first_completed
 
-LOOK = 0.2
-"""Real seconds between two looks at whether a session still runs, for when only simulated time passed."""
+POLL = 0.2
+"""Polling interval in real seconds, for sessions that end by simulated time."""
 
 
 def worse(first: Close, second: Close) -> Close:
-    """Return the one with the higher code; of equal ones the one that gives a reason."""
+    """The close with the higher code; of equal ones, the one with a reason."""
     return max(first, second, key=lambda close: (close.code, bool(close.reason)))
 
 
 class Viewers:
     """``GET /vnc-viewer/{session_id}?token=JWT`` at the host's root.
 
-    Whoever may not look is told so before the upgrade, in the documented form. Two codes are this project's own, where the document
-    names none: SESSION_NOT_RUNNING (409), and VNC_PROXY_FAILED (503) when the agent does not deliver the picture. A session
-    that stops running is closed for its viewers.
+    A viewer is refused before the upgrade, in the documented form. Two codes are this project's
+    own, where the document names none: SESSION_NOT_RUNNING (409), and VNC_PROXY_FAILED (503) when
+    the agent does not send the picture. When a session stops running, its viewers are closed.
 
     A viewer may offer the subprotocol ``binary``, as noVNC and websockify do, or ``base64``, as
-    their older versions do. The one that names the frames that are sent here is agreed on: browsers
-    refuse a server that takes none of what they offer.
+    their older versions do. The one that matches the frames sent here is chosen, because browsers
+    refuse a server that chooses none of those they offer.
     """
 
-    prefix = "/vnc-viewer"
+    prefix: str = "/vnc-viewer"
 
     def __init__(self, fleet: Fleet, control: ControlPlane) -> None:
         """Serve the sessions of `fleet`."""
-        self.base64 = False
-        """Whether to send base64 in text frames, as the published server does, instead of binary frames."""
+        self.base64: bool = False
+        """Whether to send base64 in text frames, as the published server does."""
         self._fleet = fleet
         self._control = control
         self._screens: dict[str, rfb.Screen] = {}
@@ -53,12 +53,12 @@ class Viewers:
         self._routes.add("GET", "/{session_id}", "view")
 
     def screen(self, session_id: str) -> rfb.Screen:
-        """Return what a built-in agent shows of a session."""
+        """A built-in agent's screen of a session."""
         session = self._fleet.sessions[session_id]
         return self._screens.setdefault(session_id, rfb.Screen(session.name))
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:  # noqa: ARG002 - an upgrade has none
-        """Answer a viewer's upgrade; these requests are not counted by any rate limit."""
+        """Answer a viewer's upgrade. No rate limit counts these requests."""
         headers = self._fleet.new_headers()
         try:
             session = self._admit(request)
@@ -115,7 +115,7 @@ class Viewers:
                 close = await self._view(
                     session, viewer, first_completed(pump(viewer, agent), pump(agent, viewer))
                 )
-                # Each side learns how the other one ended.
+                # Each side is closed as the other one ended.
                 close, agent.close = worse(close, agent.close), worse(close, viewer.close)
                 return close
 
@@ -145,14 +145,14 @@ class Viewers:
     ) -> Close:
         clock = self._fleet.clock
         session.open_viewer(clock.now())
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
         try:
             await first_completed(work, self._while_running(session))
         except ConnectionError:
             return LOST
         finally:
             session.close_viewer(clock.now())
-            self._fleet.pulse.beat()
+            self._fleet.changes.notify()
         state = session.state(clock.now())
         if viewer.close == Close() and state != "running":
             return Close(reason=f"the session is {state}")
@@ -160,4 +160,4 @@ class Viewers:
 
     async def _while_running(self, session: Session) -> None:
         while session.state(self._fleet.clock.now()) == "running":
-            await self._fleet.pulse.wait(LOOK)
+            await self._fleet.changes.wait(POLL)

@@ -72,11 +72,11 @@ class CommandRunner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._limits = CommandLimits(max_sessions)
         #: Whether it refuses new sessions.
-        self.draining = False
+        self.draining: bool = False
         #: Whether it refuses all commands.
-        self.stopping = False
+        self.stopping: bool = False
         #: While it is not set, commands are acknowledged and wait.
-        self.may_run = asyncio.Event()
+        self.may_run: asyncio.Event = asyncio.Event()
         self.may_run.set()
 
     @property

@@ -128,7 +128,7 @@ class AgentConnection:
         self._interval = HEARTBEAT_INTERVAL
         self._in_a_row = 0
         #: Set while the agent is registered.
-        self.registered = asyncio.Event()
+        self.registered: asyncio.Event = asyncio.Event()
         #: Seconds for which it was registered on the last connection; None: it was not.
         self.registered_for: float | None = None
         self._registered_at = 0.0

@@ -14,8 +14,9 @@ from attrs import field, frozen
 from vcloud._core.scalars import GoDuration, Id, Instant, Integer, OpenEnum
 from vcloud.errors import InvalidArgumentError
 from vcloud.errors.text import printable, shortened
+from vcloud.providers.streamspace.arguments import go_duration
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
-from vcloud.providers.streamspace.wire import WireModel, go_duration
+from vcloud.providers.streamspace.spelling import WireModel
 
 __all__ = [
     "Command",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError
 from vcloud.providers.streamspace.agents import Agents
-from vcloud.providers.streamspace.models import AgentSession, SessionState
+from vcloud.providers.streamspace.models import TERMINAL_STATES, AgentSession
 
 __all__ = ["assigned_sessions"]
-
-_TERMINAL: Final = frozenset({SessionState.TERMINATED, SessionState.FAILED})
 
 
 async def assigned_sessions(session: Session, agent_id: str) -> Sequence[AgentSession]:
@@ -26,4 +23,4 @@ async def assigned_sessions(session: Session, agent_id: str) -> Sequence[AgentSe
     agent = await Agents(session).get(agent_id)
     if agent.raw.get("sessions") is None:
         raise DecodeError(f"GET /agents/{agent_id} does not say which sessions are on the agent")
-    return tuple(one for one in agent.sessions if one.state not in _TERMINAL)
+    return tuple(one for one in agent.sessions if one.state not in TERMINAL_STATES)

@@ -32,7 +32,7 @@ class ReconnectBackoff:
         self._retry = retry
         self._failures = self._short_registrations = 0
         #: Seconds that a connection must have lasted to count as stable.
-        self.stable_after = max(STABLE_AFTER, 2 * retry.cap)
+        self.stable_after: float = max(STABLE_AFTER, 2 * retry.cap)
 
     def connection_lost(self, registered_for: float | None) -> bool:
         """Count a connection that was lost, or not made.

@@ -24,7 +24,7 @@ def registration(
     """The message that registers an agent.
 
     Raises:
-        InvalidArgumentError: an empty name, an unknown platform, or a capacity that is none.
+        InvalidArgumentError: an empty name, an unknown platform, or an invalid capacity.
     """
     if not isinstance(capacity, AgentCapacity | None):
         raise InvalidArgumentError(

@@ -88,7 +88,7 @@ class Overlap:
         self._known = known
         self._fallbacks = _fallbacks(known)
         #: How many of the first known lines are the last lines that came.
-        self.matched = 0
+        self.matched: int = 0
         #: The first lines that came, at most as many as are known.
         self._head: list[str | bytes] = []
         self._head_fallbacks = [0]
@@ -96,7 +96,7 @@ class Overlap:
         #: ``_end``, and ``_found`` of them match there. The place only moves forward.
         self._end = self._found = 0
         #: Whether all known lines came in a row; then the last one was the last line that came.
-        self.complete = not known
+        self.complete: bool = not known
 
     def feed(self, lines: Iterator[str], limit: int) -> int:
         """Look at so many lines at most; stop after the one that makes the overlap complete.

@@ -118,13 +118,13 @@ class Replay:
     """
 
     def __init__(self, recent: RecentLines, requested: int, *, resumed: bool = False) -> None:
-        self.recent = recent
+        self.recent: RecentLines = recent
         self._overlap = Overlap(recent.keys)
         self._requested = requested
-        self.resumed = resumed
+        self.resumed: bool = resumed
         self._messages: list[bytes | str] = []
         #: Characters of these messages.
-        self.size = 0
+        self.size: int = 0
         #: The lines of the last message that were not scanned yet; None when all were.
         self._unscanned: Lines | None = None
         self._count = 0

@@ -20,7 +20,7 @@ from vcloud.providers.streamspace.realtime.log_stream import LogStream
 from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
 from vcloud.providers.streamspace.realtime.vnc_url import documented_path, is_safe_to_open
-from vcloud.providers.streamspace.wire import bearer
+from vcloud.providers.streamspace.tokens import bearer
 
 __all__ = ["RealtimeSessionRef"]
 

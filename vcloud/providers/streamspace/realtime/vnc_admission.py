@@ -37,7 +37,7 @@ class ViewerAdmission:
         self._peers: LocalPeers | None = None
         self._silent: dict[int, tuple[RelayProgress, DrainingTimer]] = {}
         #: How many connections were refused.
-        self.refused = 0
+        self.refused: int = 0
 
     def start(self, port: int) -> None:
         """Decide for this port. Warn if every user can use it although ``anyone`` is false."""

@@ -155,7 +155,7 @@ class _ErrorHook:
     __slots__ = ("__weakref__", "call")
 
     def __init__(self, call: Hook[Exception] | None) -> None:
-        self.call = call
+        self.call: Hook[Exception] | None = call
 
 
 class _Listener:
@@ -175,7 +175,7 @@ class _Listener:
         opened: WeakSet[Opened],
         on_error: ref[_ErrorHook],
     ) -> None:
-        self.admission = admission
+        self.admission: ViewerAdmission = admission
         #: The viewers that are connected.
         self.connections: set[asyncio.Task[None]] = set()
         self.errors: deque[Exception] = deque(maxlen=KEPT_ERRORS)
