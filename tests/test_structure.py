@@ -1,4 +1,4 @@
-"""The package's own rules of size: short files, short functions, and a reason where a file is long."""
+"""The sizes of files and functions, and a reason in the docstring where a file is longer."""
 
 from __future__ import annotations
 

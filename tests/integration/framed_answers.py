@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.integration.test_transport import head
+from tests.integration.raw_http import head
 from vcloud import (
     Endpoint,
     HMACAuth,

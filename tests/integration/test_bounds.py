@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from tests.integration.framed_answers import AUTH, framed
-from tests.integration.test_transport import head
-from tests.integration.test_transport import serving as raw_serving
+from tests.integration.raw_http import head
+from tests.integration.raw_http import serving as raw_serving
 from vcloud import (
     APIError,
     ConfigurationError,

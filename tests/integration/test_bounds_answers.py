@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from tests.integration.framed_answers import DONE, always, computers, framed
+from tests.integration.raw_http import head
+from tests.integration.raw_http import serving as raw_serving
 from tests.integration.realtime_server import TOKEN, client, serving
-from tests.integration.test_transport import head
-from tests.integration.test_transport import serving as raw_serving
 from vcloud import (
     APIError,
     BearerAuth,

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.integration.framed_answers import DONE, framed
-from tests.integration.test_transport import head, serving
+from tests.integration.raw_http import head, serving
 from tests.unit.hostile import ONCE
 from tests.unit.test_hostile_arguments import HOSTILE
 from vcloud import (

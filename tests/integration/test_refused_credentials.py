@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from tests.integration.refused_calls import ONCE, WRONG, Later, client, refused
 from tests.seeded import ADMIN_PASSWORD, KEY, SECRET, SEED
 from vcloud import (
     APIKeyAuth,
     Attempt,
     AuthenticationError,
     BearerAuth,
-    Bulk,
     Endpoint,
     HMACAuth,
     NotFoundError,
     Observer,
-    Outcome,
-    OutcomeStatus,
     PermissionDeniedError,
     RequestTimeout,
-    RetryPolicy,
     ServerError,
     VCloud,
     VCloudError,
 )
-from vcloud._core.call.sources import Sources
-from vcloud._core.timing.clock import monotonic
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.emulator.credentials import ADMIN
-
-ONCE = RetryPolicy(attempts=1)
 
 
 @pytest.fixture
@@ -45,53 +37,9 @@ async def emulator() -> AsyncIterator[Emulator]:
         yield emulator
 
 
-class Later:
-    """The passing of time, as the client sees it, moved by the test."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ahead = 0.0
-        monkeypatch.setattr("vcloud.auth.bearer.monotonic", lambda: monotonic() + self.ahead)
-        sources = Sources(clock=lambda: monotonic() + self.ahead)
-        monkeypatch.setattr("vcloud._core.session.SYSTEM", sources)
-
-
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     return Later(monkeypatch)
-
-
-def client(emulator: Emulator, auth: Any, api: str, **options: Any) -> VCloud:
-    known: dict[str, Any] = dict(emulator.endpoints())
-    ends: dict[str, Any] = {api: Endpoint(known[api].base_url, auth=auth, **options)}
-    return VCloud(**ends)
-
-
-#: Each strategy with a credential that the service refuses, and a call of it.
-WRONG: dict[str, tuple[str, Callable[[], Any], Callable[[VCloud], Awaitable[object]]]] = {
-    "signature": (
-        "computers",
-        lambda: HMACAuth(KEY, "sk_wrong"),
-        lambda cloud: cloud.computers.machines.get("100"),
-    ),
-    "key": ("desktops", lambda: APIKeyAuth("wrong"), lambda cloud: cloud.desktops.launch()),
-    "token": (
-        "streamspace",
-        lambda: BearerAuth("no.such.token"),
-        lambda cloud: cloud.streamspace.agents.stats(),
-    ),
-    "password": (
-        "streamspace",
-        lambda: BearerAuth.login(ADMIN, "wrong"),
-        lambda cloud: cloud.streamspace.agents.stats(),
-    ),
-}
-
-
-async def refused(call: Awaitable[object]) -> AuthenticationError:
-    with pytest.raises(AuthenticationError) as caught:
-        await call
-    assert not caught.value.outcome_unknown
-    return caught.value
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -354,94 +302,3 @@ async def test_clock_skew_is_learnt_again_after_a_refusal(emulator: Emulator, la
 
 
 # -- many at once ----------------------------------------------------------------------------------
-
-
-async def collect(run: Bulk[Any, Any]) -> list[Outcome[Any, Any]]:
-    async with run:
-        return [outcome async for outcome in run]
-
-
-@pytest.mark.parametrize("kind", WRONG)
-async def test_a_bulk_run_of_one_client_ends_when_its_credentials_are_refused(
-    kind: str, emulator: Emulator, tmp_path: Path
-) -> None:
-    api, auth, call = WRONG[kind]
-    async with client(emulator, auth(), api) as cloud:
-        run = cloud.bulk(
-            range(500), lambda _: call(cloud), concurrency=5, journal=tmp_path / "journal"
-        )
-        outcomes = await collect(run)
-    assert len(emulator.calls) <= 5
-    assert len(outcomes) < 20
-    totals = run.totals
-    assert totals.failed == sum(outcome.status is OutcomeStatus.FAILED for outcome in outcomes) > 0
-    assert totals.undone == 500 - totals.failed
-    assert totals.stopped == "credentials"
-    unsent = [outcome for outcome in outcomes if outcome.status is OutcomeStatus.UNDONE]
-    assert unsent
-    for outcome in unsent:
-        assert isinstance(outcome.error, AuthenticationError)
-        assert outcome.error.remembered
-        assert outcome.attempts == 0
-
-
-async def test_a_bulk_run_over_several_clients_goes_on_with_the_others(emulator: Emulator) -> None:
-    known = emulator.endpoints()
-    ends: dict[str, Any] = {
-        **known,
-        "desktops": Endpoint(known["desktops"].base_url, auth=APIKeyAuth("wrong")),
-    }
-    async with VCloud(**ends) as cloud:
-
-        async def act(number: int) -> object:
-            if number % 2:
-                return await cloud.computers.machines.get("100")
-            return await cloud.desktops.launch()
-
-        run = cloud.bulk(range(100), act, concurrency=4)
-        outcomes = await collect(run)
-    by_status = {
-        status: {outcome.item % 2 for outcome in outcomes if outcome.status is status}
-        for status in OutcomeStatus
-    }
-    assert by_status[OutcomeStatus.DONE] == {1}
-    assert by_status[OutcomeStatus.FAILED] == by_status[OutcomeStatus.UNDONE] == {0}
-    assert run.totals.done == 50
-    assert run.totals.failed <= 4
-    assert run.totals.stopped is None
-    assert sum(call.status == 401 for call in emulator.calls) == run.totals.failed
-
-
-async def test_an_item_that_sent_something_before_the_refusal_has_failed(
-    emulator: Emulator,
-) -> None:
-    async with VCloud(**emulator.endpoints()) as cloud:
-        async with client(emulator, APIKeyAuth("wrong"), "desktops") as wrong:
-            await refused(wrong.desktops.launch())
-
-            async def after_another(_: int) -> object:
-                await cloud.computers.machines.get("100")
-                return await wrong.desktops.launch()
-
-            async def in_a_group(_: int) -> object:
-                async with asyncio.TaskGroup() as group:
-                    return group.create_task(_started(wrong))
-
-            async def with_words_of_its_own(_: int) -> object:
-                try:
-                    return await wrong.desktops.launch()
-                except VCloudError as error:
-                    raise RuntimeError("mine") from error
-
-            sent = await collect(cloud.bulk([1], after_another))
-            unsent = [
-                outcome
-                for act in (in_a_group, with_words_of_its_own)
-                for outcome in await collect(cloud.bulk([1], act))
-            ]
-    assert [outcome.status for outcome in sent] == [OutcomeStatus.FAILED]
-    assert [outcome.status for outcome in unsent] == [OutcomeStatus.UNDONE] * 2
-
-
-async def _started(cloud: VCloud) -> object:
-    return await cloud.desktops.launch()

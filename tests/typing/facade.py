@@ -1,4 +1,4 @@
-"""What a type checker knows of the facade and bulk runs. mypy and pyright read this; nothing runs."""
+"""What a type checker knows of the facade and of bulk runs. mypy and pyright read this only."""
 
 from __future__ import annotations
 

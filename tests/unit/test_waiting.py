@@ -1,139 +1,40 @@
-"""Calls that wait for more than a second are told of, with a clock that the test moves."""
+"""Observers hear of calls that wait for more than a second, with a clock that the test moves."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-import logging
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
+from tests.unit.waiting_calls import (
+    BUSY,
+    NOON,
+    OK,
+    SLOW_DOWN,
+    Clock,
+    Diary,
+    Make,
+    making,
+    settle,
+)
 from vcloud import (
     APIKeyAuth,
-    Auth,
     BearerAuth,
-    Bulk,
     ConfigurationError,
     Endpoint,
-    HMACAuth,
     Observer,
     Queued,
     RateLimit,
     Request,
-    Response,
     RetryPolicy,
     SharedBudget,
     WaitReason,
 )
-from vcloud._core.call.sources import Sources
-from vcloud._core.connections.options import TransportOptions
-from vcloud._core.session import Session
-from vcloud._core.transport import Transport
-from vcloud._core.waiting import Wait, Waits
-from vcloud.providers.vagon import VagonDialect
+from vcloud._core.waiting import Waits
 
-OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
-SLOW_DOWN = Response(429, {"Retry-After": "30"}, b'{"client_code":429,"message":"slow down"}')
-BUSY = Response(503, {}, b'{"client_code":503,"message":"busy"}')
-START = Request("POST", "/machines/100/start", "secret=query")
 GET = Request("GET", "/machines/100")
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-class Clock:
-    """The loop's time and the session's, which stand still unless they are moved."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, patch: pytest.MonkeyPatch) -> None:
-        self.now = float(round(loop.time()))
-        self.began = self.now
-        patch.setattr(loop, "time", self)
-        self.timers = 0
-        call_at = loop.call_at
-
-        def counted(when: float, callback: Callable[..., object], *args: Any, **named: Any) -> Any:
-            self.timers += 1
-            return call_at(when, callback, *args, **named)
-
-        patch.setattr(loop, "call_at", counted)
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return NOON.timestamp() + self.now - self.began
-
-    async def move(self, seconds: float) -> None:
-        """Let time pass, and all that is due happen, in steps of a tenth of a second."""
-        for _ in range(round(seconds * 10)):
-            self.now = round(self.now + 0.1, 6)
-            await settle()
-
-
-async def settle() -> None:
-    for _ in range(12):
-        await asyncio.sleep(0)
-
-
-class Service(Transport):
-    """Answers each request when it is told to; what has a scripted answer, at once."""
-
-    def __init__(self, *answers: Response) -> None:
-        super().__init__()
-        self.answers = list(answers)
-        self.waiting: list[asyncio.Future[Response]] = []
-
-    def check(self) -> None: ...
-
-    async def exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        wire: TransportOptions,
-    ) -> Response:
-        if self.answers:
-            return self.answers.pop(0)
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self.waiting.append(future)
-        return await future
-
-    def answer(self, response: Response = OK) -> None:
-        self.waiting.pop(0).set_result(response)
-
-
-class Diary(Observer):
-    def __init__(self) -> None:
-        self.events: list[Queued] = []
-
-    def queued(self, event: Queued) -> None:
-        self.events.append(event)
-
-    @property
-    def reasons(self) -> list[str]:
-        return [event.reason.value for event in self.events]
-
-
-class Calls:
-    """Calls of one session."""
-
-    def __init__(self, shared: Session) -> None:
-        self.session = shared
-        self.tasks: list[asyncio.Task[Response]] = []
-
-    async def make(self, count: int = 1, request: Request = START) -> None:
-        self.tasks += [asyncio.create_task(self.session.send(request)) for _ in range(count)]
-        await settle()
-
-    async def end(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -142,30 +43,9 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-async def make(clock: Clock) -> AsyncIterator[Callable[..., tuple[Service, Calls]]]:
-    made: list[Calls] = []
-
-    def calls(*answers: Response, auth: Auth | None = None, **options: Any) -> Any:
-        service = Service(*answers)
-        url = "https://vagon.test/v1"
-        endpoint = Endpoint(url, auth=auth or HMACAuth("ak", "sk"), **options)
-        dialect = VagonDialect("computers")
-        shared = Session(
-            dialect,
-            endpoint,
-            url,
-            service,
-            sources=Sources(clock=clock, wall=clock.wall, entropy=lambda: 0.5),
-        )
-        made.append(Calls(shared))
-        return service, made[-1]
-
-    yield calls
-    for one in made:
-        await one.end()
-
-
-Make = Callable[..., tuple[Service, Calls]]
+async def make(clock: Clock) -> AsyncIterator[Make]:
+    async with making(clock) as one:
+        yield one
 
 
 async def test_a_wait_for_a_slot_is_reported_once_after_a_second(make: Make, clock: Clock) -> None:
@@ -428,156 +308,3 @@ async def test_an_observer_may_end_the_calls_that_it_hears_of(make: Make, clock:
     await clock.move(3)
     assert [task.cancelled() for task in calls.tasks] == [False, True, True, True]
     assert observer.heard >= 1
-
-
-async def test_the_log_says_once_a_minute_how_many_wait_for_what(
-    make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "vcloud")
-    service, calls = make(concurrency=1)
-    await calls.make(4)
-    await clock.move(1.2)
-    assert caplog.messages == ["computers: 3 calls wait for a free slot (concurrency)"]
-    assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert caplog.records[0].name == "vcloud.computers"
-    await clock.move(58)
-    assert len(caplog.messages) == 1
-    await clock.move(3)
-    assert len(caplog.messages) == 2
-    # Another reason has a line of its own.
-    service.answer(SLOW_DOWN)
-    await clock.move(2)
-    words = "computers: 4 calls wait for a pause that the service asked for"
-    assert caplog.messages[2:] == [f"{words}, until at least 12:01:32 UTC"]
-
-
-async def test_the_log_says_until_when_where_that_is_known(
-    make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "vcloud")
-    _, calls = make(OK, rate_limits=[RateLimit(1, per=100)])
-    await calls.make(1)
-    await clock.move(5)
-    await calls.make(1)
-    await calls.make(40)
-    await clock.move(2)
-    assert caplog.messages == [
-        "computers: 41 calls wait for the rate limit, until at least 12:01:40 UTC"
-    ]
-
-
-async def test_the_log_counts_waiting_calls_although_the_first_of_them_are_sent(
-    make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "vcloud")
-    service, calls = make(concurrency=1)
-    await calls.make(8)
-    for _ in range(2):
-        await clock.move(0.9)
-        service.answer()
-        await settle()
-    await clock.move(0.3)
-    assert caplog.messages == ["computers: 5 calls wait for a free slot (concurrency)"]
-
-
-async def test_the_log_is_silent_if_each_call_waits_for_less_than_a_second(
-    make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "vcloud")
-    service, calls = make(concurrency=1)
-    await calls.make(1)
-    for _ in range(20):  # there is always one in line, and never the same for a second
-        await calls.make(1)
-        await clock.move(0.4)
-        service.answer()
-        await settle()
-    assert caplog.messages == []
-
-
-async def test_a_wait_that_nobody_observes_is_only_counted(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[object] = []
-    monkeypatch.setattr(Wait, "__enter__", made.append)
-    _, calls = make(concurrency=1)
-    await calls.make(1_000)
-    assert made == []
-
-
-async def test_a_wait_for_a_descriptor_is_reported(
-    make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "vcloud")
-    _, calls = make()
-    with calls.session.waits.for_reason(WaitReason.DESCRIPTORS):
-        await clock.move(1.2)
-    assert caplog.messages == ["computers: 1 call waits for free file descriptors or ports"]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-async def test_without_a_terminal_the_lines_of_a_run_say_what_it_waits_for(
-    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
-    _, calls = make(OK, OK, rate_limits=[RateLimit(2, per=100)])
-
-    async def act(_: int) -> None:
-        await calls.session.send(START)
-
-    task = asyncio.create_task(Bulk(range(6), act, progress="Starting").run())
-    # What waits outside of the run is not the run's.
-    await settle()
-    await calls.make(3)
-    await clock.move(31)
-    assert log.getvalue() == (
-        "Starting: 2/6, after 0:00:30; computers: 4 wait for the rate limit until 12:01:40 UTC\n"
-    )
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-async def test_a_short_wait_is_not_in_the_lines_of_a_run(
-    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
-    service, calls = make(concurrency=1)
-
-    async def act(_: int) -> None:
-        await calls.session.send(START)
-
-    task = asyncio.create_task(Bulk(range(6), act, concurrency=2, progress="Starting").run())
-    await settle()
-    await clock.move(29.5)
-    service.answer()
-    await clock.move(1)
-    assert log.getvalue() == "Starting: 1/6, after 0:00:30\n"
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-async def test_the_bar_of_a_run_shows_what_it_waits_for(
-    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    service, calls = make(concurrency=1)
-
-    async def act(_: int) -> None:
-        await calls.session.send(START)
-
-    task = asyncio.create_task(Bulk(range(3), act, progress="Starting").run())
-    await settle()
-    await clock.move(2.5)
-    waits = "computers: 2 wait for a free slot (concurrency)"
-    while waits not in terminal.getvalue():
-        await asyncio.to_thread(time.sleep, 0.01)  # rich draws in a thread of its own
-    for _ in range(3):
-        service.answer()
-        await settle()
-    await task
-    assert waits not in terminal.getvalue().rsplit("Starting", 1)[1], "nobody waits any more"

@@ -35,7 +35,8 @@ class _HandleType(type):
 
         def __call__(cls, *args: object, **fields: object) -> object:
             made = super().__call__(*args, **fields)
-            caller = sys._getframe(1)  # the one way to see what evolve copies
+            # The only way to see which object evolve copies.
+            caller = sys._getframe(1)  # noqa: SLF001 - see above
             if caller.f_code is _EVOLVE:
                 session = getattr(caller.f_locals.get("inst"), "_owner_session", None)
                 if session is not None:

@@ -71,7 +71,7 @@ class Session:
             codec=codec or Codec(),
             sources=sources or SYSTEM,
         )
-        #: What its calls share. The attributes that follow are for whoever makes a call.
+        #: What its calls share. The attributes that follow are for handles and collections.
         self.context = context
         self.dialect = dialect
         self.transport = transport
@@ -340,7 +340,7 @@ class Session:
         return about_answer(self.context, request, error)
 
     def _redactor_now(self, request: Request) -> Redactor:
-        # The credential may have been given up meanwhile: then there is none to look for.
+        # Without a valid credential there is none to remove.
         signer = self.context.signer
         now = signer.now()
         headers = signer.sign(request, now) if signer.auth.ready(now) else {}

@@ -95,10 +95,7 @@ class Stateful(Handle, Generic[H, S]):
         return f"{self._lifecycle.noun} {word(self.id)}"
 
     if TYPE_CHECKING:
-
-        @property
-        def id(self) -> str:
-            """The id of the resource."""
+        id: str
 
 
 def required_state(state: S | None, name: str) -> S:

@@ -53,7 +53,7 @@ class Transport:
     """
 
     #: Calls that wait until this process may open a connection again. Doubles that make no
-    #: connection, and call no constructor of this class, have this one, in which nobody waits.
+    #: connection, and call no constructor of this class, have this one, in which no call waits.
     shortage: Shortage = Shortage()
 
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
@@ -266,7 +266,7 @@ class Transport:
             raise GeneratorExit from None
         if (number := own_limit(error)) is not None:
             self.shortage.failed(number)
-            # The idle connections to other hosts are of no use to whoever waits.
+            # The idle connections to other hosts are of no use to the calls that wait.
             close_idle_descriptors()
             return OwnLimitError.of(number)
         closed = session.closed or (upgrade and self._upgrading is None)

@@ -5,6 +5,8 @@
 | ``loop`` | the order of the steps |
 | ``call`` | one call: its request, and how far it got |
 | ``context`` | what all calls of a session share |
+| ``building`` | making that from an endpoint |
+| ``sources`` | where time and chance come from |
 | ``queueing`` | waiting for a slot, a rate limit, a shared budget |
 | ``limit_waits`` | how long a rate limit is waited for, in a bulk run and outside |
 | ``credentials`` | obtaining a credential, and trying a refused one again |

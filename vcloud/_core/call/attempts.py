@@ -68,7 +68,7 @@ def note_failure(call: Call, failure: BaseException) -> None:
         if unsent(failure) is not None:
             take_back_attempt(call)
         if call.request.starts and (call.lost or unsent(failure) is None):
-            # What it may have started costs money until somebody stops it.
+            # What it may have started costs money until it is stopped.
             words = "%s: it was given up before the answer came, and %s"
             call.context.observers.log.error(words, call.label, UNKNOWN)
     elif not (isinstance(failure, Exception) and call.request.sensitive):
@@ -79,12 +79,12 @@ def note_failure(call: Call, failure: BaseException) -> None:
 
 
 def take_back_attempt(call: Call) -> None:
-    """Note for whoever counts attempts that the last one provably did nothing."""
+    """Count the attempt as one that provably did nothing."""
     if call.request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
         count.take_back(safe=call.request.safe)
 
 
 def _forget_attempt(call: Call) -> None:
-    """Note for whoever counts attempts that the last one was none."""
+    """Uncount the attempt: it did not take place."""
     if call.request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
         count.forget(safe=call.request.safe)

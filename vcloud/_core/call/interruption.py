@@ -62,7 +62,7 @@ async def until_urgent(
     Args:
         waiting: what to wait for.
         cleanup: what must be finished; None: nothing.
-        drop: gives back what came of the wait where nobody can take it.
+        drop: undoes the result if the caller was cancelled in the same moment.
     """
     if cleanup is None:
         return await waiting

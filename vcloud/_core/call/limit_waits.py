@@ -26,7 +26,7 @@ REFUSED_FOR_GOOD: Final = (
 
 
 def _run() -> BulkRun | None:
-    """The bulk run that limits the waits of this call; None: no run does."""
+    """The bulk run that limits how long this call waits; None: no run does."""
     return None if CLEANUP.get() is not None else RUN.get()
 
 

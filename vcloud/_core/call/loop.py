@@ -1,4 +1,4 @@
-"""The request loop: admit, authorize, send, judge the answer, and again."""
+"""The request loop: admit, sign, send, judge the answer; then retry or end."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vcloud._core.call.queueing import wait_in_line
 from vcloud._core.call.retrying import prepare_retry
 
 
-# Not a coroutine function: its own coroutine would be one more for each of thousands that wait.
+# Not a coroutine function: its own coroutine would be one more for each of thousands of calls.
 def run(call: Call) -> Coroutine[Any, Any, Any]:
-    """Send the request until there is an answer, a final refusal, or no sense in going on."""
+    """Send the request until it succeeds, or until an error is final."""
     observers = call.context.observers
     if observers.observed or observers.log.isEnabledFor(DEBUG):
         return _observed(call)
@@ -33,7 +33,7 @@ async def _observed(call: Call) -> Any:
 
 
 async def _run(call: Call) -> Any:  # noqa: C901, PLR0912 - the one loop, in one piece
-    """The loop itself. The path of nearly every call is through no coroutine of its own."""
+    """The loop. A call that has to wait for nothing but its answer awaits no other coroutine."""
     context, request = call.context, call.request
     admission, signer, shortage = context.admission, context.signer, context.transport.shortage
     context.transport.check()

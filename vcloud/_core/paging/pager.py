@@ -137,15 +137,15 @@ class Pager(Generic[T]):
 
     def map(self, view: Callable[[T], U | None]) -> Pager[U]:
         """The same list, with ``view(item)`` in place of each item, unless that is None."""
-        before, seen_as = self._source.view, view
-        if before is not None:
-            earlier = before
+        earlier = self._source.view
+        if earlier is None:
+            return paged(replace(self._source, view=view))
 
-            def seen_as(item: Any) -> U | None:
-                shown = earlier(item)
-                return None if shown is None else view(shown)
+        def both(item: Any) -> U | None:
+            shown = earlier(item)
+            return None if shown is None else view(shown)
 
-        return paged(replace(self._source, view=seen_as))
+        return paged(replace(self._source, view=both))
 
     async def first(self) -> T | None:
         """The first item, or None if the list is empty. It reads no page after that item.
