@@ -38,7 +38,7 @@ from vcloud._core.process_limits import (
 )
 from vcloud._core.redaction.secretive import Credentials
 from vcloud._core.request import Response
-from vcloud._core.timing.attempt_timeout import CURRENT_TIMEOUT
+from vcloud._core.timing.attempt_timeout import set_current
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.version import __version__
 from vcloud._core.websocket import Socket
@@ -140,7 +140,7 @@ class Transport:
         session = (self._state == "open" and self.aiohttp_session) or self.start_session()
         short = False
         attempt = options.attempt_timeouts.begin()
-        CURRENT_TIMEOUT.set((options.attempt_timeouts, attempt))
+        current = set_current(options.attempt_timeouts, attempt)
         try:
             answer = await self._request(session, method, url, headers, body, options)
             content, limit = answer.content, options.max_response
@@ -158,8 +158,7 @@ class Transport:
                 raise
             failure = timed_out(options, unsent(stopped))
         finally:
-            # No reset, which fails where this is closed with its loop, in another context.
-            CURRENT_TIMEOUT.set(None)
+            current.attempt = None
             options.attempt_timeouts.end(attempt)
             if self.shortage.waiting and not short:
                 # The next call may now use what this one held.

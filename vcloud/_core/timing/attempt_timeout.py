@@ -171,15 +171,37 @@ class AttemptTimeouts:
         return growing
 
 
-#: The attempt of the running task, for code that is not passed it as an argument.
-CURRENT_TIMEOUT: Final[ContextVar[tuple[AttemptTimeouts, AttemptTimeout] | None]] = ContextVar(
+class CurrentAttempt:
+    """The attempt of a task, for code that is not passed it as an argument."""
+
+    __slots__ = ("attempt", "timeouts")
+
+    #: None between two attempts: the context must not keep the task and its result.
+    attempt: AttemptTimeout | None
+    timeouts: AttemptTimeouts
+
+
+# To set a context variable before and after each attempt takes 1.8 us, and to reuse what it holds
+# 0.5 us (timeit, of some 170 us for a call).
+_CURRENT: Final[ContextVar[CurrentAttempt | None]] = ContextVar(
     "vcloud_attempt_timeout", default=None
 )
 
 
+def set_current(timeouts: AttemptTimeouts, attempt: AttemptTimeout) -> CurrentAttempt:
+    """Note which attempt the running task makes. The caller resets ``attempt`` to None after it."""
+    current = _CURRENT.get()
+    # If another attempt is in flight, it is of the task from which this one has its context.
+    if current is None or current.attempt is not None:
+        current = CurrentAttempt()
+        _CURRENT.set(current)
+    current.timeouts, current.attempt = timeouts, attempt
+    return current
+
+
 def about_to_write() -> None:
     """Note that the running task's attempt has its connection, and writes its request now."""
-    found = CURRENT_TIMEOUT.get()
-    if found is not None:
-        timeouts, attempt = found
-        timeouts.connected(attempt)
+    current = _CURRENT.get()
+    attempt = None if current is None else current.attempt
+    if current is not None and attempt is not None and attempt.task is asyncio.current_task():
+        current.timeouts.connected(attempt)
