@@ -143,7 +143,9 @@ async def test_a_drip_is_the_whole_answer_in_single_bytes(caller: Caller) -> Non
     assert json.loads((await caller.launch()).body)["status"] == "pending"
 
 
-async def test_a_delayed_request_is_processed_after_the_client_has_gone(caller: Caller) -> None:
+async def test_a_delayed_request_is_processed_after_the_client_has_disconnected(
+    caller: Caller,
+) -> None:
     caller.emu.faults.add("POST *", Fault.delay(0.02))
     async with caller.wire():
         await until(lambda: caller.emu.stats().faults)

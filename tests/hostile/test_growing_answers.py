@@ -363,11 +363,11 @@ def states(count: int, first: int = 0) -> bytes:
     return LISTS["computers"].head + b",".join(items) + b"]}"
 
 
-def test_states_that_nobody_knows_cost_in_proportion() -> None:
+def test_unknown_states_take_time_in_proportion_to_their_number() -> None:
     check_growth(make=states, work=_each_with_a_state_of_its_own)
 
 
-def test_states_and_ids_that_nobody_knows_are_not_remembered() -> None:
+def test_unknown_states_and_ids_are_not_cached() -> None:
     with asyncio.Runner() as runner:
         runner.run(_each_with_a_state_of_its_own(states(2000)))
         tracemalloc.start()

@@ -53,7 +53,7 @@ def classes() -> list[type[VCloudError]]:
 
 
 @pytest.mark.parametrize("text", [HOSTILE, HALF])
-def test_a_note_is_printable_whoever_adds_it(text: str) -> None:
+def test_a_note_is_printable_however_it_was_added(text: str) -> None:
     error = TransportError("broken")
 
     error.add_note(text)

@@ -146,7 +146,7 @@ async def test_a_request_that_leaves_only_after_the_loop_was_blocked_gets_its_wh
 
 @pytest.mark.parametrize("turn", range(6))
 @pytest.mark.parametrize("loop", LOOPS)
-def test_so_does_one_whose_connection_was_made_meanwhile(loop: str, turn: int) -> None:
+def test_a_request_whose_connection_was_made_meanwhile_is_sent(loop: str, turn: int) -> None:
     # Not over TLS: that handshake is not over in the turns of the timer, and nothing is sent.
     async def main() -> None:
         async with bought_by(tls=False) as buy:

@@ -397,7 +397,7 @@ async def test_calls_that_a_run_left_running_wait_as_other_calls_do(emulator: Em
         assert await left[0]
 
 
-async def test_without_a_deadline_the_run_goes_on_as_long_as_items_finish(
+async def test_without_a_deadline_the_run_continues_as_long_as_items_finish(
     emulator: Emulator,
 ) -> None:
     async def act(_: int) -> str:

@@ -155,7 +155,7 @@ async def test_one_failing_provider_hides_no_other_and_its_error_is_reported(
         }
 
 
-async def test_a_slow_provider_holds_up_no_other(emulator: Emulator) -> None:
+async def test_a_slow_provider_does_not_delay_the_others(emulator: Emulator) -> None:
     emulator.faults.add("GET /organization-management/*", Fault.delay(0.2))
     async with VCloud(**emulator.endpoints()) as cloud:
         await cloud.computers.machines.create(1, region="dublin")

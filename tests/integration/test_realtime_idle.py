@@ -26,7 +26,7 @@ UNANSWERED = 0.1
 
 
 @on_each_loop
-async def test_pings_are_answered_while_nobody_reads(tls: bool) -> None:
+async def test_pings_are_answered_while_no_task_reads(tls: bool) -> None:
     peer = CountingPeer()
     async with (
         serving(peer.script, tls=tls, autoping=False) as server,
@@ -145,7 +145,7 @@ async def test_a_message_that_takes_long_is_no_silence(tls: bool) -> None:
 
 
 @on_each_loop
-async def test_a_peer_that_answers_no_ping_is_noticed_while_nobody_reads(tls: bool) -> None:
+async def test_a_peer_that_answers_no_ping_is_noticed_while_no_task_reads(tls: bool) -> None:
     gone = asyncio.Event()
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -209,7 +209,7 @@ async def test_idle_tunnels_logs_and_agents_of_the_emulator_live_on_pings() -> N
 
 
 @on_each_loop
-async def test_a_close_is_noticed_and_answered_while_nobody_reads(tls: bool) -> None:
+async def test_a_close_is_noticed_and_answered_while_no_task_reads(tls: bool) -> None:
     codes: list[int | None] = []
 
     async def expire(request: web.Request, socket: web.WebSocketResponse) -> None:

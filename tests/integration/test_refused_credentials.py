@@ -289,7 +289,9 @@ async def test_a_wrong_secret_is_remembered_although_the_clock_is_wrong_too(
     assert len(emulator.calls) == 3, "with both clocks, and once more with ours"
 
 
-async def test_clock_skew_is_learnt_again_after_a_refusal(emulator: Emulator, later: Later) -> None:
+async def test_clock_skew_is_corrected_again_after_a_refusal(
+    emulator: Emulator, later: Later
+) -> None:
     emulator.clock.offset = 3600.0
     secrets = emulator.computers.signatures.secrets
     async with client(emulator, HMACAuth(KEY, SECRET), "computers") as cloud:

@@ -24,7 +24,7 @@ from vcloud import (
 pytestmark = pytest.mark.usefixtures("aiohttp_parts")
 
 
-async def test_aiohttp_does_not_repeat_a_request_by_itself_on_a_dead_connection() -> None:
+async def test_aiohttp_does_not_repeat_a_request_after_a_lost_connection() -> None:
     seen: list[bytes] = []
 
     async def one_answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -384,7 +384,7 @@ async def test_what_a_service_gives_in_confidence_is_not_shown(
 # -- what is not an answer -------------------------------------------------------------------------
 
 
-async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_variables(
+async def test_a_cancelled_call_shows_no_secret_to_reporters_of_local_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with emulated(monkeypatch, timeout=0.5) as (emulator, cloud):

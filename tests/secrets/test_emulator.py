@@ -32,7 +32,7 @@ WRONG = {
 }
 
 
-async def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+async def test_it_listens_on_loopback_by_default() -> None:
     async with Emulator(seed=SEED) as emulator:
         assert set(emulator.stats().addresses) == {"127.0.0.1"}
     for host in ("0.0.0.0", "::", "192.168.0.1", "example.com"):

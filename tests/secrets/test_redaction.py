@@ -81,7 +81,7 @@ AROUND = st.text(st.sampled_from("ab1 .,:[]{}'\"/\n"), max_size=8)
 @pytest.mark.parametrize("way", WHOLE)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("api", CALLS)
-async def test_an_answers_text_is_told_without_it(api: str, place: str, way: str) -> None:
+async def test_an_answers_text_is_shown_without_the_secret(api: str, place: str, way: str) -> None:
     told = json.dumps(PLACES[place]).replace(HOLE, json.dumps(WHOLE[way](SECRET))[1:-1])
     for status in (200, 400, 401, 503):
         assert_hidden(await error_of(api, SECRET, Response(status, {}, told.encode())), SECRET)
@@ -109,7 +109,7 @@ async def test_what_is_no_json_is_quoted_without_it(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WHOLE)
-async def test_a_header_is_told_without_it(way: str) -> None:
+async def test_a_header_is_shown_without_the_secret(way: str) -> None:
     said = WHOLE[way](SECRET).replace("\n", "")
     headers = {"X-Request-Id": said, "Location": f"https://me:{said}@host/{said}?{said}#{said}"}
     for status in (302, 400, 503):
@@ -120,7 +120,7 @@ async def test_a_header_is_told_without_it(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["as it is", "JSON, escaped", "percent", "Base64 after one"])
 @pytest.mark.parametrize("left", [0.4, 0.6, 0.9])
-async def test_a_secret_that_the_end_of_an_answer_cuts_off_is_not_told(
+async def test_a_secret_that_is_cut_off_at_the_end_of_an_answer_is_redacted(
     way: str, left: float
 ) -> None:
     secret = "ck_0123456789abcdefghijklmnopqrstuvwxyz-ABCDEF"
@@ -159,7 +159,7 @@ def test_a_header_that_is_not_utf_8_is_searched_by_its_bytes() -> None:
     assert redactor.text("\ud83d \udcfc pässwörd-é1") == "\ud83d \udcfc ***"
 
 
-async def test_the_states_of_a_large_refusal_are_told_without_it() -> None:
+async def test_the_states_of_a_large_refusal_are_shown_without_the_secret() -> None:
     words = f"Cannot transition from '{SECRET}' to '{SECRET}'"
     told = json.dumps({"error": words, "fields": "y" * SEARCHED}).encode()
 

@@ -149,7 +149,7 @@ async def journaled(cloud: VCloud, directory: Path) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_cannot_be_parsed_is_told_by_its_kind(way: str, tmp_path: Path) -> None:
+async def test_what_cannot_be_parsed_is_reported_by_its_kind(way: str, tmp_path: Path) -> None:
     answer, words = WAYS[way]
     async with peer(answer) as url, everything(url, BearerAuth(TOKEN)) as cloud:
         session = cloud.streamspace.sessions.ref("1")
@@ -172,7 +172,7 @@ async def test_what_cannot_be_parsed_is_told_by_its_kind(way: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("way", UPGRADES)
-async def test_an_upgrade_that_is_none_is_told_by_its_kind(way: str) -> None:
+async def test_an_invalid_upgrade_is_reported_by_its_kind(way: str) -> None:
     async with peer(UPGRADES[way]) as url, everything(url, BearerAuth(TOKEN)) as cloud:
         error = await outcome(cloud.streamspace.sessions.ref("1").open_vnc().aopen)
         assert isinstance(error, VCloudError)
@@ -272,7 +272,7 @@ async def test_a_store_that_is_none_and_repeats_its_password_is_not_quoted(way: 
         (lambda port: "https://no-such-name.invalid", "no-such-name.invalid was not resolved"),
     ],
 )
-async def test_what_keeps_a_connection_from_being_made_is_still_told(
+async def test_the_reason_for_a_missing_connection_is_still_reported(
     make: Callable[[int], str], words: str
 ) -> None:
     with socket.socket() as free:
@@ -283,7 +283,7 @@ async def test_what_keeps_a_connection_from_being_made_is_still_told(
             await cloud.desktops.get("1")
 
 
-async def test_plain_http_at_a_tls_address_is_told() -> None:
+async def test_plain_http_at_a_tls_address_is_reported() -> None:
     async with peer(lambda request: b"") as url:
         address = url.replace("http", "https")
         async with VCloud(desktops=Endpoint(address, auth=APIKeyAuth(KEY), retry=ONCE)) as cloud:
@@ -331,7 +331,7 @@ def every_error() -> Iterator[Any]:
             yield kind(info, (), message=said)  # type: ignore[call-arg]
 
 
-def test_no_fault_is_told_in_a_librarys_words() -> None:
+def test_no_fault_is_reported_in_a_librarys_words() -> None:
     errors = list(every_error())
     assert len(errors) > 40
     for error in errors:

@@ -131,7 +131,7 @@ def test_a_text_that_the_service_does_not_enumerate_is_a_slip(value: Any) -> Non
         member(value, MachineStatus, "status")
 
 
-def test_a_value_that_this_sdk_does_not_know_is_wrapped_by_whoever_means_it() -> None:
+def test_an_unknown_value_is_accepted_as_a_member_of_the_enumeration() -> None:
     assert member(MachineStatus("offf"), MachineStatus, "status") == "offf"
     assert Capacity(Region("atlantis"), 1).wire()["region"] == "atlantis"
     with pytest.raises(InvalidArgumentError, match="region must be one of dublin"):

@@ -333,7 +333,7 @@ async def test_broken_images_do_not_hide_the_software() -> None:
         await catalog.base_images().all()
 
 
-async def test_an_error_tells_whether_its_page_was_passed() -> None:
+async def test_an_error_says_whether_its_page_was_passed() -> None:
     client = computers(body(machines=[item("1"), item([]), item("3")]))
     pages = client.machines.list().pages()
     with pytest.raises(DecodeError) as caught:

@@ -100,7 +100,7 @@ def test_the_usual_ways_to_shift_the_time_of_day_are_noticed(
     assert day() == pytest.approx(wall(), abs=1.0)
 
 
-def test_the_time_in_which_a_machine_is_suspended_counts_where_the_system_tells_it() -> None:
+def test_the_time_in_which_a_machine_is_suspended_counts_if_the_system_reports_it() -> None:
     if not hasattr(time, "CLOCK_BOOTTIME"):
         pytest.skip("this system has no clock that counts it separately")
     before = time.clock_gettime(time.CLOCK_BOOTTIME)

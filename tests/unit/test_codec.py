@@ -258,7 +258,7 @@ MACHINE = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("body", [b'{"client_code":200,"new":"\xff\xfe"}', b'{"\xc3(":1}'])
-def test_what_is_no_utf8_is_no_json_even_where_nobody_looks(body: bytes) -> None:
+def test_invalid_utf8_is_refused_even_in_unknown_fields(body: bytes) -> None:
     with pytest.raises(DecodeError, match="not JSON"):
         CODEC.decode(body, Envelope)
 

@@ -112,7 +112,7 @@ def test_permission_in_other_words_is_refused(written: str) -> None:
         VCloud.from_env({"VCLOUD_DESKTOPS_API_KEY": "ck", "VCLOUD_ALLOW_HTTP": written})
 
 
-def test_an_endpoint_of_ones_own_is_not_permitted_by_the_environment(
+def test_the_environment_does_not_permit_http_for_the_users_own_endpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VCLOUD_ALLOW_HTTP", "1")
@@ -189,7 +189,7 @@ def test_no_word_permits_what_only_true_may(word: Any) -> None:
         Endpoint("http://streamspace.example.com/api/v1", auth=AUTH, allow_http=word)
 
 
-def test_a_strategy_of_ones_own_that_cannot_work_is_refused_when_it_is_given() -> None:
+def test_a_custom_strategy_that_cannot_work_is_refused_by_the_endpoint() -> None:
     class Forgetful(Auth):
         def header(self) -> None: ...
 
@@ -202,7 +202,7 @@ def test_a_strategy_of_ones_own_that_cannot_work_is_refused_when_it_is_given() -
         Endpoint(auth=Awaited())
 
 
-def test_whoever_watches_all_providers_is_named_in_a_list() -> None:
+def test_observers_of_all_providers_are_given_in_a_list() -> None:
     with pytest.raises(ConfigurationError, match="observers must be a list of Observer objects"):
         VCloud(computers=Endpoint(auth=AUTH), observers=Observer())  # type: ignore[arg-type]
 

@@ -93,7 +93,7 @@ def test_a_peer_that_is_not_read_is_pinged_and_never_lost() -> None:
         assert heartbeat.check(now, reading=False) == "ping"
 
 
-def test_a_peer_that_accepts_bytes_is_alive() -> None:
+def test_a_peer_that_accepts_bytes_is_not_lost() -> None:
     heartbeat = Heartbeat(INTERVAL, 0.0)
     assert heartbeat.check(20.0, taken=1000) == "ping"
     assert heartbeat.check(40.0, taken=1001) == "ping"

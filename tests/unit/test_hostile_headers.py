@@ -38,7 +38,7 @@ def test_any_headers_give_finite_numbers_or_none(headers: dict[str, str]) -> Non
 
 @settings(STEADY, max_examples=100)
 @given(st.lists(st.tuples(HEADERS, st.booleans()), min_size=1, max_size=6))
-def test_an_allowance_survives_whatever_it_is_told(
+def test_an_allowance_accepts_any_sequence_of_events(
     answers: list[tuple[dict[str, str], bool]],
 ) -> None:
     allowance = Allowance()

@@ -88,7 +88,7 @@ async def test_each_observer_has_a_line_of_its_own_whichever_clients_it_watches(
     assert len(caplog.records) == 2
 
 
-async def test_a_new_observer_is_not_taken_for_one_that_is_gone(
+async def test_a_new_observer_is_not_mistaken_for_a_collected_one(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Objects of one kind that follow each other often have the same address.

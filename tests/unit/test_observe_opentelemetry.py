@@ -204,7 +204,7 @@ def test_durations_and_requests_under_way_are_measured(seen: Seen) -> None:
     end(seen.observer, third)
 
 
-def test_nothing_in_a_metric_tells_one_id_from_another(seen: Seen) -> None:
+def test_metrics_have_one_series_for_all_ids(seen: Seen) -> None:
     for number in range(5):
         one = attempt(number + 1)
         one.path, one.waited = f"/machines/{number}/start", float(number)

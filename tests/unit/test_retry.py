@@ -102,7 +102,7 @@ def test_retry_after_never_shortens_what_the_policy_waits_by_itself(
         assert decision.seconds >= POLICY.backoff(attempt, random)
 
 
-def test_a_retry_after_beyond_patience_ends_the_call_instead() -> None:
+def test_a_retry_after_above_the_maximum_ends_the_call() -> None:
     assert isinstance(decide(rate_limited(60.0)), RetryAfter)
     assert decide(rate_limited(60.1)) is Verdict.STOP
 
