@@ -85,8 +85,8 @@ EVIDENCE: Final = (
         Proof.NONE,
         "RFC 9110, 15.5.9 and 15.5.20, RFC 8470: about the connection, from whoever held it",
     ),
-    # Each attempt has a nonce of its own. If it was used before, a proxy between repeated the
-    # request by itself, and the answer to the first copy, which counted, was lost.
+    # Each attempt has its own nonce. If it was used before, a proxy repeated the request, and the
+    # answer to the first copy, which counted, was lost.
     Evidence(
         "any",
         _STATUSES,

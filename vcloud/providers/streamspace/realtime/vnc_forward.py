@@ -1,4 +1,4 @@
-"""A local port for VNC viewers; each connection to it is relayed to a tunnel of its own."""
+"""A local port for VNC viewers; each connection to it is relayed to its own tunnel."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEPT_ERRORS: Final = 16
 
 
 class VNCForward:
-    """A local TCP port; each connection to it has a tunnel of its own to one session.
+    """A local TCP port; each connection to it has its own tunnel to one session.
 
     Use it as ``async with session.forward_vnc() as forward``, and point any VNC viewer at it.
 
