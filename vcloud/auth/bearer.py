@@ -199,14 +199,14 @@ class BearerAuth(StatePerAddress):
         """When the present token ends; None when there is none or it does not say."""
         return None if self._token is None else self._token.expires_at
 
-    def usable(self, now: float) -> Token | None:
+    def _usable(self, now: float) -> Token | None:
         """The present token, unless it should be replaced. ``now`` is Unix seconds."""
         token = self._token
         return token if token is not None and now < token.renew_at else None
 
     def ready(self, now: float) -> bool:
         """Whether there is a usable token."""
-        return self.usable(now) is not None
+        return self._usable(now) is not None
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
         """The present token.

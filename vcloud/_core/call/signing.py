@@ -209,11 +209,11 @@ class Signer:
 
 def _time_of_day(auth: Any, read: Callable[[], float], elapsed: Callable[[], float]) -> TimeOfDay:
     """The time that a strategy's requests are signed with, for all that share what it learns."""
-    held: ReferenceType[TimeOfDay] | None = getattr(auth, "time_of_day", None)
+    held: ReferenceType[TimeOfDay] | None = getattr(auth, "_time_of_day", None)
     shared = None if held is None else held()
     if shared is not None and shared.read is read:
         return shared
     made = TimeOfDay(read, elapsed, system_wall if read is wall else None)
-    if hasattr(auth, "time_of_day"):
-        auth.time_of_day = ReferenceType(made)
+    if hasattr(auth, "_time_of_day"):
+        auth._time_of_day = ReferenceType(made)  # noqa: SLF001 - users have no need of it
     return made

@@ -26,7 +26,7 @@ class VagonComputers(Client):
         software: what can be installed on new ones.
     """
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines

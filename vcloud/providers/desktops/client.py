@@ -34,7 +34,7 @@ DEFAULT_LIFETIME: Final = timedelta(hours=24)
 class Desktops(Client):
     """The desktop-action API, with an :class:`~vcloud.APIKeyAuth`."""
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
 
     def _attach(self, session: Session) -> None:

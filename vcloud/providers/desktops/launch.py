@@ -213,6 +213,7 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
     """What :meth:`Desktops.launch` returns: await it, or enter it with ``async with``.
 
     It is a coroutine, so a task group takes it too. Like any coroutine it can be used only once.
+    Its constructor is not for users.
     """
 
     __slots__ = ("_coroutine", "_lifetime", "_poll", "_wait_timeout")

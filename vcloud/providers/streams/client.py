@@ -32,7 +32,7 @@ class VagonStreams(Client):
         sessions: when visitors were there.
     """
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"
 
     applications: Applications

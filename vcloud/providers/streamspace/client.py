@@ -62,7 +62,7 @@ class StreamSpace(Client):
         users: the users who can log in; for administrators.
     """
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
 
     agents: Agents
     sessions: Sessions

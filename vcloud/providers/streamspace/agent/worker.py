@@ -69,6 +69,8 @@ class AgentWorker(Secretive):
     of the :class:`~vcloud.Endpoint`, the closing raises a :class:`~vcloud.CleanupError` that names
     it.
 
+    ``StreamSpace.serve_agent()`` makes it; its constructor is not for users.
+
     Args:
         session: the client's.
         register: what it sends about itself.

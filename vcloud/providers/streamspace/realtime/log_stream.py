@@ -63,6 +63,8 @@ class LogStream(AsyncIterator[str]):
         TransportError: it dropped as often in a row as the :class:`~vcloud.RetryPolicy` of the
             endpoint allows, without a new line.
 
+    ``session.logs(follow=True)`` makes it; its constructor is not for users.
+
     Args:
         connect: opens the connection, and requests so many lines.
         tail: how many lines to begin with.

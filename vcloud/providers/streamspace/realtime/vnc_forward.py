@@ -53,6 +53,8 @@ class VNCForward:
     At most 256 connections whose viewer has not sent anything may be open; more are disconnected.
     So is a viewer that has sent nothing for two minutes.
 
+    ``session.forward_vnc()`` makes it; its constructor is not for users.
+
     Args:
         open_tunnel: makes the tunnel of one connection.
         host: a loopback address.
@@ -160,6 +162,8 @@ class _ErrorHook:
 
 class _Listener:
     """Listens for a forward. It does not hold the forward, because the event loop holds this.
+
+    ``session.forward_vnc()`` makes it; its constructor is not for users.
 
     Args:
         open_tunnel: makes the tunnel of one connection.

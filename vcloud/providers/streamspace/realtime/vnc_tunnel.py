@@ -38,6 +38,8 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
     The published server sends base64 in text messages instead of binary ones (from its source).
     After the first such message, this side sends base64 as well.
 
+    ``session.open_vnc()`` makes it; its constructor is not for users.
+
     Args:
         connect: opens the WebSocket.
     """
