@@ -1,4 +1,4 @@
-"""What a client and the facade have in common: they are opened, closed, and never copied."""
+"""The base class of the clients and the facade: they are opened, closed, and never copied."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Lifetime(Secretive):
     _transport: Transport
 
     async def aopen(self) -> Self:
-        """Open without ``async with``; then :meth:`aclose` is yours to call."""
+        """Open without ``async with``. You must call :meth:`aclose` then."""
         self._transport.open()
         return self
 
@@ -27,10 +27,10 @@ class Lifetime(Secretive):
         It stops the desktops of open blocks, undoes connections that are being made, and ends
         tunnels and agents, each within ``cleanup_timeout``. The next call in such a block raises
         :class:`~vcloud.ConfigurationError`; no task of yours is cancelled. It may be called twice.
-        A client of a facade, or one of ``with_options``, is closed by what it was made from.
+        The client of a facade, or of ``with_options``, is closed by the object that made it.
 
         Raises:
-            CleanupError: something that was opened may have been left.
+            CleanupError: something that was opened may have been left running.
         """
         await self._close(None)
 

@@ -23,7 +23,7 @@ def default_key(item: object) -> str:
     """The name of an item in the journal: the item itself, or its id.
 
     Raises:
-        InvalidArgumentError: it is neither a text nor a number, and has no ``id``.
+        InvalidArgumentError: it is neither a string nor a number, and has no ``id``.
     """
     if isinstance(item, str) or type(item) is int:
         return str(item)
@@ -113,11 +113,11 @@ class BulkOptions(Generic[T, R]):
         """The name of an item in the journal.
 
         Raises:
-            InvalidArgumentError: ``key`` did not return a text, or not one that can be encoded.
+            InvalidArgumentError: ``key`` did not return a string, or not one that can be encoded.
         """
         key = default_key(item) if self.key is None else self.key(item)
         if type(key) is not str or key.encode("utf-8", "replace").decode() != key:
             raise InvalidArgumentError(
-                f"key must return a text of valid Unicode for each item, not {key!r:.80}"
+                f"key must return a string of valid Unicode for each item, not {key!r:.80}"
             )
         return key

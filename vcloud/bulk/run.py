@@ -45,11 +45,11 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     ``totals`` and the journal are complete.
 
     **Broken items.** If a page of a pager has items that cannot be decoded, the run acts on the
-    other items of that page and goes on with the next one. At the end, the iteration raises the
+    other items of that page and continues with the next one. At the end, the iteration raises the
     first such :class:`~vcloud.DecodeError`, unless another error ended the run.
 
     **Refused credentials.** If the service refuses a client's credentials, nothing is sent for the
-    remaining items of that client, which are undone. The run goes on with the items of other
+    remaining items of that client, which are undone. The run continues with the items of other
     clients. A run of ``cloud.bulk`` ends if the facade has only one client.
 
     **Fairness.** A run takes turns with all other calls of its client, for slots and rate limits.
@@ -86,15 +86,15 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             was stopped or its loop was blocked at that time, answers that have arrived are read
             first.
         journal: the file, or a :class:`Journal`, in which the run is recorded.
-        key: returns the name of an item in the journal, the same in each run. By default a text or
-            a number is its own name, and anything else is named by its ``id``.
+        key: returns the name of an item in the journal, the same in each run. By default a string
+            or a number is its own name, and anything else is named by its ``id``.
         record: returns what the journal keeps of a result, as something that JSON can represent.
             By default it keeps nothing.
         settle: asks the service what happened to an item that an earlier run left unknown.
         retry_failed: False: items that failed in an earlier run stay failed.
-        progress: the title of a progress bar on standard error. Where that is no terminal, a line
-            is written every 30 seconds. Both show what the calls wait for. What cannot be written
-            there is dropped.
+        progress: the title of a progress bar on standard error. Where that is not a terminal, a
+            line is written every 30 seconds. Both show what the calls wait for. What cannot be
+            written there is dropped.
         counted: whether everything that the action does is a request of this SDK. Then an item that
             is interrupted before it has sent anything is undone; otherwise it is unknown.
 

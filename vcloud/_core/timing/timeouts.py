@@ -22,7 +22,7 @@ LATE: Final = 0.02
 #: 256 KiB from each socket. The head, the body and the end of an answer take three iterations.
 MAX_ITERATIONS: Final = 64
 
-#: For how many seconds it waits at most: thousands of connections may all have input.
+#: The most seconds that it waits: thousands of connections may all have input.
 GRACE: Final = 0.25
 
 #: Seconds that one iteration counts for at most: if it took longer, the loop was blocked again.
@@ -202,7 +202,7 @@ class Timeout:
         return self._state in {_State.EXPIRING, _State.EXPIRED}
 
     def reschedule(self, when: float | None) -> None:
-        """Let it expire at another time of the loop's clock; None: never.
+        """Make it expire at another time of the loop's clock; None: never.
 
         Raises:
             RuntimeError: its block was not entered, was left, or was cancelled by it.

@@ -64,7 +64,7 @@ def vagon_routes(target: Target) -> tuple[Route, ...]:
             "POST",
             "/computers/{id}/activity",
             admin.use,
-            "{}: somebody uses a computer, so that its idle time starts again",
+            "{}: a computer is used, so its idle time starts again",
         ),
         (
             "POST",

@@ -112,8 +112,8 @@ class Machines(IdCollection[MachineRef]):
         """Buy machines from the organisation's balance; never sent twice.  ``POST /machines``
 
         Args:
-            plan_id: the plan, which decides on machine types, disk and storage. Vagon tells
-                customers the ids.
+            plan_id: the plan, which decides on machine types, disk and storage. Customers get the
+                ids from Vagon.
             quantity: how many machines, at least one.
             region: where, such as ``dublin``; required if the account has no default region.
             software_ids: what to install: ids of :attr:`VagonComputers.software`.
@@ -121,7 +121,7 @@ class Machines(IdCollection[MachineRef]):
             permissions: what the users may do; None, whole or in part: the service's defaults.
 
         Raises:
-            InvalidArgumentError: the quantity is below one, or an id is no number.
+            InvalidArgumentError: the quantity is below one, or an id is not a number.
             NotFoundError: there is no such plan.
             InsufficientFundsError: the balance does not cover it (480).
             InvalidRequestError: a region is required (4202), or not known.

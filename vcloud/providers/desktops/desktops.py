@@ -35,7 +35,7 @@ TERMINAL_STATES: Final = frozenset(
 
 @frozen(kw_only=True)
 class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
-    """A desktop by its id: everything that can be done to it, without fetching it first."""
+    """A desktop by its id. It has all methods, without fetching the desktop."""
 
     _lifecycle: ClassVar = Lifecycle(
         "desktop", "status", DesktopStatus, terminal_states=TERMINAL_STATES
@@ -72,7 +72,7 @@ class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
         self._forget()
 
     def _forget(self) -> None:
-        """Tell the client that the desktop has ended: ``instances()`` need not fetch it."""
+        """Report to the client that the desktop has ended: ``instances()`` need not fetch it."""
         if (forget := self._session.forget) is not None:
             forget(self.id)
 
@@ -152,7 +152,7 @@ _STATES: Final = {
 
 
 def view(desktop: Desktop) -> Instance:
-    """A desktop as an instance. It has no name but its id."""
+    """A desktop as an instance, with its id as its name."""
     state = _STATES.get(desktop.status, InstanceState.UNKNOWN)
     started_at = desktop.created_at if state is InstanceState.RUNNING else None
     return Instance("desktops", desktop.id, desktop.id, state, None, started_at, desktop)

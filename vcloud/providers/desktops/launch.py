@@ -42,7 +42,7 @@ class DesktopLifetime:
     Attributes:
         cleanup: limits how long the stop may take.
         block: whether it was launched for a block, which stops it.
-        closed: whether the closing client stops it, and raises the error of that.
+        closed: whether the closing client stops it, and raises the error of the stop.
     """
 
     def __init__(self, session: Session, registry: LaunchRegistry) -> None:
@@ -166,7 +166,7 @@ class DesktopLifetime:
                 if self.cleanup.expired:
                     self._note_failure(self._timeout_error(sent=count.acted))
                     return
-                # The end of a loop cancels every task, also one of aiohttp that this awaits.
+                # The end of a loop cancels every task, including an aiohttp task that this awaits.
                 continue
             break
         else:

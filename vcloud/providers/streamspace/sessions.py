@@ -98,7 +98,7 @@ class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireMode
 
         Raises:
             NotFoundError: there is no such session.
-            PermissionDeniedError: you are no administrator.
+            PermissionDeniedError: you are not an administrator.
         """
         return await self._change(SessionState.TERMINATED)
 
@@ -113,7 +113,7 @@ class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireMode
 
         Raises:
             NotFoundError: there is no such session.
-            PermissionDeniedError: ``force``, and you are no administrator.
+            PermissionDeniedError: ``force``, and you are not an administrator.
             CapacityError: its agent is offline.
         """
         request = Request("DELETE", self._path(), query({"force": force or None}))
@@ -267,7 +267,7 @@ class Sessions(Collection):
             InvalidRequestError: the service does not accept a value, or the template.
             ConflictError: there is a session of the same name.
             CapacityError: no agent of the platform is online, or has room.
-            PermissionDeniedError: it is for another user, and you are no administrator.
+            PermissionDeniedError: it is for another user, and you are not an administrator.
             TransportError: with ``outcome_unknown``, when the answer was lost: the session may
                 exist.
         """

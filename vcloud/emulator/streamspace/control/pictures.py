@@ -54,7 +54,7 @@ class Pictures:
             proxy.arrived.set_result(StreamSpaceError("VNC_PROXY_FAILED", error))
 
     def lost(self, agent_id: str, error: StreamSpaceError) -> None:
-        """Refuse the viewers that wait for an agent whose socket is gone."""
+        """Refuse the viewers that wait for an agent whose socket is closed."""
         for proxy in self._proxies.values():
             if proxy.session.agent_id == agent_id and not proxy.arrived.done():
                 proxy.arrived.set_result(error)

@@ -234,7 +234,7 @@ class ControlPlane:
         capacity, metadata = Capacity.read(message.get("capacity")), read_metadata(message)
         before = self._links.get(link.agent_id)
         if before is not None and before is not link:
-            # The same agent on a new connection: the old one has no program any more.
+            # The same agent on a new connection: the program no longer uses the old one.
             before.end("the agent has connected again")
         agent = self._fleet.registered(link)
         _set_capacity(agent, capacity)
