@@ -9,7 +9,8 @@ from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.computers.errors import DIALECT
-from vcloud.providers.computers.machines import Machines, view
+from vcloud.providers.computers.instances import as_instance
+from vcloud.providers.computers.machines import Machines
 from vcloud.providers.computers.software import SoftwareCatalog
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class VagonComputers(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(view)
+        return self.machines.list(per_page=100).map(as_instance)
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)

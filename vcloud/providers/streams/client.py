@@ -10,7 +10,8 @@ from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.streams.applications import Applications
 from vcloud.providers.streams.errors import DIALECT
-from vcloud.providers.streams.machines import StreamMachines, view
+from vcloud.providers.streams.instances import as_instance
+from vcloud.providers.streams.machines import StreamMachines
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
@@ -43,7 +44,7 @@ class VagonStreams(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(view)
+        return self.machines.list(per_page=100).map(as_instance)
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)
