@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from vcloud._core.waiting_report import summary
@@ -207,12 +206,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             others = await journal.count_others({self._options.key_of(item) for item in items})
         self._state.include(statuses, others)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Cancel the items in progress, and close the journal."""
         async with AsyncExitStack() as stack:  # each of these, even if another one fails
             if self._display is not None:
