@@ -13,7 +13,7 @@ from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_wh
 from vcloud._core.decoding.shape import plain
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment, query
-from vcloud._core.resource import Collection, bind
+from vcloud._core.resource import IdCollection
 from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud._core.states import Lifecycle, Stateful
 from vcloud.errors import InvalidArgumentError
@@ -228,8 +228,10 @@ SESSION_UPDATE = plain(SessionUpdate)
 DELETED = plain(DeleteAnswer)
 
 
-class Sessions(Collection):
+class Sessions(IdCollection[SessionRef]):
     """The sessions: your own, or all of them if you are an administrator."""
+
+    _handle = SessionRef
 
     async def create(
         self,
@@ -348,11 +350,3 @@ class Sessions(Collection):
             NotFoundError: there is no such session, or it is another user's.
         """
         return await self.ref(id).refresh()
-
-    def ref(self, id: str | int) -> SessionRef:
-        """A handle to act through, without asking the service.
-
-        Raises:
-            InvalidArgumentError: what is given cannot be an id.
-        """
-        return bind(SessionRef(id=identifier(id)), self._session)
