@@ -33,11 +33,11 @@ class VagonComputers(Client):
     machines: Machines
     software: SoftwareCatalog
 
-    def instances(self) -> Pager[Instance]:
-        """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(as_instance)
-
     def _attach(self, session: Session) -> None:
         super()._attach(session)
         self.machines = Machines(session)
         self.software = SoftwareCatalog(session)
+
+    def instances(self) -> Pager[Instance]:
+        """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
+        return self.machines.list(per_page=100).map(as_instance)

@@ -46,7 +46,7 @@ class Desktops(Client):
             session.forget = self._registry.discard
 
     def instances(self) -> Pager[Instance]:
-        """The desktops that this client launched and that have not ended, as instances.
+        """Every desktop that this client launched and that has not ended, as an ``Instance``.
 
         The service has no list of desktops, so each is fetched.  ``GET /desktop/{id}``
         """

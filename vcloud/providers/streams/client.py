@@ -42,10 +42,6 @@ class VagonStreams(Client):
     users: Users
     sessions: VisitorSessions
 
-    def instances(self) -> Pager[Instance]:
-        """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(as_instance)
-
     def _attach(self, session: Session) -> None:
         super()._attach(session)
         self.applications = Applications(session)
@@ -53,3 +49,7 @@ class VagonStreams(Client):
         self.machines = StreamMachines(session)
         self.users = Users(session)
         self.sessions = VisitorSessions(session)
+
+    def instances(self) -> Pager[Instance]:
+        """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
+        return self.machines.list(per_page=100).map(as_instance)

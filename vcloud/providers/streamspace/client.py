@@ -77,7 +77,7 @@ class StreamSpace(Client):
         self.users = Users(session)
 
     def instances(self) -> Pager[Instance]:
-        """Every session that is not over, in the view of all providers.  ``GET /sessions``"""
+        """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
         return self.sessions.list(limit=100).map(as_instance)
 
     def serve_agent(

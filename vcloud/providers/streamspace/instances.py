@@ -22,7 +22,7 @@ _STATES: Final = {
 
 
 def as_instance(session: Session) -> Instance | None:
-    """The session as an instance; None when it has terminated.
+    """A session as an instance; None if it has terminated.
 
     It has no region: the region is its agent's, which the session does not name.
     """

@@ -28,11 +28,10 @@ from vcloud.providers.streamspace.models import (
     SessionStatus,
     SessionUpdate,
     SortOrder,
-    named,
 )
 from vcloud.providers.streamspace.realtime.session_ref import RealtimeSessionRef
 from vcloud.providers.streamspace.realtime.vnc_url import absolute_url
-from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.spelling import NamedModel, WireModel
 from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
 
 __all__ = ["Session", "SessionRef", "Sessions"]
@@ -140,7 +139,7 @@ class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireMode
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class Session(NullAsEmpty, SessionRef):
+class Session(NamedModel, NullAsEmpty, SessionRef):
     """A session as it was when it was fetched.
 
     A list leaves some fields out: they are None or empty there, as said below.
@@ -202,14 +201,6 @@ class Session(NullAsEmpty, SessionRef):
     def _vnc_address(self) -> str:
         named = self.status.vnc_url if self.status is not None else None
         return absolute_url(self._root, named) if named else super()._vnc_address()
-
-    @classmethod
-    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        adapted = super()._adapt(named(value))
-        # Go writes an empty text for a value that is not set.
-        if adapted.get("idle_timeout") == "":
-            adapted["idle_timeout"] = None
-        return adapted
 
 
 @frozen(kw_only=True, eq=False, repr=False)
