@@ -8,7 +8,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet, ref
 
@@ -137,12 +136,7 @@ class VNCForward:
         self._port = await self._listener.listen(self._host, self._port)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Stop listening, and end all connections."""
         await self.aclose()
 
