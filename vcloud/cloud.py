@@ -22,7 +22,6 @@ from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
 from vcloud.auth import APIKeyAuth, BearerAuth, HMACAuth
 from vcloud.errors import ConfigurationError
-from vcloud.instances import Instances
 
 if TYPE_CHECKING:
     from vcloud._core.client import Client

@@ -119,7 +119,7 @@ class StatePerAddress(Secretive, Auth):
     _for_others: dict[str, Self]
     #: The clock of all clients that share the state, as long as there are any. The first of them
     #: sets it.
-    time_of_day: ReferenceType[TimeOfDay] | None = None
+    _time_of_day: ReferenceType[TimeOfDay] | None = None
 
     def _reset(self) -> None:
         """Return to what the constructor was given."""
@@ -138,7 +138,11 @@ class StatePerAddress(Secretive, Auth):
         if other is None:
             other = type(self).__new__(type(self))
             # A subclass may have attributes of its own.
-            own: dict[str, object] = {"_base_url": base_url, "_for_others": {}, "time_of_day": None}
+            own: dict[str, object] = {
+                "_base_url": base_url,
+                "_for_others": {},
+                "_time_of_day": None,
+            }
             vars(other).update(vars(self) | own)
             type(self)._reset(other)  # noqa: SLF001 - another object of this class
             self._for_others[base_url] = other

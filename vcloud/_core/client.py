@@ -40,7 +40,7 @@ class Client(Lifetime):
         ConfigurationError: an argument is of the wrong kind, or the provider needs a ``base_url``.
     """
 
-    dialect: ClassVar[Dialect]
+    _dialect: ClassVar[Dialect]
     default_base_url: ClassVar[str | None] = None
 
     def __init__(self, endpoint: Endpoint, *, client_session: ClientSession | None = None) -> None:
@@ -63,13 +63,13 @@ class Client(Lifetime):
         base_url = endpoint.base_url or self.default_base_url
         if base_url is None:
             raise ConfigurationError(
-                f"{self.dialect.provider} has no default address: "
+                f"{self._dialect.provider} has no default address: "
                 "give one, as Endpoint(base_url, auth=...)"
             )
         check_resolver(endpoint, foreign_session=foreign_session)
         self._transport = transport
         self._shares_transport = shared
-        self._attach(Session(self.dialect, endpoint, base_url, transport, codec=codec))
+        self._attach(Session(self._dialect, endpoint, base_url, transport, codec=codec))
 
     def _attach(self, session: Session) -> None:
         """Make the collections; each provider adds its own."""
@@ -152,6 +152,11 @@ def client_with(
         codec=codec,
     )
     return client
+
+
+def dialect_of(kind: type[Client]) -> Dialect:
+    """How the provider of this client refuses."""
+    return kind._dialect  # noqa: SLF001 - see above
 
 
 def session_of(client: Client) -> Session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from vcloud._core.redaction.secretive import Secretive
@@ -42,12 +41,7 @@ class Lifetime(Secretive):
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close, as :meth:`aclose` does."""
         await self._close(error)
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
-from types import TracebackType
 from typing import Final, ParamSpec, Self
 
 from vcloud._core.hooks import log_failure
@@ -189,12 +188,7 @@ class ObservedCall:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.end(error)
 
 

@@ -161,7 +161,7 @@ class OwnLimitError(ConnectError):
         self, message: str, *, number: int = errno.EMFILE, outcome_unknown: bool = False
     ) -> None:
         super().__init__(message, outcome_unknown=outcome_unknown)
-        self.number = number
+        self.number: int = number
 
     @classmethod
     def of(cls, number: int) -> Self:
@@ -190,9 +190,9 @@ class Shortage:
 
     def __init__(self) -> None:
         #: How many wait. A new call joins them without trying.
-        self.waiting = 0
+        self.waiting: int = 0
         #: The limit that was reached last.
-        self.number = errno.EMFILE
+        self.number: int = errno.EMFILE
         # A heap: the place, a sequence number, and the future that wakes the call.
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._joined = 0

@@ -40,7 +40,7 @@ class RefusedCredentials:
         #: The refusal; None: the credentials are not known to be refused.
         self.error: AuthenticationError | None = None
         #: Whether no call has succeeded yet.
-        self.untried = True
+        self.untried: bool = True
 
     def note(self, error: AuthenticationError) -> None:
         """Note that the service refused the credentials."""

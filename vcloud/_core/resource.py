@@ -150,7 +150,7 @@ def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handl
 
 
 class Collection:
-    """The resources of one kind at one provider."""
+    """The resources of one kind at one provider. A client makes it, as one of its attributes."""
 
     __slots__ = ("_session",)
 

@@ -16,7 +16,6 @@ from contextvars import Context
 from datetime import datetime
 from itertools import takewhile
 from logging import Logger
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from vcloud._core.bulk_run import RUN, BulkRun
@@ -74,12 +73,7 @@ class Wait:
             run.waits[self] = None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         self.group.remove(self)
         if self._run is not None:
             del self._run.waits[self]
@@ -158,12 +152,7 @@ class Group:
             self._waits.set_timer(LONG)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         self._counted -= 1
         self._batch -= 1
         if not self._batch and self._counted:

@@ -6,7 +6,6 @@ import asyncio
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.log import printable_logger
@@ -189,12 +188,7 @@ class Journal:
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close. What is wrong with the file is raised; or noted on ``error``, and logged."""
         try:
             await self.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 from attrs import field, frozen
 
@@ -46,6 +46,21 @@ def _journal_or_none(value: Journal | str | os.PathLike[str] | None) -> Journal 
     if isinstance(value, str | os.PathLike):
         return Journal(value)
     raise InvalidArgumentError(f"journal must be a path or a Journal, not {value!r:.80}")
+
+
+class BulkKeywords(TypedDict, Generic[T, R], total=False):
+    """The keyword arguments of :class:`~vcloud.Bulk`. :class:`BulkOptions` has their defaults."""
+
+    concurrency: int
+    max_failures: int | None
+    deadline: timedelta | float | None
+    journal: Journal | str | os.PathLike[str] | None
+    key: Callable[[T], str] | None
+    record: Callable[[R], object] | None
+    settle: Callable[[T], Awaitable[Settled[R]]] | None
+    retry_failed: bool
+    progress: str | None
+    counted: bool
 
 
 @frozen(kw_only=True)

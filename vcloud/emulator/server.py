@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from attrs import frozen
@@ -150,12 +149,7 @@ class Emulator(Services):
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Stop serving."""
         await self.aclose()
 
@@ -169,12 +163,7 @@ class Emulator(Services):
         self._thread = thread
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         """Stop serving, and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:

@@ -223,12 +223,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
             made.retry_after = retry_after(response.headers, now=now)
         return made
 
-    def proof(
-        self,
-        request: Request,  # noqa: ARG002 - protocol
-        response: Response,
-        error: APIError,  # noqa: ARG002 - protocol
-    ) -> Proof:
+    def proof(self, request: Request, response: Response, error: APIError) -> Proof:  # noqa: ARG002 - protocol
         """What a refusal proves. The service's own form is the envelope.
 
         A refusal of a used nonce proves nothing, whatever its code: see :func:`is_replay`. A code

@@ -118,7 +118,7 @@ class TimeOfDay:
         system: Callable[[], float] | None = system_wall,
     ) -> None:
         #: Reads the machine's clock.
-        self.read = read
+        self.read: Callable[[], float] = read
         self._elapsed = elapsed
         self._system = system
         self._first = read() - elapsed()

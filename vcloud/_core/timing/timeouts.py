@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 from enum import Enum
-from types import TracebackType
 from typing import Final, Self
 
 #: Seconds. If a timer fires later than this, the loop was busy or blocked. A loop with a few
@@ -232,12 +231,7 @@ class Timeout:
         self.reschedule(self._when)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._cancel()
         task, self._task = self._task, None
         if self._state is _State.ENTERED:

@@ -194,7 +194,7 @@ class Refusing:
         """Begin to refuse."""
         await self._in_loop(self._listener.refuse)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Accept again."""
         await self._in_loop(self._listener.accept)
 
@@ -205,7 +205,7 @@ class Refusing:
             raise RuntimeError(msg)
         asyncio.run_coroutine_threadsafe(self._listener.refuse(), self._loop).result()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *details: object) -> None:
         """Accept again."""
         if not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(self._listener.accept(), self._loop).result()

@@ -11,6 +11,7 @@ import math
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
+import msgspec
 from attrs import define, field, frozen
 
 from vcloud.emulator.streams.catalog import DEFAULT_MACHINE_TYPE, HOURLY, RESERVE, SETTINGS
@@ -78,8 +79,7 @@ class Phase:
     connection_status: str
 
 
-@frozen(kw_only=True)
-class Visitor:
+class Visitor(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about a visitor; None is left out of the answers."""
 
     ping: float | None = 98

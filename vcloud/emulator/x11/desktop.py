@@ -10,7 +10,6 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from vcloud.emulator.desktops.bash import Ran
@@ -167,12 +166,7 @@ class X11Desktop:
         """The desktop itself."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Close it."""
         await self.aclose()
 

@@ -12,7 +12,6 @@ from attrs import field, frozen
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.decoding.plain_json import loads
 from vcloud._core.decoding.shape import Shape
-from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle, set_origin
@@ -140,22 +139,6 @@ class Desktop(DesktopRef):
         parts = loads(self._own_part(), dict[str, msgspec.Raw])
         set_origin(bare, (json_body({**parts, "stream_url": None}),))
         return Handle.__reduce__(bare)
-
-
-_STATES: Final = {
-    DesktopStatus.PENDING: InstanceState.STARTING,
-    DesktopStatus.RUNNING: InstanceState.RUNNING,
-    DesktopStatus.ERROR: InstanceState.FAILED,
-    DesktopStatus.TERMINATED: InstanceState.STOPPED,
-    DesktopStatus.COMPLETED: InstanceState.STOPPED,
-}
-
-
-def view(desktop: Desktop) -> Instance:
-    """A desktop as an instance, with its id as its name."""
-    state = _STATES.get(desktop.status, InstanceState.UNKNOWN)
-    started_at = desktop.created_at if state is InstanceState.RUNNING else None
-    return Instance("desktops", desktop.id, desktop.id, state, None, started_at, desktop)
 
 
 DESKTOP = resource(Desktop)

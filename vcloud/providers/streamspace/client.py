@@ -25,7 +25,7 @@ from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
-from vcloud.providers.streamspace.instances import instance
+from vcloud.providers.streamspace.instances import as_instance
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -62,7 +62,7 @@ class StreamSpace(Client):
         users: the users who can log in; for administrators.
     """
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
 
     agents: Agents
     sessions: Sessions
@@ -77,8 +77,8 @@ class StreamSpace(Client):
         self.users = Users(session)
 
     def instances(self) -> Pager[Instance]:
-        """Every session that is not over, in the view of all providers.  ``GET /sessions``"""
-        return self.sessions.list(limit=100).map(instance)
+        """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
+        return self.sessions.list(limit=100).map(as_instance)
 
     def serve_agent(
         self,

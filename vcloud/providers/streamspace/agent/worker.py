@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from types import TracebackType
 from typing import Final, Self
 
 import attrs
@@ -68,6 +67,8 @@ class AgentWorker(Secretive):
     Closing the client stops it as :meth:`stop` does. If it has not ended within ``cleanup_timeout``
     of the :class:`~vcloud.Endpoint`, the closing raises a :class:`~vcloud.CleanupError` that names
     it.
+
+    ``StreamSpace.serve_agent()`` makes it; its constructor is not for users.
 
     Args:
         session: the client's.
@@ -266,12 +267,7 @@ class AgentWorker(Secretive):
             running.result()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Stop, with the grace time unless the block was cancelled."""
         running = self._running
         assert running is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.retry import RetryPolicy
@@ -60,6 +59,8 @@ class LogStream(AsyncIterator[str]):
         APIError: the service refuses the connection, the first one or a later one.
         TransportError: it dropped as often in a row as the :class:`~vcloud.RetryPolicy` of the
             endpoint allows, without a new line.
+
+    ``session.logs(follow=True)`` makes it; its constructor is not for users.
 
     Args:
         connect: opens the connection, and requests so many lines.
@@ -132,12 +133,7 @@ class LogStream(AsyncIterator[str]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         await self.aclose()
 
     async def _advance(self) -> None:

@@ -8,7 +8,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet, ref
 
@@ -52,6 +51,8 @@ class VNCForward:
 
     At most 256 connections whose viewer has not sent anything may be open; more are disconnected.
     So is a viewer that has sent nothing for two minutes.
+
+    ``session.forward_vnc()`` makes it; its constructor is not for users.
 
     Args:
         open_tunnel: makes the tunnel of one connection.
@@ -135,12 +136,7 @@ class VNCForward:
         self._port = await self._listener.listen(self._host, self._port)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Stop listening, and end all connections."""
         await self.aclose()
 
@@ -160,6 +156,8 @@ class _ErrorHook:
 
 class _Listener:
     """Listens for a forward. It does not hold the forward, because the event loop holds this.
+
+    ``session.forward_vnc()`` makes it; its constructor is not for users.
 
     Args:
         open_tunnel: makes the tunnel of one connection.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.redaction.secretive import Secretive
@@ -37,6 +36,8 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
 
     The published server sends base64 in text messages instead of binary ones (from its source).
     After the first such message, this side sends base64 as well.
+
+    ``session.open_vnc()`` makes it; its constructor is not for users.
 
     Args:
         connect: opens the WebSocket.
@@ -159,12 +160,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Close."""
         await self.aclose()
 
