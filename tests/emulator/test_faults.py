@@ -186,7 +186,7 @@ async def test_too_many_as_a_date_follows_the_services_clock_and_is_not_early(
     assert before + 30 <= at <= caller.emu.clock.wall() + 31
 
 
-async def test_too_many_says_it_in_the_body_or_not_at_all(caller: Caller) -> None:
+async def test_too_many_may_give_the_time_in_the_body_or_not_at_all(caller: Caller) -> None:
     for fault, key in (
         (Fault.too_many(3, "body"), "retry_after"),
         (Fault.too_many(3, "body_camel_case"), "retryAfter"),

@@ -45,7 +45,7 @@ def test_an_odd_number_in_a_header_is_nothing_or_in_bounds(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["1_0", "\uff11", "\u0663", "nan", "1e400", "0x10"])
-def test_another_spelling_of_a_number_is_no_number_in_a_header(value: str) -> None:
+def test_other_spellings_of_numbers_are_not_accepted_in_headers(value: str) -> None:
     assert retry_after({"Retry-After": value}, now=NOW) is None
     assert limits({"X-RateLimit-Remaining": value}, now=NOW) is None
 

@@ -160,7 +160,7 @@ def test_a_request_whose_connection_was_made_meanwhile_is_sent(loop: str, turn: 
 
 @on_each_loop
 @pytest.mark.parametrize("moment", ["on_request_start", "on_connection_create_end"])
-async def test_so_does_one_before_which_a_trace_of_the_users_session_blocks_the_loop(
+async def test_a_request_is_sent_after_a_trace_of_the_users_session_blocked_the_loop(
     moment: str, *, tls: bool
 ) -> None:
     async def block(*_: object) -> None:

@@ -411,7 +411,7 @@ async def test_without_a_deadline_the_run_continues_as_long_as_items_finish(
     assert (totals.done, totals.attempts, totals.stopped) == (4, 24, None)
 
 
-async def test_what_an_item_started_is_stopped_after_the_deadline_of_the_run(
+async def test_a_machine_that_an_item_started_is_stopped_after_the_deadline_of_the_run(
     emulator: Emulator,
 ) -> None:
     found = emulator.endpoints()["desktops"]

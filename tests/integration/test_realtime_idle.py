@@ -64,7 +64,7 @@ async def test_pings_are_answered_until_more_than_max_message_bytes_wait_unread(
 
 
 @on_each_loop
-async def test_small_messages_without_end_do_not_pile_up(
+async def test_endless_small_messages_do_not_accumulate(
     tls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vcloud._core.websocket.receiver.MAX_MESSAGES", 100)
@@ -127,7 +127,7 @@ async def test_either_direction_that_is_silent_gets_pings(tls: bool, talks: str)
 
 
 @on_each_loop
-async def test_a_message_that_takes_long_is_no_silence(tls: bool) -> None:
+async def test_a_slow_message_does_not_count_as_silence(tls: bool) -> None:
     async def dribble(request: web.Request, socket: web.WebSocketResponse) -> None:
         assert request.transport is not None
         request.transport.write(b"\x82\x7e" + (400).to_bytes(2, "big"))

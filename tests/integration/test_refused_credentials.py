@@ -166,7 +166,7 @@ async def test_queued_calls_are_not_sent_after_a_refusal(emulator: Emulator) -> 
     ],
     ids=["page_401", "json_401", "page_403", "500", "code_4710"],
 )
-async def test_what_is_not_the_services_word_on_the_credentials_is_not_remembered(
+async def test_only_the_services_own_refusal_of_credentials_is_remembered(
     fault: Fault, emulator: Emulator
 ) -> None:
     known = emulator.endpoints()["computers"]
@@ -191,7 +191,7 @@ async def test_a_login_that_a_gateway_refuses_or_that_is_lost_is_not_remembered(
         await cloud.streamspace.agents.stats()
 
 
-async def test_a_token_that_ended_is_no_refusal_of_the_password(emulator: Emulator) -> None:
+async def test_an_expired_token_does_not_count_as_a_refused_password(emulator: Emulator) -> None:
     auth = BearerAuth.login(ADMIN, ADMIN_PASSWORD)
     async with client(emulator, auth, "streamspace") as cloud:
         await cloud.streamspace.agents.stats()
@@ -236,7 +236,7 @@ async def test_new_credentials_are_not_affected(emulator: Emulator) -> None:
             await right.computers.machines.get("100")
 
 
-async def test_one_services_refusal_says_nothing_of_another_service(emulator: Emulator) -> None:
+async def test_a_refusal_of_one_service_does_not_affect_another(emulator: Emulator) -> None:
     auth = HMACAuth(KEY, SECRET)
     known = emulator.endpoints()
     ends: dict[str, Any] = {

@@ -235,7 +235,7 @@ async def test_a_redirect_to_another_host_is_not_followed_and_leaks_nothing() ->
                 await computers.machines.get("100")
 
 
-async def test_what_is_signed_is_what_is_sent_byte_for_byte() -> None:
+async def test_the_signed_bytes_are_the_sent_bytes() -> None:
     lines: list[bytes] = []
 
     async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -221,7 +221,7 @@ async def test_a_gateway_s_date_years_off_does_not_change_the_correction() -> No
         ("Mon, 01 Jan 0001 00:00:00 +1400", True),
     ],
 )
-async def test_an_absent_or_absurd_date_is_no_reason_for_another_error(
+async def test_an_absent_or_absurd_date_does_not_change_the_error(
     date: str | None, is_one: bool
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

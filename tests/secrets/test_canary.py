@@ -350,7 +350,7 @@ async def test_a_pictures_path_that_the_service_named_is_in_no_error_and_no_log(
         assert not smelled(error)
 
 
-async def test_what_a_service_gives_in_confidence_is_not_shown(
+async def test_secrets_from_a_service_are_not_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opening = {"connection_link", "stream_url", "token", "vnc_url", "vncUrl"}
@@ -576,7 +576,7 @@ async def test_the_emulators_own_routes_show_no_secret(monkeypatch: pytest.Monke
         assert json.dumps(token) not in repr(emulator.calls)
 
 
-def test_a_client_says_nothing_when_it_is_printed() -> None:
+def test_the_repr_of_a_client_shows_no_secret() -> None:
     cloud = everything(
         "https://127.0.0.1:9/v1", BearerAuth(TOKEN), proxy=f"http://me:{KEY}@127.0.0.1:9"
     )

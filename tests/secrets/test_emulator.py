@@ -53,7 +53,7 @@ async def test_it_listens_on_loopback_by_default() -> None:
 
 
 @pytest.mark.parametrize("call", WRONG.values(), ids=[name.replace(" ", "_") for name in WRONG])
-async def test_what_is_secret_is_compared_in_constant_time(
+async def test_secrets_are_compared_in_constant_time(
     call: Callable[[VCloud], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[tuple[object, object]] = []

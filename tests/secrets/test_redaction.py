@@ -99,7 +99,7 @@ async def test_an_escape_of_the_answers_own_hides_nothing_from_the_search(
 
 
 @pytest.mark.parametrize("way", WHOLE)
-async def test_what_is_no_json_is_quoted_without_it(way: str) -> None:
+async def test_invalid_json_is_quoted_without_the_secret(way: str) -> None:
     said = WHOLE[way](SECRET)
     for api in CALLS:
         for page in (f"<html>{said}</html>", said, f'{{"error": "{said}', f"\ufeff {said}"):
@@ -133,7 +133,7 @@ async def test_a_secret_that_is_cut_off_at_the_end_of_an_answer_is_redacted(
 
 
 @pytest.mark.parametrize("way", WHOLE)
-async def test_an_answer_too_large_to_search_is_quoted_without_it(way: str) -> None:
+async def test_an_answer_too_large_to_search_is_quoted_without_the_secret(way: str) -> None:
     secret = "ck_0123456789abcdefghijklmnopqrstuvwxyz-ABCDEF"
     said = WHOLE[way](secret)
     for at in (0, 60, 90, 110, 980):
@@ -231,7 +231,7 @@ def test_a_password_is_found_as_basic_has_it() -> None:
     assert redactor.text("Basic bWU6cHcgMQ== is wrong") == "Basic ***Q== is wrong"
 
 
-def test_the_key_of_a_signed_request_is_found_by_itself() -> None:
+def test_the_key_of_a_signed_request_is_found_alone() -> None:
     redactor = redactor_for(
         Request("GET", "/"), [("Authorization", f"HMAC ak_12345678:{'a1' * 32}:{'b2' * 16}:17")]
     )
@@ -247,7 +247,7 @@ def test_the_signature_alone_is_found_and_a_short_key_and_the_time_are_not() -> 
     assert redactor.text(said) == "ak_1 sent *** at 1700000000000"
 
 
-def test_json_stays_json_and_what_is_beside_the_secret_stays() -> None:
+def test_json_stays_json_and_text_next_to_the_secret_is_kept() -> None:
     body = b'{"n":\\u0000'.replace(b"\\u0000", b"1.50") + b',"t":"\\nsecret-1","u":"a secret-1 b"}'
     clean = Redactor(["nsecret-1", "secret-1"]).response(Response(400, {}, body))
     assert json.loads(clean.body) == {"n": 1.5, "t": "\n***", "u": "a *** b"}

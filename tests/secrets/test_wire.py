@@ -149,7 +149,7 @@ async def journaled(cloud: VCloud, directory: Path) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_cannot_be_parsed_is_reported_by_its_kind(way: str, tmp_path: Path) -> None:
+async def test_an_unparsable_answer_is_reported_by_its_kind(way: str, tmp_path: Path) -> None:
     answer, words = WAYS[way]
     async with peer(answer) as url, everything(url, BearerAuth(TOKEN)) as cloud:
         session = cloud.streamspace.sessions.ref("1")

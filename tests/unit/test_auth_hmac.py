@@ -134,7 +134,7 @@ def test_a_clock_that_helped_is_kept_when_the_next_one_does_not_help() -> None:
     assert signed_by(auth)[1] == pytest.approx(3600, abs=1)
 
 
-def test_an_answer_to_what_another_clock_signed_settles_nothing_about_the_present_one() -> None:
+def test_an_answer_to_a_request_of_an_earlier_offset_does_not_affect_the_present_one() -> None:
     auth = HMACAuth("ak", "sk")
     before, _ = signed_by(auth)
     assert auth.refused(refusal(NOW + 1200), before, now=NOW)

@@ -70,7 +70,7 @@ def test_without_a_clock_that_no_test_can_change_a_shift_counts_as_a_jump() -> N
     assert day.estimates() == (NOW, NOW + HOUR)
 
 
-def test_a_pause_of_the_process_between_two_readings_is_no_shift() -> None:
+def test_a_pause_of_the_process_between_two_readings_does_not_count_as_a_shift() -> None:
     machine = Machine()
     readings = iter([NOW, NOW, NOW + HOUR])
     machine.read = machine.system  # type: ignore[method-assign]

@@ -184,7 +184,7 @@ def test_options_of_the_wrong_kind_are_refused_when_they_are_given(options: dict
 
 
 @pytest.mark.parametrize("word", ["false", "true", 1, None])
-def test_no_word_permits_what_only_true_may(word: Any) -> None:
+def test_only_true_permits_it(word: Any) -> None:
     with pytest.raises(ConfigurationError, match="allow_http must be True or False"):
         Endpoint("http://streamspace.example.com/api/v1", auth=AUTH, allow_http=word)
 
@@ -223,7 +223,7 @@ def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any]) -> Non
     assert RetryPolicy(cap=timedelta(seconds=5)).cap == 5.0
 
 
-def test_a_client_wants_an_endpoint_and_an_aiohttp_session() -> None:
+def test_a_client_requires_an_endpoint_and_an_aiohttp_session() -> None:
     with pytest.raises(
         ConfigurationError, match=r"VagonComputers needs an Endpoint\(auth=...\), not HMACAuth"
     ):
@@ -256,7 +256,7 @@ def test_durations_are_seconds_or_timedeltas() -> None:
     assert Endpoint(auth=AUTH).heartbeat == 20.0
 
 
-def test_credentials_that_are_no_strategy_are_refused_without_being_shown() -> None:
+def test_credentials_that_are_not_a_strategy_are_refused_without_being_shown() -> None:
     with pytest.raises(ConfigurationError, match="auth must be an Auth") as caught:
         Endpoint(auth=("ak", "sk_canary"))  # type: ignore[arg-type]
     assert "canary" not in str(caught.value)

@@ -71,7 +71,7 @@ def test_a_peer_that_does_not_answer_a_ping_for_another_interval_is_lost() -> No
     assert heartbeat.check(heartbeat.due) == "lost"
 
 
-def test_what_arrived_while_the_loop_was_blocked_counts() -> None:
+def test_data_that_arrived_while_the_loop_was_blocked_is_used() -> None:
     heartbeat = Heartbeat(INTERVAL, 0.0)
     assert heartbeat.check(20.0) == "ping"
     # The timer runs late, and before what has arrived meanwhile is read.

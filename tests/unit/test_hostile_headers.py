@@ -89,7 +89,7 @@ MESSAGES = [
 ]  # fmt: skip
 
 
-def test_the_messages_are_what_they_should_be_before_they_are_spoiled() -> None:
+def test_the_unchanged_messages_are_valid() -> None:
     import json
 
     for message in MESSAGES:

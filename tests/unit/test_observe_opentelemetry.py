@@ -230,7 +230,7 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         OpenTelemetry()
 
 
-def test_without_an_sdk_it_keeps_nothing() -> None:
+def test_without_an_opentelemetry_sdk_it_keeps_nothing() -> None:
     observer, one = OpenTelemetry(), attempt()
     gone = weakref.ref(one)
     observer.started(one)

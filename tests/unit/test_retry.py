@@ -60,7 +60,9 @@ STANDING = [
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
-def test_what_may_pass_is_sent_again_only_if_it_may_be(error: VCloudError) -> None:
+def test_a_request_is_repeated_after_a_transient_error_only_if_it_is_repeatable(
+    error: VCloudError,
+) -> None:
     assert isinstance(decided(error), RetryAfter)
     assert decided(error, repeatable=False) is Verdict.STOP
 
