@@ -1,4 +1,4 @@
-"""The messages that an agent sends and reads: an odd one affects no other."""
+"""The messages that an agent sends and reads: a strange one does not affect the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cost of an answer grows at most with its size, whatever it holds, and errors stay small."""
+"""The cost of any answer grows at most in proportion to its size, and errors stay small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service that sends harmful texts wherever it can: nothing that the SDK prints of them acts."""
+"""A service sends harmful texts wherever it can: the SDK prints them without any effect."""
 
 from __future__ import annotations
 

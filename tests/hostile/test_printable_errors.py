@@ -1,4 +1,4 @@
-"""Every error, made of any text in any place: one printable line, whichever way it is shown."""
+"""Every error with any text in any place is one printable line, however it is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written down of hostile texts: cells of CSV, a journal, notes on errors."""
+"""Hostile texts in reports: cells of CSV, a journal, notes on errors."""
 
 from __future__ import annotations
 

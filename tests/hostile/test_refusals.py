@@ -1,4 +1,4 @@
-"""Refusals over a socket: they are read to 64 KiB, and what is kept of them stays small."""
+"""Refusals over a socket: they are read to 64 KiB, and the kept part stays small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loop that somebody's code blocks past the timeouts: answers in part, and what is not begun."""
+"""A loop that is blocked past the timeouts: partial answers, and requests that are not begun."""
 
 from __future__ import annotations
 

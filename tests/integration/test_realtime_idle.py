@@ -1,4 +1,4 @@
-"""WebSockets that nobody reads for a while: pings, back-pressure, closes."""
+"""WebSockets that are not read for a while: pings, back-pressure, closes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials that a service refused are remembered: no crowd asks again."""
+"""Refused credentials are remembered, so that not every call sends them again."""
 
 from __future__ import annotations
 

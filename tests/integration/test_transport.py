@@ -1,4 +1,4 @@
-"""What needs a real socket: dead connections, slow and broken answers, redirects."""
+"""Tests that need a real socket: lost connections, slow and broken answers, redirects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer sends unasked is never taken for an answer: TCP and TLS, asyncio and uvloop."""
+"""Unsolicited data is never taken for an answer: TCP and TLS, asyncio and uvloop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers whose ``Date`` is wrong, from a gateway: what a client learns from them, it unlearns."""
+"""Answers from a gateway with a wrong ``Date``: a client drops a correction that does not help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks for a canary wherever a person, a log or a reporter of errors could see one."""
+"""Searches for a canary wherever a person, a log or an error reporter could see one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Canaries in place of every secret, through every operation and failure, are found nowhere.
+"""Canaries in place of every secret are found nowhere after every operation and failure.
 
 More than 400 lines because all its tests share one set of services and secrets.
 """

@@ -1,4 +1,4 @@
-"""The emulator's own locks: who reaches it, and how it compares what is secret."""
+"""The emulator's own protection: which clients reach it, and how it compares secrets."""
 
 from __future__ import annotations
 

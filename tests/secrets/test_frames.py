@@ -1,4 +1,4 @@
-"""Those who print the variables of frames print no secret: rich, typer, pytest, Sentry, cgitb."""
+"""Tools that print the variables of frames print no secret: rich, typer, pytest, Sentry, cgitb."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer repeats of a request is in no error, however it spells it and wherever it puts it."""
+"""No error holds a secret that a peer repeats, in any spelling and in any place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peers that are no HTTP servers and repeat what they hear: their words are in no error."""
+"""Peers that are not HTTP servers and repeat what they receive: no error quotes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is admitted, and in which order; what a cancelled or refused request leaves."""
+"""Which requests are admitted, in which order, and the state after cancelled or refused ones."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_after_a_jump_a_date_that_matches_an_estimate_is_used(
         assert auth.refused_after_jump(refusal(NOW + jump), sent, now=NOW, clocks=opinions)
         sent, ahead = signed_by(auth)
         assert ahead == pytest.approx(jump, abs=1)
-        # What is learnt is on trial like any other difference.
+        # This correction is tried like any other difference.
         assert not auth.rejected(sent, now=NOW)
         assert signed_by(auth)[1] == pytest.approx(0, abs=0.01)
         assert not auth.refused_after_jump(refusal(NOW + jump), sent, now=NOW, clocks=opinions)

@@ -1,4 +1,4 @@
-"""What is wrong with how a client was set up, before anything is sent."""
+"""Mistakes in the configuration of a client, which are found before anything is sent."""
 
 from __future__ import annotations
 

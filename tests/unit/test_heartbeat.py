@@ -1,4 +1,4 @@
-"""When a WebSocket's peer is pinged, and when it is given up, with a clock of the test."""
+"""When a WebSocket's peer is pinged, and when its connection is closed, with the test's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What observers hear of the attempts of a call, and where they are given."""
+"""The calls of observers for the attempts of a call, and where observers are configured."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ async def test_a_call_that_is_never_sent_starts_nothing(clock: Clock) -> None:
 
 @define
 class Named(Observer):
-    """Notes its name when it hears of an attempt."""
+    """Notes its name when it is called for an attempt."""
 
     name: str
     heard: list[str]

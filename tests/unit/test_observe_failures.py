@@ -1,4 +1,4 @@
-"""What observers and hooks raise: it is logged, and disturbs nothing else."""
+"""Errors of observers and hooks are logged, and affect nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcomes where a proxy between may have repeated a request, or a clock is wrong."""
+"""Outcomes if a proxy may have repeated a request, or a clock is wrong."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Slow(Script):
         return await super().exchange(method, url, headers, body, wire)
 
 
-#: What the service says of a second copy, in words that nobody knows.
+#: The service's refusal of a second copy, in unknown words.
 COPY = says(401, {"client_code": 401, "message": "Unauthorized"}, Date=OTHER_TIME)
 
 

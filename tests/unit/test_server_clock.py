@@ -1,4 +1,4 @@
-"""How far a ``Date`` is trusted: by how much it may shift a rate window, and when one probes."""
+"""How far a ``Date`` is trusted: its effect on a rate window, and when a request probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts from outside, as they are shown."""
+"""How texts from outside are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timers that fire late let the loop read first. Otherwise they behave like asyncio's."""
+"""Before a late timer fires, the loop reads. Otherwise timers behave like asyncio's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observers hear of calls that wait for more than a second, with a clock that the test moves."""
+"""Observers are called for calls that wait for more than a second; the test moves the clock."""
 
 from __future__ import annotations
 

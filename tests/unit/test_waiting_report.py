@@ -1,4 +1,4 @@
-"""The log and the progress of a bulk run say what calls wait for."""
+"""The log and a bulk run's progress say what calls wait for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ends of real desktops: nothing of them is left, whichever way they end."""
+"""The ends of real desktops: nothing is left of them, however they end."""
 
 from __future__ import annotations
 
