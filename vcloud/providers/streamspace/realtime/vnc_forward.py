@@ -331,5 +331,5 @@ def _loopback(host: str) -> str:
         pass
     raise InvalidArgumentError(
         f"host must be a loopback address such as 127.0.0.1, not {host!r}:"
-        " whoever connects can use the session"
+        " anyone who connects can use the session"
     )
