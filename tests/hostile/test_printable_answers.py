@@ -267,7 +267,7 @@ async def test_text_of_a_control_plane_is_printable_in_an_agents_log_and_errors(
 
 
 class Handler:
-    """Carries out whatever it is told, by doing nothing."""
+    """Accepts every command, and does nothing."""
 
     def __getattr__(self, name: str) -> Any:
         async def done(*_: object) -> None:

@@ -36,7 +36,7 @@ TIMEOUT, BLOCK = 0.3, 0.4
 
 
 class Halves:
-    """A service that sends the second half of its answer when it is told to."""
+    """A service that sends the second half of its answer when the test says so."""
 
     def __init__(self) -> None:
         self.asked = 0

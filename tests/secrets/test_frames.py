@@ -26,7 +26,7 @@ from sentry_sdk.transport import Transport
 
 import vcloud.providers
 from tests.secrets import mistakes
-from tests.secrets.sniffing import CANARY, found_in, smelled, ways_to_show
+from tests.secrets.sniffing import CANARY, found_in, leaks_in, ways_to_show
 from vcloud import APIKeyAuth, Endpoint, Response, VCloud
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.redaction.secretive import Credentials, concealing
@@ -69,7 +69,7 @@ def error_of(name: str) -> Exception:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_frame_shows_a_secret(name: str) -> None:
-    assert not smelled(error_of(name))
+    assert not leaks_in(error_of(name))
 
 
 def test_an_object_with_a_secret_does_not_show_it() -> None:

@@ -82,9 +82,9 @@ AROUND = st.text(st.sampled_from("ab1 .,:[]{}'\"/\n"), max_size=8)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("api", CALLS)
 async def test_an_answers_text_is_shown_without_the_secret(api: str, place: str, way: str) -> None:
-    told = json.dumps(PLACES[place]).replace(HOLE, json.dumps(WHOLE[way](SECRET))[1:-1])
+    echoed = json.dumps(PLACES[place]).replace(HOLE, json.dumps(WHOLE[way](SECRET))[1:-1])
     for status in (200, 400, 401, 503):
-        assert_hidden(await error_of(api, SECRET, Response(status, {}, told.encode())), SECRET)
+        assert_hidden(await error_of(api, SECRET, Response(status, {}, echoed.encode())), SECRET)
 
 
 @pytest.mark.parametrize("way", [way for way in WHOLE if "JSON" in way])
@@ -92,9 +92,9 @@ async def test_an_answers_text_is_shown_without_the_secret(api: str, place: str,
 async def test_an_escape_of_the_answers_own_hides_nothing_from_the_search(
     place: str, way: str
 ) -> None:
-    told = json.dumps(PLACES[place]).replace(HOLE, WHOLE[way](SECRET).strip('"'))
+    echoed = json.dumps(PLACES[place]).replace(HOLE, WHOLE[way](SECRET).strip('"'))
     for status in (200, 400):
-        answer = Response(status, {}, told.encode())
+        answer = Response(status, {}, echoed.encode())
         assert_hidden(await error_of("streamspace", SECRET, answer), SECRET)
 
 
@@ -138,9 +138,9 @@ async def test_an_answer_too_large_to_search_is_quoted_without_the_secret(way: s
     said = WHOLE[way](secret)
     for at in (0, 60, 90, 110, 980):
         for place in ("error", "code", "details", "requestId"):
-            told = {"status": "error", "error": "b", place: "x" * at + said, "z": "y" * SEARCHED}
+            echoed = {"status": "error", "error": "b", place: "x" * at + said, "z": "y" * SEARCHED}
             for status in (200, 400):
-                answer = Response(status, {}, json.dumps(told).encode())
+                answer = Response(status, {}, json.dumps(echoed).encode())
                 for api in CALLS:
                     error = await error_of(api, secret, answer)
                     for text in texts_of(error):
@@ -161,9 +161,9 @@ def test_a_header_that_is_not_utf_8_is_searched_by_its_bytes() -> None:
 
 async def test_the_states_of_a_large_refusal_are_shown_without_the_secret() -> None:
     words = f"Cannot transition from '{SECRET}' to '{SECRET}'"
-    told = json.dumps({"error": words, "fields": "y" * SEARCHED}).encode()
+    echoed = json.dumps({"error": words, "fields": "y" * SEARCHED}).encode()
 
-    error = await error_of("streamspace", SECRET, Response(400, {}, told))
+    error = await error_of("streamspace", SECRET, Response(400, {}, echoed))
 
     assert isinstance(error, InvalidTransitionError)
     assert (error.from_state, error.to_state) == (SessionState("***"), SessionState("***"))
@@ -193,8 +193,8 @@ async def test_a_secret_in_any_spelling_in_any_place_is_in_no_error(data: st.Dat
     secret = data.draw(HEADER_SECRETS.filter(lambda text: ":" not in text))
     said = data.draw(AROUND) + data.draw(spelled(secret)) + data.draw(AROUND)
     place = data.draw(st.sampled_from(list(PLACES)))
-    told = json.dumps(PLACES[place]).replace(HOLE, json.dumps(said)[1:-1]).encode()
-    body = data.draw(st.sampled_from([told, said.encode(), told[:-20], b"<p>" + said.encode()]))
+    echoed = json.dumps(PLACES[place]).replace(HOLE, json.dumps(said)[1:-1]).encode()
+    body = data.draw(st.sampled_from([echoed, said.encode(), echoed[:-20], b"<p>" + said.encode()]))
     status = data.draw(st.sampled_from([200, 302, 400, 401, 404, 429, 500]))
     headers = {"X-Request-Id": " ".join(said.split())}
     answer = Response(status, headers, body)
@@ -208,7 +208,7 @@ def test_a_text_that_repeats_nothing_is_the_same(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "expected"),
     [
         ("hunter2 is too weak", "*** is too weak"),
         ("password 'hunter2': HUNTER2", "password '***': ***"),
@@ -216,8 +216,8 @@ def test_a_text_that_repeats_nothing_is_the_same(text: str) -> None:
         ("hunter200 is a user, and hunter a word", "hunter200 is a user, and hunter a word"),
     ],
 )
-def test_a_short_password_is_taken_out_as_a_word(said: str, told: str) -> None:
-    assert Redactor((), ["hunter2"]).text(said) == told
+def test_a_short_password_is_taken_out_as_a_word(said: str, expected: str) -> None:
+    assert Redactor((), ["hunter2"]).text(said) == expected
 
 
 def test_a_short_header_is_a_word_like_any_other() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from tests.secrets.sniffing import CANARY, Listener, smelled
+from tests.secrets.sniffing import CANARY, Listener, leaks_in
 from tests.secrets.test_canary import ONCE, everything, outcome
 from vcloud import (
     APIKeyAuth,
@@ -143,7 +143,7 @@ async def journaled(cloud: VCloud, directory: Path) -> str:
     async with Bulk(["1", "2"], stop, journal=directory / "journal") as run:
         errors = [one.error async for one in run]
     assert all(isinstance(error, VCloudError) for error in errors)
-    assert not [hit for error in errors for hit in smelled(error)]
+    assert not [hit for error in errors for hit in leaks_in(error)]
     async with Journal(directory / "journal") as journal:
         return repr(await journal.entries())
 
@@ -165,7 +165,7 @@ async def test_an_unparsable_answer_is_reported_by_its_kind(way: str, tmp_path: 
         for call in calls:
             error = await outcome(call)
             assert isinstance(error, VCloudError)
-            assert not smelled(error)
+            assert not leaks_in(error)
         with pytest.raises(VCloudError, match=words):
             await cloud.desktops.get("1")
         assert CANARY not in await journaled(cloud, tmp_path)
@@ -177,7 +177,7 @@ async def test_an_invalid_upgrade_is_reported_by_its_kind(way: str) -> None:
         error = await outcome(cloud.streamspace.sessions.ref("1").open_vnc().aopen)
         assert isinstance(error, VCloudError)
         assert "upgrade" in str(error)
-        assert not smelled(error)
+        assert not leaks_in(error)
 
 
 async def test_a_websocket_that_repeats_the_token_when_it_closes_is_not_quoted() -> None:
@@ -206,7 +206,7 @@ async def test_a_websocket_that_repeats_the_token_when_it_closes_is_not_quoted()
                 one = await outcome(call)
                 assert isinstance(one, VCloudError)
                 assert "no ***" in str(one)
-                assert not smelled(one)
+                assert not leaks_in(one)
     finally:
         listening.close()
         await server.shutdown(0.1)
@@ -227,7 +227,7 @@ async def test_a_proxy_that_repeats_its_password_is_not_quoted(way: str, scheme:
         ) as cloud:
             error = await outcome(lambda: cloud.desktops.get("1"))
             assert isinstance(error, VCloudError)
-            assert not smelled(error)
+            assert not leaks_in(error)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ async def test_a_store_that_is_none_and_repeats_its_password_is_not_quoted(way: 
             async with VCloud(computers=endpoint) as cloud:
                 error = await outcome(lambda: cloud.computers.machines.get("100"))
                 assert isinstance(error, VCloudError)
-                assert not smelled(error)
+                assert not leaks_in(error)
 
 
 @pytest.mark.parametrize(
