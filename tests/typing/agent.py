@@ -12,6 +12,7 @@ from vcloud.providers.streamspace import (
     AgentHandler,
     AgentSession,
     AgentWorker,
+    Command,
     CommandData,
     CommandFailed,
     HibernateSession,
@@ -172,3 +173,8 @@ def session_result_fields(value: SessionResult) -> None:
 def command_failed_fields(value: CommandFailed) -> None:
     assert_type(value.code, str)
     assert_type(value.message, str)
+
+
+def every(command: Command) -> None:
+    assert_type(command.command_id, str)
+    assert_type(command.session_id, str)

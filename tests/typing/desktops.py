@@ -14,6 +14,7 @@ from vcloud.providers.desktops import (
     ActionsFailed,
     ClickMouse,
     ClickType,
+    Controls,
     Desktop,
     DesktopRef,
     DesktopStatus,
@@ -84,6 +85,10 @@ def recordings(action: Action, screenshot: Screenshot) -> None:
     assert_type(from_json({"type": "wait"}), Action)
     assert_type(parse_cursor_position("x:1 y:2"), Point)
     assert_type(screenshot.save("screen.jpg"), Path)
+
+
+async def controls(controls: Controls) -> None:
+    assert_type(await controls.click(1, 2), None)
 
 
 def failed(error: ActionsFailed) -> None:

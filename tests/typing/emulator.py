@@ -63,6 +63,13 @@ def clocks(clock: Clock) -> None:
 def faults(faults: Faults) -> None:
     rule = faults.add("POST *", Fault.server_error(503, retry_after=1), times=2)
     assert_type(rule, Rule)
+    assert_type(rule.route, str)
+    assert_type(rule.fault, Fault)
+    assert_type(rule.fault.name, str)
+    assert_type(rule.times, int | None)
+    assert_type(rule.skip, int)
+    assert_type(rule.every, int)
+    assert_type(rule.probability, float)
     assert_type(rule.hits, int)
     assert_type(rule.seen, int)
     assert_type(rule.spent, bool)

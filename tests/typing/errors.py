@@ -25,6 +25,7 @@ from vcloud import (
     RequestTimeout,
     ServerError,
     TransportError,
+    VagonCode,
     VCloudError,
     WaitFailed,
     WaitTimeout,
@@ -35,6 +36,7 @@ from vcloud.providers.streamspace import (
     AgentRejectedError,
     InvalidTransitionError,
     SessionState,
+    StreamSpaceCode,
 )
 
 
@@ -52,6 +54,16 @@ def answers(error: APIError, authentication: AuthenticationError) -> None:
     assert_type(error.retry_after, float | None)
     assert_type(authentication.remembered, bool)
     assert_type(authentication.clock_difference, timedelta | None)
+
+
+def codes(code: VagonCode, of_streamspace: StreamSpaceCode) -> None:
+    assert_type(code.value, int)
+    assert_type(code.meaning, str)
+    assert_type(code.error, type[APIError])
+    assert_type(of_streamspace.value, str)
+    assert_type(of_streamspace.status, int)
+    assert_type(of_streamspace.meaning, str)
+    assert_type(of_streamspace.error, type[APIError])
 
 
 def others(

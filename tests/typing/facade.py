@@ -9,6 +9,7 @@ from typing import assert_type
 
 from aiohttp import ClientSession
 
+import vcloud
 from vcloud import (
     Auth,
     Controllable,
@@ -21,6 +22,7 @@ from vcloud import (
     InstanceState,
     Items,
     Observer,
+    OpenEnum,
     Page,
     Pager,
     Pages,
@@ -35,10 +37,10 @@ from vcloud import (
     VCloudError,
     WaitReason,
 )
-from vcloud.providers.computers import Machine, MachineRef
+from vcloud.providers.computers import Machine, MachineRef, MachineStatus
 from vcloud.providers.desktops import DesktopRef
-from vcloud.providers.streams import StreamMachineRef
-from vcloud.providers.streamspace import SessionRef
+from vcloud.providers.streams import KeyMapping, StreamMachineRef
+from vcloud.providers.streamspace import SessionRef, SessionSort, SortOrder
 
 
 async def facade(session: ClientSession) -> None:
@@ -98,7 +100,7 @@ def controllable(
     machine: MachineRef, desktop: DesktopRef, streamed: StreamMachineRef, session: SessionRef
 ) -> tuple[Controllable, ...]:
     """Handles of every provider can be stopped in the same way."""
-    return machine, desktop, streamed
+    return machine, desktop, streamed, session
 
 
 def endpoints(context: ssl.SSLContext, budget: SharedBudget) -> None:
@@ -124,7 +126,10 @@ def endpoints(context: ssl.SSLContext, budget: SharedBudget) -> None:
     assert_type(endpoint.shared_budget, SharedBudget | None)
     assert_type(endpoint.observers, tuple[Observer, ...])
     assert_type(endpoint.max_response, int)
+    assert_type(endpoint.max_message, int)
     assert_type(endpoint.max_pages, int)
+    assert_type(endpoint.ssl, ssl.SSLContext | None)
+    assert_type(endpoint.verify, bool)
     assert_type(endpoint.heartbeat, float)
     assert_type(endpoint.proxy, str | None)
     assert_type(endpoint.allow_http, bool)
@@ -136,6 +141,20 @@ async def shared(endpoint: Endpoint) -> None:
         SharedBudget("redis://localhost", account="team", when_away="unshared"), SharedBudget
     )
     assert_type(await SharedBudget("redis://localhost", account="team").aclose(), None)
+
+
+def values_that_are_not_known(text: str) -> None:
+    """A value of a service that this SDK does not know is a member of its enumeration too."""
+    assert_type(MachineStatus(text), MachineStatus)
+    assert_type(MachineStatus(text).known, bool)
+    known: tuple[type[OpenEnum], ...] = (
+        KeyMapping,
+        MachineStatus,
+        SessionSort,
+        SortOrder,
+    )
+    assert_type([kind(text).known for kind in known], list[bool])
+    assert_type(vcloud.__version__, str)
 
 
 def instance_fields(value: Instance) -> None:
