@@ -1,4 +1,4 @@
-"""One provider's session: what its handles and collections send their requests through."""
+"""One provider's session, through which its handles and collections send requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from vcloud.errors.text import shortened
 
 R = TypeVar("R")
 
-_ITERATE_ON: Final = ", and iterating on continues after them"
+_ITERATE_ON: Final = ", and the iteration can continue after them"
 
 
 class Session:
@@ -157,7 +157,7 @@ class Session:
         return other
 
     def with_default_timeout(self, seconds: float) -> Self:
-        """The same session, with this timeout for an attempt where the user chose none."""
+        """The same session, with this timeout for an attempt if the user chose none."""
         if self.context.timeout_chosen:
             return self
         other = self.with_options(timeout=seconds)
@@ -185,7 +185,7 @@ class Session:
         return self.context.retry
 
     def refuse(self) -> None:
-        """End all calls that wait in line, but for those of cleanups: the client closes."""
+        """The client closes: fail all waiting calls except those of cleanups."""
         self.context.admission.refuse(closed)
 
     async def aclose(self) -> None:
@@ -208,7 +208,7 @@ class Session:
         return call.headers
 
     def credentials_changed(self) -> None:
-        """Forget what was remembered of the credentials: the strategy has others now."""
+        """Forget a remembered refusal: the strategy has other credentials now."""
         self.context.signer.refused.forget()
 
     def _call(
@@ -219,7 +219,7 @@ class Session:
         root: bool = False,  # noqa: FBT001, FBT002 - a keyword costs on every call
         cleanup: Cleanup | None = None,
     ) -> Call:
-        # Those who wait for a credential may fill every other bucket.
+        # Calls that wait for a credential may fill every other bucket.
         authenticated = request.authenticated
         bucket = request.bucket if authenticated else request.bucket or "login"
         return Call(
@@ -234,8 +234,8 @@ class Session:
             cleanup,
         )
 
-    # These two hand out the loop's own coroutine: one of their own would be one more for each of
-    # thousands that wait.
+    # These two return the request loop's coroutine. As coroutine functions they would add another
+    # coroutine for each of thousands of waiting calls.
 
     def fetch(
         self, request: Request, shape: Shape[Any, R], *, cleanup: Cleanup | None = None
@@ -301,7 +301,7 @@ class Session:
         answer = await self.send(request, exchange=upgrade, root=root)
         if upgrade.socket is None:
             raise DecodeError(
-                f"{self.context.label(request, root=root)}: a WebSocket was asked for, and the "
+                f"{self.context.label(request, root=root)}: a WebSocket was requested, and the "
                 f"answer is a plain one ({answer.status})"
             )
         self.sockets.add(upgrade.socket)

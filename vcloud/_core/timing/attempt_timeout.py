@@ -26,7 +26,7 @@ class Body(Protocol):
 class AttemptTimeout(msgspec.Struct, eq=False):
     """The timeout of one attempt."""
 
-    #: None after the attempt: a reference to this must not keep the task and its result alive.
+    #: None after the attempt: a reference to this must not keep the task and its result in memory.
     task: asyncio.Task[Any] | None
     #: When the timeout expires, by the loop's clock.
     ends: float
