@@ -30,7 +30,7 @@ class OpenTelemetry(Observer):
         async with VCloud.from_env(observers=[OpenTelemetry()]) as cloud: ...
 
     The name of a span is ``POST /machines/{id}/start``, with the base path before it. It is a child
-    of the span that is current where the call is made. A retry is a span of its own, with
+    of the span that is current where the call is made. A retry is a separate span, with
     ``http.request.resend_count``. ``url.full`` is without the query, and has ids as they are sent,
     percent-encoded. Besides the conventions there are ``vcloud.provider`` and ``vcloud.waited``,
     the seconds that the attempt waited before it was sent.

@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def vcloud_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """A new emulator in a thread of its own, for tests with or without an event loop.
+    """A new emulator in its own thread, for tests with or without an event loop.
 
     Connect a client with ``VCloud(**vcloud_emulator.endpoints())``, or any program with
     ``vcloud_emulator.env()``. Add faults with ``vcloud_emulator.faults``, let time pass with

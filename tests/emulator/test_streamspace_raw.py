@@ -130,7 +130,11 @@ GOOD = {"user": "john.doe", "template": "firefox-browser"}
         ({"template": "x"}, "MISSING_REQUIRED_FIELD", {"user": "is required"}),
         ({"user": "john.doe"}, "MISSING_REQUIRED_FIELD", {"template": "is required"}),
         ({**GOOD, "user": 7}, "VALIDATION_FAILED", {"user": "must be a non-empty string"}),
-        ({**GOOD, "user": "nobody"}, "VALIDATION_FAILED", {"user": "names nobody: 'nobody'"}),
+        (
+            {**GOOD, "user": "nobody"},
+            "VALIDATION_FAILED",
+            {"user": "is not the name of a user: 'nobody'"},
+        ),
         (
             {**GOOD, "platform": "vmware"},
             "VALIDATION_FAILED",

@@ -1,4 +1,4 @@
-"""What tests of faults must know of clients and services that nothing public tells: all in here."""
+"""All private details of clients and services that tests of faults need."""
 
 from __future__ import annotations
 

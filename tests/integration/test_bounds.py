@@ -35,7 +35,7 @@ def test_an_invalid_limit_is_refused() -> None:
                 Endpoint(auth=AUTH, **{name: cast("Any", value)})
 
 
-def test_the_readme_says_what_the_defaults_are() -> None:
+def test_the_readme_has_the_defaults() -> None:
     table = (
         (Path(__file__).parents[2] / "README.md")
         .read_text(encoding="utf-8")

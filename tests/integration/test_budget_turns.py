@@ -249,7 +249,7 @@ async def test_a_request_behind_the_one_that_asks_fails_when_the_answer_takes_to
     assert server.waiting() == [0]
 
 
-async def test_a_crowd_notices_once_that_the_store_is_away(
+async def test_many_waiting_requests_notice_once_that_the_store_is_away(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.STORE_TIMEOUT", 0.5)

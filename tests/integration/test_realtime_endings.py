@@ -94,7 +94,7 @@ def test_a_close_reason_fits_its_frame_and_is_shown_on_one_line() -> None:
 # -- everything is delivered -----------------------------------------------------------------------
 
 
-async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_while(
+async def test_sent_data_is_delivered_although_the_peer_pauses_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
@@ -188,7 +188,7 @@ async def test_an_agent_waits_until_the_close_of_a_viewer_s_socket_is_answered(
             assert worker.errors == ()
 
 
-async def test_a_vnc_server_that_breaks_off_is_no_clean_end() -> None:
+async def test_a_vnc_server_that_drops_the_connection_is_an_error() -> None:
     async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"RFB 003.008\n")
         await reader.readexactly(1)

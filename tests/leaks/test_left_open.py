@@ -169,7 +169,7 @@ async def test_without_references_it_closes_and_a_warning_names_the_line(
     ids=lambda kind: kind.__name__,
 )
 @pytest.mark.parametrize("leave", WAYS, ids=lambda way: way.__name__)
-async def test_it_closes_however_the_last_reference_goes(open_one: Any, leave: Any) -> None:
+async def test_it_closes_however_the_last_reference_is_dropped(open_one: Any, leave: Any) -> None:
     await check_that_it_closes(open_one, leave, tls=False)
 
 

@@ -64,7 +64,7 @@ async def works(cloud: VCloud, emulator: Emulator) -> None:
     assert_nothing_held(cloud)
 
 
-async def test_a_server_that_nobody_vouches_for_is_refused_and_the_error_says_what_to_do(
+async def test_an_untrusted_server_is_refused_and_the_error_says_what_to_do(
     emulator: Emulator,
 ) -> None:
     async with (
@@ -82,7 +82,7 @@ async def test_a_server_that_nobody_vouches_for_is_refused_and_the_error_says_wh
     assert not emulator.calls
 
 
-async def test_an_authority_of_ones_own_is_accepted(emulator: Emulator, tmp_path: Path) -> None:
+async def test_the_users_own_authority_is_accepted(emulator: Emulator, tmp_path: Path) -> None:
     async with before(emulator.url, server_context("127.0.0.1")) as url:
         async with client(emulator, url, ssl=client_context()) as cloud:
             await works(cloud, emulator)

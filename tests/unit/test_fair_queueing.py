@@ -1,4 +1,4 @@
-"""The order of those in line: cleanups, then turns between flows, first come first in each."""
+"""The order of waiting requests: cleanups, then round robin between flows, first come in each."""
 
 from __future__ import annotations
 

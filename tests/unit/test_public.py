@@ -1,4 +1,4 @@
-"""What is public, by name; and that importing it costs nothing."""
+"""The public names; and that importing them loads nothing else."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ LATENCIES = st.lists(st.floats(0.001, 1.0), min_size=1, max_size=7)
     grain=st.booleans(),
     known=st.booleans(),
 )
-def test_a_crowd_is_never_refused_and_uses_nine_tenths_of_the_limit(
+def test_concurrent_requests_are_never_refused_and_use_nine_tenths_of_the_limit(
     limit: int, length: float, at_once: int, latencies: list[float], grain: bool, known: bool
 ) -> None:
     service = Service(limit, length, grain)

@@ -60,7 +60,9 @@ STANDING = [
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
-def test_what_may_pass_is_sent_again_only_if_it_may_be(error: VCloudError) -> None:
+def test_a_request_is_repeated_after_a_transient_error_only_if_it_is_repeatable(
+    error: VCloudError,
+) -> None:
     assert isinstance(decided(error), RetryAfter)
     assert decided(error, repeatable=False) is Verdict.STOP
 
@@ -104,7 +106,7 @@ def test_retry_after_never_shortens_what_the_policy_waits_by_itself(
         assert decision.seconds >= POLICY.backoff(attempt, random)
 
 
-def test_a_retry_after_beyond_patience_ends_the_call_instead() -> None:
+def test_a_retry_after_above_the_maximum_ends_the_call() -> None:
     assert isinstance(decided(rate_limited(60.0)), RetryAfter)
     assert decided(rate_limited(60.1)) is Verdict.STOP
 

@@ -56,7 +56,7 @@ def hidden_task(work: Coroutine[Any, Any, T], cleanup: Cleanup | None = None) ->
     task = asyncio.Task(work, loop=loop, context=context)
     # asyncio documents it for those who make tasks ("Extending").
     asyncio._unregister_task(task)  # noqa: SLF001 - see above
-    # Where the loop was closed, nobody retrieves the exception, and asyncio must not report that.
+    # If the loop was closed, the exception is never retrieved, and asyncio must not report that.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
 
@@ -256,7 +256,7 @@ class Cleanup:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            # Nobody may retrieve it, and asyncio must not report that.
+            # It may never be retrieved, and asyncio must not report that.
             task.exception()
         if not self._tasks:
             self._countdown.pause()

@@ -46,7 +46,7 @@ async def close(
         transport.refuse()
         return
     bound = max(session.cleanup_timeout for session in every)
-    # First what is open is ended, within time limits of its own; then the connections are closed.
+    # First end what is open, each within its own time limit. Then close the connections.
     cleanup = Cleanup(bound + CONNECTIONS)
     if transport.closing is None or _is_dead(transport.closing):
         transport.closing = cleanup.start(_close(transport, every, WITHIN.get()))

@@ -1,4 +1,4 @@
-"""Calls the observers of a client, and writes its log, for each attempt of a call."""
+"""Calls a client's observers, and writes its log, for each attempt of a call."""
 
 from __future__ import annotations
 

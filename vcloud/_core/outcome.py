@@ -77,16 +77,16 @@ _STATUSES: Final = range(1000)
 
 #: What an answer that is not a success proves. The first row that fits counts.
 EVIDENCE: Final = (
-    Evidence("429", (429,), _ANY, Proof.NOT_DONE, "RFC 6585, 4: whoever counts requests refuses"),
+    Evidence("429", (429,), _ANY, Proof.NOT_DONE, "RFC 6585, 4: a refusal for the rate"),
     Evidence(
         "408, 421, 425",
         (408, 421, 425),
         _ANY,
         Proof.NONE,
-        "RFC 9110, 15.5.9 and 15.5.20, RFC 8470: about the connection, from whoever held it",
+        "RFC 9110, 15.5.9 and 15.5.20, RFC 8470: only about the connection",
     ),
-    # Each attempt has a nonce of its own. If it was used before, a proxy between repeated the
-    # request by itself, and the answer to the first copy, which counted, was lost.
+    # Each attempt has its own nonce. If it was used before, a proxy repeated the request, and the
+    # answer to the first copy, which counted, was lost.
     Evidence(
         "any",
         _STATUSES,

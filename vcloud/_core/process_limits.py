@@ -94,8 +94,9 @@ def limit_reached(error: BaseException) -> int | None:
 def is_port_shortage(host: str) -> bool:
     """Whether "no address available" (EADDRNOTAVAIL) means that the local ports are used up.
 
-    It may also mean that this machine has no address of that family: IPv6 in a container, say. This
-    makes a UDP connection, which needs an address but none of the TCP ports, and sends nothing.
+    It may also mean that this machine has no address of that family, such as IPv6 in a container.
+    This makes a UDP connection, which needs an address but none of the TCP ports, and sends
+    nothing.
 
     Args:
         host: the host of the connection. Names other than ``localhost`` resolve only to families
@@ -181,10 +182,10 @@ class Shortage:
     """The queue of calls that wait until this process can open a connection again.
 
     The next call tries when another request of the client ends, because that may free a connection
-    or a descriptor. It also tries every :data:`RETRY_INTERVAL` seconds, because nothing tells when
-    other parts of the program close something. Flows take turns, as for a slot: a flow has one
+    or a descriptor. It also tries every :data:`RETRY_INTERVAL` seconds, because other parts of the
+    program do not report when they close something. Flows take turns, as for a slot: a flow has one
     place in each round, and a new flow begins with the round after the current one. Within a flow
-    the order is first come first served.
+    the order is first come, first served.
     """
 
     def __init__(self) -> None:

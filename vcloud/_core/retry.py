@@ -121,6 +121,6 @@ def decide(
     if asked > (policy.max_retry_after if longest_wait is None else longest_wait):
         return Verdict.STOP
     # The longer of the two, because "0 seconds" does not mean that the service has recovered.
-    # The jitter is added: a thousand clients that were told "45 seconds" should neither come
-    # back earlier nor all at once.
+    # The jitter is added: a thousand clients that got "45 seconds" must come back neither earlier
+    # nor all at once.
     return RetryAfter(max(pause, asked + policy.base * random))

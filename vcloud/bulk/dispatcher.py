@@ -164,7 +164,7 @@ class Dispatcher(Generic[T, R]):
             self._starter.cancel()
 
     async def _start_items(self, ends_at: float | None) -> None:
-        """Take items as there is room, and give each a task with a context of its own."""
+        """Take items as there is room, and give each a task with its own context."""
         RUN.set(self.run)
         limit = timeout_at(ends_at)
         try:

@@ -306,7 +306,7 @@ class _Guard:
 
     Attributes:
         late: whether it kept something from being sent because the deadline had passed.
-        finished: whether the item has an outcome. What its action left running may go on.
+        finished: whether the item has an outcome. Tasks that its action left running may continue.
     """
 
     __slots__ = ("_context", "finished", "late")

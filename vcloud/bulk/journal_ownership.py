@@ -174,7 +174,7 @@ def _new(place: Path) -> int:
 def _check_owner(place: Path, file: os.stat_result, owners: Owners | None) -> None:
     if stat.S_ISLNK(file.st_mode):
         raise ConfigurationError(
-            f"{place} is a symbolic link, and whoever can change it decides what is done: "
+            f"{place} is a symbolic link, and anyone who can change it decides what is done: "
             "pass the path of its target"
         )
     if not stat.S_ISREG(file.st_mode):
@@ -183,7 +183,8 @@ def _check_owner(place: Path, file: os.stat_result, owners: Owners | None) -> No
         return
     what, command = fault
     raise ConfigurationError(
-        f"{place} {what}, and whoever can write it decides what is done: if you trust its content, "
+        f"{place} {what}, and anyone who can write it decides what is done: "
+        "if you trust its content, "
         f"`{command} {shlex.quote(str(place))}`; on a file system without owners and modes, "
         "use Journal(path, check_owner=False)"
     )

@@ -105,7 +105,7 @@ class Dispatcher:
     async def _apply(
         self, fault: Fault, request: web.BaseRequest, context: FaultContext
     ) -> web.StreamResponse:
-        # A task of its own, so that closing the emulator can end it at once.
+        # A separate task, so that closing the emulator can end it at once.
         task = asyncio.create_task(apply_fault(fault, request, self._process, context))
         self._tasks.add(task)
         try:

@@ -154,7 +154,7 @@ class Emulator(Services):
         await self.aclose()
 
     def __enter__(self) -> Self:
-        """Start serving in a thread of its own."""
+        """Start serving in a separate thread."""
         if self._thread is not None:
             msg = "the emulator is already running"
             raise RuntimeError(msg)

@@ -50,7 +50,7 @@ async def run_to_completion(work: Coroutine[Any, Any, T], *, within: float) -> T
 
     Raises:
         TimeoutError: it took longer.
-        CancelledError: the caller was cancelled meanwhile; the work was finished or given up.
+        CancelledError: the caller was cancelled meanwhile; the work was finished or cancelled.
     """
     task = asyncio.Task(work, loop=asyncio.get_running_loop())
     # When `asyncio.run` ends, it cancels every task that it knows. asyncio documents this function

@@ -113,7 +113,7 @@ class VCloudError(Exception):
         return printable(self._with_outcome(super().__str__()))
 
     def __repr__(self) -> str:
-        # Python escapes texts by itself; other objects in args have reprs of their own.
+        # Python escapes strings itself; other objects in args have their own reprs.
         return printable(super().__repr__())
 
     def add_note(self, note: str) -> None:
@@ -237,7 +237,7 @@ class AuthenticationError(APIError):
     """Credentials are missing, or the service rejected them.
 
     With ``outcome_unknown``, the service may have rejected a second copy of a signed request, sent
-    by a gateway that repeats requests by itself, after it carried out the first.
+    by a gateway that repeats requests automatically, after it carried out the first.
 
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
@@ -294,7 +294,7 @@ class CapacityError(APIError):
 class ServerError(APIError):
     """The service, or a gateway before it, failed.
 
-    Also raised when a gateway repeated a signed request by itself, lost the answer to the first
+    Also raised when a gateway automatically repeated a signed request, lost the answer to the first
     copy, and forwarded the rejection of the second copy, whose nonce was used. ``status`` is then
     that of the rejection, such as 401.
     """

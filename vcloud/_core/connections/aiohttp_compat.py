@@ -44,7 +44,7 @@ def sender(session: aiohttp.ClientSession, *, own: bool) -> Callable[..., Awaita
     """The method that sends a request: the private one, unless the public one was replaced.
 
     Mocks replace either ``ClientSession.request`` or, as aioresponses does, the private method
-    that it calls. A user's session may have a ``request`` of its own.
+    that it calls. A user's session may have its own ``request``.
 
     Args:
         session: the session.
@@ -164,7 +164,7 @@ _KEPT: Final[list[aiohttp.BaseConnector]] = []
 
 
 def switch_off_resending(session: aiohttp.ClientSession) -> bool:
-    """Keep a session from sending a request again by itself; return whether that works.
+    """Keep a session from automatically sending a request again; return whether that works.
 
     aiohttp's own test client uses the same switch.
     """

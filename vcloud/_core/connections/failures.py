@@ -112,7 +112,7 @@ def _no_upgrade(error: aiohttp.WSServerHandshakeError) -> str:
 
 
 def _unconnected(error: aiohttp.ConnectionTimeoutError) -> str:
-    # aiohttp raises an error of its own, with the one from within the connecting as its cause.
+    # aiohttp raises its own error, whose cause is the one from within the connecting.
     awaited = error.__cause__
     return str(awaited) if isinstance(awaited, NotConnectedError) else "no connection was made"
 

@@ -212,7 +212,7 @@ def pool(clock: Callable[[], float] = monotonic, wall: Callable[[], float] = wal
 
 
 class _Pool(Pool):
-    """A pool of connections that notice unsolicited data by themselves.
+    """A pool whose connections detect unsolicited data themselves.
 
     It costs one more Python call for each piece of data: with it a call took 1.21 times as long as
     with bare aiohttp, without it 1.15 (``python -m tests.benchmarks.call_path --alone``, noisy).

@@ -202,7 +202,7 @@ def bounded_connecting(
 def middlewares_against_resending(
     session: aiohttp.ClientSession, *, own: bool
 ) -> Sequence[ClientMiddlewareType]:
-    """Keep a session from sending a request again by itself.
+    """Keep a session from automatically sending a request again.
 
     Args:
         session: the session.

@@ -23,7 +23,7 @@ CONNECT_TIMEOUTS: Final[ContextVar[AttemptTimeouts | None]] = ContextVar(
 
 
 def upgrading_session(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
-    """A session that shares the connections: ``ws_connect`` takes no middlewares of its own."""
+    """A session that shares the connections, because ``ws_connect`` takes no middlewares."""
     upgrading = aiohttp.ClientSession(
         connector=session.connector,
         connector_owner=False,

@@ -241,7 +241,7 @@ class Admission:
             self._admit()
 
     def refuse(self, make_error: Callable[[], VCloudError]) -> None:
-        """Fail all waiting calls but cleanups, each with an error of its own."""
+        """Fail all waiting calls except cleanups, each with its own error."""
         for bucket in self._buckets.values():
             for waiter in bucket.all_calls():
                 self._queue.fail(bucket, waiter, make_error())

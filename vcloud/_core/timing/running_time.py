@@ -1,7 +1,7 @@
 """Timeouts that count only the time in which the event loop runs, for cleanups.
 
 If the process is stopped for half a minute, or other code blocks the loop, cleanups make no
-progress. By the wall clock their timeout would pass before they began, and machines would go on
+progress. By the wall clock their timeout would pass before they began, and machines would keep
 running at their owner's cost.
 """
 
@@ -24,7 +24,7 @@ SLICES: Final = 20
 class Countdown:
     """Calls a function when the event loop has run for so many seconds.
 
-    The time is divided into slices, each with a timer of its own. A slice counts as its own length,
+    The time is divided into slices, each with its own timer. A slice counts as its own length,
     however late its timer fires. Before the last slice ends, the loop reads what has arrived
     (:class:`~vcloud._core.timing.timeouts.DrainingTimer`).
 

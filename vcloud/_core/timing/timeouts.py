@@ -1,8 +1,8 @@
 """Timeouts that do not drop answers which arrived while the event loop was blocked.
 
 If a process is stopped (SIGSTOP, a suspended laptop) or other code blocks its loop, all its timers
-are overdue afterwards, while answers that arrived in time are still unread in the sockets. A timer
-that fires late therefore lets the loop read first. What has arrived is used.
+are overdue afterwards, while answers that arrived in time are still unread in the sockets.
+Therefore, when a timer fires late, the loop reads first, and what has arrived is used.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def call_when_due(
 
 
 class DrainingTimer:
-    """A timer that lets the loop read what has arrived (drains the sockets) before it fires.
+    """A timer that waits until the loop has read what has arrived (drains the sockets).
 
     If it is on time, it fires in the next iteration of the loop. If it is late by more than
     :data:`LATE`, it first waits for :data:`MAX_ITERATIONS` iterations, or :data:`GRACE` seconds.

@@ -20,9 +20,9 @@ class Heartbeat:
         pinged     until anything is received (idle again), or for interval seconds
         overdue    for GRACE seconds; then the peer is lost
 
-    Proxies count each direction by itself (nginx ``proxy_read_timeout``, HAProxy ``timeout client``
-    and ``timeout server``), so the direction that has been silent for longer decides. A ping is
-    traffic in one direction, and its answer in the other.
+    Proxies count each direction separately (nginx ``proxy_read_timeout``, HAProxy ``timeout
+    client`` and ``timeout server``), so the direction that has been silent for longer decides. A
+    ping is traffic in one direction, and its answer in the other.
 
     Args:
         interval: seconds of silence in either direction after which a ping is due, and seconds in

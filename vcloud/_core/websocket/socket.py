@@ -47,7 +47,8 @@ class Socket:
     A socket without references is closed without a close frame.
 
     Args:
-        opened: aiohttp's, which must neither close by itself nor have a time limit for closing.
+        opened: the WebSocket of aiohttp, which must neither close automatically nor have a time
+        limit for closing.
         heartbeat: seconds; see :attr:`Endpoint.heartbeat`.
         max_unread: bytes.
     """
@@ -61,7 +62,7 @@ class Socket:
         self._receiver = Receiver(opened, self._connection, heartbeat, max_unread)
         #: Whether a send was cancelled before the peer had accepted all of it.
         self._interrupted = False
-        #: A send in a task of its own; see _send_in_task.
+        #: A send in a separate task; see _send_in_task.
         self._send_task: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[bool] | None = None
 
@@ -163,7 +164,7 @@ class Socket:
         receiver = self._receiver
         receiver.close(code)
         if self._closing is None:
-            # A task, because aiohttp's close has no time limit of its own here.
+            # A task, because aiohttp's close has no time limit here.
             self._closing = asyncio.create_task(
                 self._opened.close(code=code, message=close_message(reason))
             )
@@ -286,7 +287,7 @@ class Socket:
             raise TransportError(f"the WebSocket is closed: {self.ending}") from None
 
     async def _send_in_task(self, sending: Awaitable[None]) -> None:
-        """Send in a task of its own, which is not cancelled with the caller.
+        """Send in a separate task, which is not cancelled with the caller.
 
         It is for versions of aiohttp that do not show how much is left to be sent.
         """

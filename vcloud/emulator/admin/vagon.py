@@ -64,7 +64,7 @@ def vagon_routes(target: Target) -> tuple[Route, ...]:
             "POST",
             "/computers/{id}/usage",
             admin.set_usage,
-            "{minutes}: give a computer so much usage of its own",
+            "{minutes}: set the usage that a computer has of its own",
         ),
     )
 

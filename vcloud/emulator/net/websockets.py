@@ -121,7 +121,7 @@ class OpenWebSockets:
             # aiohttp reads only the first header of that name.
             socket.headers["Sec-WebSocket-Protocol"] = known[0]
         await socket.prepare(request)
-        # A task of its own: aiohttp's belongs to the connection, and only aiohttp may cancel it.
+        # A separate task: aiohttp's belongs to the connection, and only aiohttp may cancel it.
         task = asyncio.create_task(_use(socket, use))
         self._tasks.add(task)
         close = ENDING
@@ -150,7 +150,7 @@ class OpenWebSockets:
     ) -> None:
         """Close it, and wait until the peer has taken what was sent; not long when all close."""
         transport = request.transport
-        # A task of its own: after a cancelled send, aiohttp's close may raise CancelledError too.
+        # A separate task: after a cancelled send, aiohttp's close may raise CancelledError too.
         closing = asyncio.create_task(socket.close(code=close.code, message=close.message))
         taking = asyncio.create_task(_taken(closing, transport))
         ending = asyncio.create_task(self._ending.wait())

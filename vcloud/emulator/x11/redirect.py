@@ -1,6 +1,6 @@
 """The service's display, `:99`, for the programs of one desktop. Only the standard library.
 
-On the service, every desktop is a machine of its own with the display `:99`. Commands name it
+On the service, every desktop is a separate machine with the display `:99`. Commands name it
 (`DISPLAY=:99 xdotool keyup ctrl`). Here several desktops share a machine on which `:99` may belong
 to another program, so each desktop has another number, and the connections of its programs to `:99`
 are redirected to it.

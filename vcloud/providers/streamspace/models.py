@@ -1,4 +1,4 @@
-"""StreamSpace's values and enumerations. Each kind of resource has a module of its own."""
+"""StreamSpace's values and enumerations. Each kind of resource has its own module."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class SharedBudget(Secretive):
     process that asks first, and no process has a guaranteed share.
 
     One budget may be used in several event loops and threads at once, and after a fork. Each loop
-    has connections of its own, which are closed with the clients of that loop.
+    has its own connections, which are closed with the clients of that loop.
 
     A store is *away* if it cannot be reached, does not count, or does not answer within 5 seconds
     (2 for requests that can continue without it). This process also counts its own requests, so it

@@ -30,7 +30,7 @@ _SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Process:
-    """The name of this process in a store. A fork gets a name of its own."""
+    """The name of this process in a store. A fork gets a new name."""
 
     name = secrets.token_hex(8)
 
@@ -101,7 +101,7 @@ class RedisCounter(Counter):
 
 
 def redis_counter(address: str) -> RedisCounter:
-    """Make a counter with connections of its own.
+    """Make a counter with its own connections.
 
     Raises:
         ConfigurationError: the library is not installed, or the address is invalid.

@@ -69,7 +69,7 @@ class Counters:
     """The counters of all event loops, whichever threads they run in.
 
     Args:
-        make: makes a counter with connections of its own.
+        make: makes a counter with its own connections.
         exclusive: its counters can serve only one event loop at a time.
     """
 

@@ -71,7 +71,7 @@ class ControlPlane:
     def __init__(self, fleet: Fleet) -> None:
         """Serve the agents of `fleet`."""
         self.heartbeat_interval: float = 10.0
-        """The interval for agents, in real seconds, because agents are programs of their own."""
+        """The interval for agents, in real seconds, because agents are separate programs."""
         self.vnc_timeout: float = 10.0
         """How long an agent may take to open a VNC connection, in real seconds."""
         self.token_required: bool = False

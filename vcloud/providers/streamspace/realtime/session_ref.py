@@ -125,7 +125,7 @@ class RealtimeSessionRef(Handle):
         on_error: Hook[Exception] | None = None,
         anyone: bool = False,
     ) -> VNCForward:
-        """A local port for any VNC viewer; each connection to it has a tunnel of its own.
+        """A local port for any VNC viewer; each connection to it has its own tunnel.
 
         ::
 

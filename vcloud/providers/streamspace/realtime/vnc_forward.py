@@ -1,4 +1,4 @@
-"""A local port for VNC viewers; each connection to it is relayed to a tunnel of its own."""
+"""A local port for VNC viewers; each connection to it is relayed to its own tunnel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KEPT_ERRORS: Final = 16
 
 
 class VNCForward:
-    """A local TCP port; each connection to it has a tunnel of its own to one session.
+    """A local TCP port; each connection to it has its own tunnel to one session.
 
     Use it as ``async with session.forward_vnc() as forward``, and point any VNC viewer at it.
 
@@ -331,5 +331,5 @@ def _loopback(host: str) -> str:
         pass
     raise InvalidArgumentError(
         f"host must be a loopback address such as 127.0.0.1, not {host!r}:"
-        " whoever connects can use the session"
+        " anyone who connects can use the session"
     )
