@@ -29,6 +29,10 @@ from vcloud._core.paging.pager import (
     Page as Page,
     Pager as Pager,
 )
+from vcloud._core.paging.pages import (
+    Items as Items,
+    Pages as Pages,
+)
 from vcloud._core.request import (
     Request as Request,
     Response as Response,

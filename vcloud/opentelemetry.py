@@ -39,7 +39,7 @@ class OpenTelemetry(Observer):
     ``vcloud.client.waits``, which counts the calls that wait for more than a second by
     ``vcloud.wait.reason`` (a :class:`~vcloud.WaitReason`).
 
-    No attribute is a text of a service: of an answer there are the status and the error's class.
+    No attribute contains a service's text: of an answer only the status and the error's class.
     Nothing is added to requests: services get no ``traceparent``.
 
     Args:

@@ -102,7 +102,7 @@ def words(text: str) -> dict[str, tuple[Call, bytes]]:
         "message": f"cannot transition from '{text}' to '{text}'",
         "details": {"from": text, "to": text}})),
         "a state that is waited for": (wait, said(body=view)),
-        "a state that is no text": (session, said(body=view | {"state": {text: 1}})),
+        "a state that is not a string": (session, said(body=view | {"state": {text: 1}})),
         "a number": (session, said(body=view | {"created_at": text, "idle_timeout": text})),
     }  # fmt: skip
 

@@ -22,7 +22,7 @@ from vcloud.providers.streamspace import CommandFailed
 
 STEADY = settings(derandomize=True, deadline=None, database=None, max_examples=100)
 ANY = st.text(st.characters()) | st.sampled_from([HOSTILE, HALF])  # lone surrogates, too
-#: What a constructor takes by keyword that is no text.
+#: What a constructor takes by keyword that is not a string.
 OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "outcome_unknown": st.booleans(),
     "status": st.integers(100, 599),

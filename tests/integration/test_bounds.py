@@ -98,7 +98,7 @@ async def test_a_list_may_have_max_pages_and_a_longer_one_ends_with_an_error() -
             got = []
             iterator = pager.pages()
             with pytest.raises(
-                LimitExceededError, match=r"goes on after 5 pages.*max_pages.*begin with page 6"
+                LimitExceededError, match=r"continues after 5 pages.*max_pages.*begin with page 6"
             ):
                 got += [page.number async for page in iterator]
             assert asked == [1, 2, 3, 4, 5], "and no sixth one"

@@ -56,7 +56,7 @@ async def test_two_hundred_viewers_of_one_agent_are_all_greeted_at_the_first_try
     server = await asyncio.start_server(vnc_server, "127.0.0.1", 0, backlog=500)
     handler = ready()
     handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-    # A minute never passes here: what drew on the budget of 100 would be refused, or wait for ever.
+    # A minute never passes here: what drew on the budget of 100 would be refused, or wait forever.
     async with server, Emulator(clock=Clock.stopped()) as emulator:
         endpoint = emulator.endpoints()["streamspace"]
         async with StreamSpace(endpoint) as viewer, StreamSpace(endpoint) as other:

@@ -196,7 +196,8 @@ async def check_that_it_closes(open_one: Any, leave: Any, *, tls: bool) -> None:
         lines, first = inspect.getsourcelines(open_one)
         assert warning.filename == __file__
         assert first < warning.lineno < first + len(lines)
-        assert f"{__file__}:{warning.lineno} is held by nobody" in str(warning.message)
+        place = f"{__file__}:{warning.lineno}"
+        assert f"{place} was garbage-collected while open" in str(warning.message)
 
 
 @on_each_loop

@@ -199,7 +199,7 @@ def test_a_duration_that_would_have_to_be_rounded_or_is_too_small_is_refused(val
 
 @pytest.mark.parametrize("value", ["", " \t", None, 5, b"x"])
 def test_a_text_that_says_nothing_is_refused_and_not_repeated(value: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^password must be a non-empty text$"):
+    with pytest.raises(InvalidArgumentError, match=r"^password must be a non-empty string$"):
         text(value, "password")
 
 

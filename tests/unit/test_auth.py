@@ -232,7 +232,7 @@ def test_credentials_that_are_put_together_wrongly_are_refused(make: Callable[[]
 
 
 def test_a_login_needs_both_halves() -> None:
-    with pytest.raises(ConfigurationError, match="(username|password) must be a non-empty text"):
+    with pytest.raises(ConfigurationError, match="(username|password) must be a non-empty string"):
         BearerAuth.login("admin", "")
 
 

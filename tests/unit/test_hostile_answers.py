@@ -30,6 +30,7 @@ from vcloud import (
     Response,
     VCloudError,
 )
+from vcloud._core.client import session_of
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.decoding.plain_json import MAX_DEPTH
 from vcloud._core.decoding.shape import Shape
@@ -115,7 +116,7 @@ def test_the_dialect_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None
     def check(status: int, headers: dict[str, str], body: bytes, sensitive: bool) -> None:
         asked = request if sensitive else Request("GET", "/x")
         try:
-            error = client.dialect.error(
+            error: VCloudError | None = session_of(client).dialect.error(
                 asked, Response(status, headers, body), "https://h/x", now=1.8e9
             )
         except DecodeError as failure:

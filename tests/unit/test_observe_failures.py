@@ -46,7 +46,7 @@ async def test_what_an_observer_raises_is_logged_and_neither_the_call_nor_the_ot
     assert record.exc_info is None
     (message,) = caplog.messages
     assert message.startswith(
-        "Broken.started failed for POST /machines/{id}/start; the call goes on: "
+        "Broken.started failed for POST /machines/{id}/start; the call continues: "
         f"ValueError: at the start ({__file__}:"
     )
 
@@ -160,7 +160,7 @@ async def test_a_hook_that_raises_costs_one_line_a_minute_too(
         assert isinstance(raised, KeyError)
     (message,) = caplog.messages
     assert message.startswith(
-        "on_error of x failed; what it was called for goes on: KeyError: 'in the hook' ("
+        "on_error of x failed; its caller continues: KeyError: 'in the hook' ("
     )
 
 

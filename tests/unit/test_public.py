@@ -14,7 +14,7 @@ import pytest
 
 import vcloud
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, VCloud
-from vcloud._core.client import Client
+from vcloud._core.client import Client, session_of
 from vcloud.cloud import Provider
 
 VAGON = Endpoint(auth=HMACAuth("ak", "sk"))
@@ -77,7 +77,7 @@ def test_each_provider_is_a_keyword_and_an_attribute_of_the_facade_and_a_package
     for name, provider in providers().items():
         client = getattr(cloud, name)
         assert type(client) is provider.client_class()
-        assert client.dialect.provider == name
+        assert session_of(client).dialect.provider == name
         assert getattr(vcloud.providers, name).__name__ == f"vcloud.providers.{name}"
 
 

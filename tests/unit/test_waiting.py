@@ -276,7 +276,7 @@ async def test_an_observer_that_raises_costs_one_line_and_no_call(
     assert len(diary.events) == 4
     failures = [line for line in caplog.messages if "Broken" in line]
     assert len(failures) == 1
-    assert "Broken.queued failed for POST /machines/{id}/start; the call goes on: " in failures[0]
+    assert "Broken.queued failed for POST /machines/{id}/start; the call continues: " in failures[0]
     for _ in range(5):
         service.answer()
         await settle()

@@ -8,6 +8,7 @@ from vcloud.emulator.credentials import Credentials
 from vcloud.emulator.faults.fault import Fault
 from vcloud.emulator.faults.redirect_host import Arrival
 from vcloud.emulator.faults.rules import Faults, Rule
+from vcloud.emulator.net.listener import Refusing
 from vcloud.emulator.server import Emulator, EmulatorStats
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "EmulatorStats",
     "Fault",
     "Faults",
+    "Refusing",
     "Rule",
 ]

@@ -100,7 +100,7 @@ class Single(Enclosing, Envelope, Generic[T]):
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class Value(Enclosing, Envelope, Generic[T]):
-    """A value that is the whole answer. One cannot act on it, so it may come without its id."""
+    """A value that is the whole answer. It is not a handle, so it may come without its id."""
 
     id: str | None
     type: str | None = None
@@ -134,7 +134,7 @@ class Listing(Envelope, ListAnswer):
 
 _attributes = attrgetter("attributes")
 
-# The classes are frozen, but nobody has these objects yet.
+# The classes are frozen, but nothing else refers to these objects yet.
 _set = object.__setattr__
 
 

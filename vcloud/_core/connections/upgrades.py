@@ -41,8 +41,7 @@ def upgrading_session(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
 async def _upgrade(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    # aiohttp drops the body of a refusal, and with it the service's reason; and it would follow a
-    # redirect.
+    # aiohttp drops the body of a refusal, which has the service's reason, and follows redirects.
     answer = await send_once(request, handler, connecting=CONNECT_TIMEOUTS.get())
     if answer.status != 101:
         headers = refusal_headers(answer)

@@ -39,11 +39,11 @@ class Bucket(msgspec.Struct, eq=False):
 
     @property
     def calls(self) -> int:
-        """How many queued requests are no cleanups."""
+        """How many queued requests are not cleanups."""
         return self.count - self.ranks[Rank.CLEANUP].count
 
     def all_calls(self) -> list[Waiter]:
-        """The queued requests that are no cleanups."""
+        """The queued requests that are not cleanups."""
         return [
             waiter
             for rank in Rank

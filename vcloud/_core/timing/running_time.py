@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Final, Self
 
 from vcloud._core.timing.timeouts import DrainingTimer, Timeout, call_when_due
@@ -112,12 +111,7 @@ class RunningTimeout(Timeout):
         self._countdown.start(self._on_timer)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._countdown.pause()
         await super().__aexit__(kind, error, traceback)
 

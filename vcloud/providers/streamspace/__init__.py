@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vcloud.providers.streamspace.agent.connection import AgentRejectedError
-from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed
+from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, VNCAddress
 from vcloud.providers.streamspace.agent.messages import (
     Command,
     CommandData,
@@ -13,6 +13,7 @@ from vcloud.providers.streamspace.agent.messages import (
     StartSession,
     StopData,
     StopSession,
+    VNCPort,
     VNCProxyData,
     VNCProxyRequest,
     WakeSession,
@@ -94,7 +95,9 @@ __all__ = [
     "UserRole",
     "Users",
     "Utilization",
+    "VNCAddress",
     "VNCForward",
+    "VNCPort",
     "VNCProxyData",
     "VNCProxyRequest",
     "VNCTunnel",

@@ -20,8 +20,8 @@ from vcloud._core.limits.shared_budget.counter import (
 from vcloud._core.limits.shared_budget.redis_script import SCRIPT
 from vcloud.errors import ConfigurationError
 
-#: Seconds for which the places of a process are kept after its turn has come. A loaded machine
-#: takes less to wake up. A process that was killed delays the others by as much.
+#: Seconds for which the places of a process are kept after its turn has come. Even a loaded machine
+#: wakes up in less time. A process that was killed delays the others by this time.
 GRACE: Final = 1.0
 #: Seconds. Longer waits are sent as this.
 _LONGEST: Final = 1e9

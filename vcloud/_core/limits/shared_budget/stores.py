@@ -30,7 +30,7 @@ class LimitsCounter(Counter):
         given: the storage is the user's own.
 
     Raises:
-        ConfigurationError: it is no asyncio storage, or cannot count moving windows.
+        ConfigurationError: it is not an asyncio storage, or cannot count moving windows.
     """
 
     def __init__(self, storage: Storage, *, given: bool = False) -> None:
