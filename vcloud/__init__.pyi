@@ -85,4 +85,4 @@ from vcloud.providers.streams import VagonStreams as VagonStreams
 from vcloud.providers.streamspace import StreamSpace as StreamSpace
 from vcloud.providers.vagon import VagonCode as VagonCode
 
-__version__: str
+from vcloud._core.version import __version__ as __version__

@@ -16,7 +16,7 @@ from vcloud import Request, Response, TransportError
 from vcloud._core.call import answers, attempts, errors, retrying
 from vcloud._core.call.call import Call
 from vcloud._core.call.sources import Sources
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.outcome import Proof

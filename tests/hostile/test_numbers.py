@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import vcloud.providers
 from vcloud import DecodeError, Endpoint, HMACAuth, RetryPolicy, VCloud
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.scalars import (
     MAX_DECIMAL_PLACES,
     MAX_DURATION,

@@ -24,7 +24,7 @@ BEFORE = {
     "nothing": "",
     "vcloud": "import vcloud",
     "clock": "import vcloud._core.timing.clock",
-    "codec": "import vcloud._core.decoding.codec",
+    "codec": "import vcloud._core.codec",
     "everything": "import vcloud.providers.computers, vcloud.providers.streamspace",
 }
 FREEZE = {

@@ -18,8 +18,8 @@ from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import ONCE, STEADY, answered
 from vcloud import DecodeError, Endpoint, HMACAuth, InstanceState, Response
 from vcloud._core.client import client_with
+from vcloud._core.codec import MAX_BROKEN, Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import MAX_BROKEN, Codec
 from vcloud._core.transport import Transport
 from vcloud.providers.computers import BaseImage, Software, VagonComputers
 

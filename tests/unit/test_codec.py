@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.fields import fields
 from vcloud import DecodeError
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.scalars import (
     MAX_REMEMBERED,
     REMEMBERED,

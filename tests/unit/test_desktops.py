@@ -24,7 +24,7 @@ from vcloud import (
     InvalidArgumentError,
     Response,
 )
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud.providers.desktops import (
     Desktop,
     Desktops,

@@ -31,7 +31,7 @@ from vcloud import (
     VCloudError,
 )
 from vcloud._core.client import session_of
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.decoding.plain_json import MAX_DEPTH
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.redaction.secretive import Secretive

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud.providers.streamspace.agent.messages import (
     CommandResult,
     CommandStatus,

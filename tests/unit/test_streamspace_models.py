@@ -26,7 +26,7 @@ from vcloud import (
     ConfigurationError,
     DecodeError,
 )
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.scalars import GoDuration
 from vcloud.providers.streamspace import (
     Agent,

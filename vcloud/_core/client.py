@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from vcloud._core.closing import close
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint, check_resolver
 from vcloud._core.instances import Instance

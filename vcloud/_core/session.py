@@ -23,8 +23,8 @@ from vcloud._core.call.loop import run
 from vcloud._core.call.sources import SYSTEM, Sources
 from vcloud._core.call.upgrades import Upgrade
 from vcloud._core.cleanup import Cleanup, Opened
+from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import Codec
 from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint

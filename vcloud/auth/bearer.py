@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from attrs import evolve, field, frozen
 
 from vcloud._core.auth import Send, StatePerAddress, credential
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
 from vcloud._core.refused_credentials import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body

@@ -76,22 +76,24 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         action: what to do with one item.
         concurrency: how many items at once; 50 by default.
         max_failures: start no further item when so many have failed or are unknown in this run.
-            Items in progress are finished.
-        deadline: for the whole run, from its first item; seconds or timedelta. At the deadline,
-            items in progress are cancelled. Rate limits are waited for until then. If the process
-            was stopped or its loop was blocked at that time, answers that have arrived are read
-            first.
-        journal: the file, or a :class:`Journal`, in which the run is recorded.
+            Items in progress are finished. By default there is no maximum.
+        deadline: for the whole run, from its first item; seconds or timedelta. By default there is
+            none. At the deadline, items in progress are cancelled. Rate limits are waited for until
+            then. If the process was stopped or its loop was blocked at that time, answers that have
+            arrived are read first.
+        journal: the file, or a :class:`Journal`, in which the run is recorded. By default it is not
+            recorded.
         key: returns the name of an item in the journal, the same in each run. By default a string
             or a number is its own name, and anything else is named by its ``id``.
         record: returns what the journal keeps of a result, as something that JSON can represent.
             By default it keeps nothing.
-        settle: asks the service what happened to an item that an earlier run left unknown.
+        settle: asks the service what happened to an item that an earlier run left unknown. By
+            default the item stays unknown.
         retry_failed: False: items that failed in an earlier run stay failed. By default they are
             tried again.
-        progress: the title of a progress bar on standard error. Where that is no terminal, a line
-            is written every 30 seconds. Both show what the calls wait for. What cannot be written
-            there is dropped.
+        progress: the title of a progress bar on standard error; by default there is none. Where
+            that is no terminal, a line is written every 30 seconds. Both show what the calls wait
+            for. What cannot be written there is dropped.
         counted: whether everything that the action does is a request of this SDK. Then an item that
             is interrupted before it has sent anything is undone; otherwise it is unknown. False by
             default.

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import msgspec
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.error_for_status import error_for_status

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from attrs import evolve, frozen
 
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.plain_json import too_deep
 from vcloud._core.error_for_status import error_for_status

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.decoding.plain_json import MAX_DEPTH, too_deep
 from vcloud._core.scalars import MAX_ID
 from vcloud.errors import DecodeError
