@@ -343,20 +343,16 @@ _UNUSABLE: Final = {
     "process's: make a new one",
 }
 
-#: aiohttp would send "application/octet-stream" for a POST without a body. Vagon's own client sends
-#: no content type with an empty body. Requests with a body set their own.
-_NO_CONTENT_TYPE: Final[Mapping[str, Any]] = {"skip_auto_headers": ("Content-Type",)}
-
 _EACH_REQUEST: Final[Mapping[str, Any]] = {
     # A signature is for one path, and a credential for one host.
     "allow_redirects": False,
     # A user's session may have other settings.
     "raise_for_status": False,
 }
-#: aiohttp would call the missing body of a POST "application/octet-stream". Vagon's own client
-#: sends no content type with an empty body. Our bodies always come with theirs, and a GET has no
-#: content type. There this option would cost 20 000 of 460 000 instructions of a call, because
-#: aiohttp copies the headers (``python -m tests.benchmarks.profile --instructions``).
+#: aiohttp would send "application/octet-stream" for a POST without a body. Vagon's own client sends
+#: no content type with an empty body. A request with a body sets its own, and a GET has none: there
+#: this option would cost 20 000 of the 460 000 instructions of a call, because aiohttp then copies
+#: the headers (``python -m tests.benchmarks.profile --instructions``).
 _WITHOUT_CONTENT_TYPE: Final[Mapping[str, Any]] = {
     **_EACH_REQUEST,
     "skip_auto_headers": ("Content-Type",),
