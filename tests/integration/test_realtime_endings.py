@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import ClientWebSocketResponse, WSMsgType, web
 
 from tests.integration.realtime_plane import plane, ready
 from tests.integration.realtime_server import Script, client, refusal, serving, settled
 from vcloud import APIError, ConflictError, TransportError
+from vcloud._core.connections.aiohttp_compat import WebSocketConnection
 from vcloud._core.websocket import MAX_REASON, close_message, describe_close
 from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace import VNCTunnel
@@ -128,27 +129,24 @@ async def test_sent_data_is_delivered_although_the_peer_pauses_reading(
 async def test_a_peer_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
     monkeypatch.setattr(socket_module, "STALL_TIMEOUT", 0.02)
+    connections: list[WebSocketConnection] = []
 
-    given_up, gone = asyncio.Event(), asyncio.Event()
+    def recorded(opened: ClientWebSocketResponse) -> WebSocketConnection:
+        connections.append(WebSocketConnection(opened))
+        return connections[-1]
+
+    monkeypatch.setattr(socket_module, "WebSocketConnection", recorded)
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await given_up.wait()
-        try:
-            async for _ in socket:
-                pass
-        finally:
-            gone.set()
+        await asyncio.Event().wait()
 
     for end in (VNCTunnel.aclose, VNCTunnel.finish):
-        given_up.clear()
-        gone.clear()
+        connections.clear()
         async with opened(deaf) as tunnel:
             while tunnel.unsent == 0:
                 await tunnel.write(bytes(1000))
             await end(tunnel)
-            given_up.set()
-            # The peer reads what the system had taken, and then the connection is gone.
-            await gone.wait()
+            assert [connection.is_closing() for connection in connections] == [True]
 
 
 async def test_an_agent_waits_until_the_close_of_a_viewer_s_socket_is_answered(

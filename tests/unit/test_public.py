@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +141,20 @@ def test_wildcard_import_gives_what_all_says(wildcard: str) -> None:
     space: dict[str, object] = {}
     exec(f"from {wildcard} import *", space)
     assert set(sys.modules[wildcard].__all__) <= set(space)
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        "vcloud",
+        "vcloud.bulk",
+        "vcloud.emulator",
+        *[f"vcloud.providers.{name}" for name in ENDPOINTS],
+    ],
+)
+def test_the_types_of_every_public_name_are_asserted(package: str) -> None:
+    asserted = "".join(
+        path.read_text("utf-8") for path in (Path(__file__).parents[1] / "typing").glob("*.py")
+    )
+    names: list[str] = import_module(package).__all__
+    assert [name for name in names if not re.search(rf"\b{name}\b", asserted)] == []

@@ -6,7 +6,6 @@ A resource has its id beside its attributes. A page of a list has ``count`` or `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
 
 from attrs import frozen
@@ -132,9 +131,7 @@ class Listing(Envelope, ListAnswer):
         return PageAnswer(items, number, self.count, self.next_page, error=error, unread=unread)
 
 
-_attributes = attrgetter("attributes")
-
-# The classes are frozen, but nothing else refers to these objects yet.
+# The classes are frozen, but nobody has these objects yet.
 _set = object.__setattr__
 
 
@@ -173,12 +170,14 @@ def _unwrap(inner: object, session: Session, origin: Origin) -> object:
 
 def _adopt_all(items: Sequence[Item[H]], session: Session, body: bytes, key: str) -> tuple[H, ...]:
     # As adopt_item, without a call for each item. It runs once for each item of each page.
+    handles: list[H] = []
     for index, item in enumerate(items):
         handle = item.attributes
         _set(handle, "id", item.id)
         set_session(handle, session)
         set_origin(handle, (body, key, index))
-    return tuple(map(_attributes, items))
+        handles.append(handle)
+    return tuple(handles)
 
 
 def with_id(item: Item[T] | NestedItem[T] | Single[T] | Value[T]) -> T:

@@ -39,7 +39,7 @@ class _Iteration:
 
 
 class Pages(_Iteration, AsyncIterator[Page[T]]):
-    """Page after page of a :class:`Pager`.
+    """Page after page of a :class:`Pager`, from :meth:`Pager.pages`.
 
     Attributes:
         number: the page to continue with, None after the last. Another process that begins with
@@ -294,7 +294,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
 
 
 class Items(_Iteration, AsyncIterator[T]):
-    """Item after item of a :class:`Pager`."""
+    """Item after item of a :class:`Pager`, from ``aiter(pager)``."""
 
     __slots__ = ("_pages", "_waiting")
 
