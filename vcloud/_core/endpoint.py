@@ -272,7 +272,7 @@ class Endpoint:
 
     def __attrs_post_init__(self) -> None:
         if self.shared_budget is not None and not self.rate_limits:
-            raise ConfigurationError("a shared_budget counts rate_limits, so give those, too")
+            raise ConfigurationError("a shared_budget counts rate_limits, so give those too")
         if self.base_url is None:
             return
         _check(self.base_url, allow_http=self.allow_http)
