@@ -253,7 +253,7 @@ async def test_the_picture_of_a_session_on_another_host_gets_no_token(emulator: 
             next(iter(emulator.streamspace.sessions))
         ).refresh()
         assert session.vnc_url == named
-        with pytest.raises(ConfigurationError, match="the token is only for"):
+        with pytest.raises(ConfigurationError, match="the token is only sent to"):
             await session.connect_url()
-        with pytest.raises(ConfigurationError, match="the token is only for"):
+        with pytest.raises(ConfigurationError, match="the token is only sent to"):
             session.open_vnc()

@@ -56,11 +56,10 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
             InvalidArgumentError: the handle was made without a uid.
             NotFoundError: there is no such machine.
         """
-        uid = self._known_uid()
-        # The uid opens the machine. Texts have the label instead, and no variable has the path.
+        # The uid opens the machine. Texts have the label instead, and no variable has the uid.
         request = Request(
             "GET",
-            f"/machines/{path_segment(uid, 'uid')}",
+            f"/machines/{path_segment(self._known_uid(), 'uid')}",
             sensitive=True,
             label="/machines/{uid}",
         )
