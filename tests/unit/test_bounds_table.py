@@ -123,9 +123,9 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{process_limits.RETRY_INTERVAL:g} s",
     ),
     "turns of the event loop": (f"{timeouts.MAX_ITERATIONS}; {figure(timeouts.GRACE * 1000)}",),
-    "a wait in line": (figure(waiting.LONG), figure(waiting.LOG_INTERVAL)),
+    "a wait in the queue": (figure(waiting.LONG), figure(waiting.LOG_INTERVAL)),
     "attempts of one call": (figure(RetryPolicy().attempts),),
-    "requests under way": (figure(ENDPOINT.concurrency),),
+    "requests in flight": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
     "no answer to the request that goes first": (figure(cooldown.PROBE_TIMEOUT),),
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
@@ -228,7 +228,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "time until a viewer": (figure(vnc_admission.SILENCE_TIMEOUT),),
     "the reason that a viewer": (figure(vnc_refusal.MAX_REASON),),
     "such a viewer": (figure(vnc_relay.VERSION_TIMEOUT),),
-    "commands under way": (
+    "commands in flight": (
         figure(command_limits.MAX_IN_FLIGHT),
         mib(command_limits.MAX_IN_FLIGHT_SIZE),
     ),

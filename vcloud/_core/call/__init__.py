@@ -1,4 +1,4 @@
-"""One call of the user's: the request loop, and each of its steps in a module of its own.
+"""One call of a user: the request loop, and each of its steps in a module of its own.
 
 | module | holds |
 |---|---|

@@ -40,7 +40,7 @@ def success(call: Call) -> Any:
             return NO_SUCCESS
         try:
             if shape is None:
-                # Only whether it is one: nobody reads a time from this error.
+                # Only whether there is an error matters, so its time does not.
                 if context.dialect.error(request, response, "", now=0.0) is not None:
                     return NO_SUCCESS
                 result: Any = response
@@ -54,7 +54,7 @@ def success(call: Call) -> Any:
             if result is NO_SUCCESS:
                 return result
         allowance = call.bucket.allowance
-        # Nearly every answer: without a limit that is known, and saying nothing of one.
+        # Nearly every answer announces no limit, and none is known.
         if allowance.bounded or REMAINING in response.headers:
             allowance.note(response.headers, context.clock(), context.signer.now(), call.number)
     else:
@@ -70,7 +70,7 @@ def _list_in_part(call: Call, response: Response) -> Any:
     context, request, shape = call.context, call.request, call.shape
     if shape is None or shape.open_partly is None:
         return NO_SUCCESS
-    # Without what the answer repeats of the request, because the error quotes it.
+    # The error quotes the answer, so what it repeats of the request is removed first.
     redactor = call.redactor()
     clean, cut = redactor.response(response), len(response.body) > SEARCHED
     try:
@@ -93,7 +93,7 @@ def note_refusal(call: Call) -> None:
     context, request, response = call.context, call.request, call.response
     assert response is not None
     now = context.signer.now()
-    # Without what the answer repeats of the request, because the error quotes it.
+    # The error quotes the answer, so what it repeats of the request is removed first.
     redactor = call.redactor()
     clean = redactor.response(response)
     error, undecodable = _explained(call, clean, now)
@@ -102,7 +102,7 @@ def note_refusal(call: Call) -> None:
     redactor.error(failure, cut=len(response.body) > SEARCHED)
     if error is None:
         call.error = about_answer(context, request, failure, root=call.root)
-        # The frames that its error holds would keep the answer.
+        # Otherwise the frames of the error would keep the answer in memory.
         call.response = None
         return
     if isinstance(error, AuthenticationError):

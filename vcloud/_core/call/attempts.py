@@ -41,7 +41,7 @@ def _options_until_deadline(call: Call) -> TransportOptions:
     context, left = call.context, call.left()
     assert left is not None
     if left <= 0 and call.place is not None:
-        # It was let go to try at its last moment.
+        # It was allowed to try when its time was up.
         raise without_room(call, context.transport.shortage.number)
     if left <= 0:
         raise too_late(call)
@@ -68,7 +68,7 @@ def note_failure(call: Call, failure: BaseException) -> None:
         if unsent(failure) is not None:
             take_back_attempt(call)
         if call.request.starts and (call.lost or unsent(failure) is None):
-            # What it may have started costs money until it is stopped.
+            # It may have started a machine, which costs money until it is stopped.
             words = "%s: it was given up before the answer came, and %s"
             call.context.observers.log.error(words, call.label, UNKNOWN)
     elif not (isinstance(failure, Exception) and call.request.sensitive):

@@ -19,13 +19,13 @@ from vcloud._core.redaction.sent_secrets import Redactor
 from vcloud._core.request import Request, Response
 from vcloud.errors import APIError, DecodeError, TransportError
 
-#: The headers of a call that was not signed yet.
+#: The headers of a call that is not signed yet.
 _UNSIGNED: Final = Credentials()
 
 
 # A struct and not a plain class, because one is made per call: 0.4 us instead of 0.7 (timeit).
 class Call(msgspec.Struct, eq=False):
-    """One call of the user's, with all its attempts.
+    """One call of a user, with all its attempts.
 
     An error that is kept holds its frames, and through them the call. So the call drops an answer
     as soon as it is not needed, and its error when that is raised.
@@ -35,7 +35,7 @@ class Call(msgspec.Struct, eq=False):
     request: Request
     #: How an attempt is sent.
     exchange: Exchange
-    #: The session that made it: what is made of an answer acts through it. (Its type imports this.)
+    #: The session that made it; handles made of the answer use it. (Its module imports this one.)
     session: Any
     #: Which rate limit counts it.
     bucket: Bucket
@@ -58,7 +58,7 @@ class Call(msgspec.Struct, eq=False):
     forgiven: int = 0
     #: Whether a credential was renewed.
     renewed: bool = False
-    #: Whether any attempt left open what the service did; and whether one before the last did.
+    #: Whether the outcome of any attempt is unknown; and of any before the last.
     lost: bool = False
     lost_before: bool = False
     #: Its place among those that wait for a file descriptor or a port.
@@ -72,7 +72,7 @@ class Call(msgspec.Struct, eq=False):
     headers: Mapping[str, str] = _UNSIGNED
     #: Whether the request may have reached the service.
     sent: bool = False
-    #: When it began, in seconds that go on while the machine sleeps, if that is of interest.
+    #: When it began, by a clock that also runs while the machine sleeps; None: not needed.
     began: float | None = None
     response: Response | None = None
     #: How it failed, and what that proves.

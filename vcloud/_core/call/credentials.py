@@ -12,7 +12,7 @@ from vcloud.errors import AuthenticationError, VCloudError
 
 
 def fail_if_refused(call: Call) -> None:
-    """Fail at once where refused credentials are remembered, instead of waiting in line.
+    """Fail at once while refused credentials are remembered, instead of waiting in the queue.
 
     Raises:
         AuthenticationError: the refusal that is remembered.
@@ -72,11 +72,11 @@ async def obtain_credential(call: Call) -> None:
                 async with limit:
                     await signer.auth.acquire(call.session.send, now=signer.now())
         except VCloudError as failure:
-            # Whatever became of the login: of this request, nothing was sent since.
+            # Nothing of this request was sent since, however the login ended.
             failure.outcome_unknown = call.outcome_unknown
             raise
         except TimeoutError:
             if not limit.expired():
-                raise  # a strategy's own clock, which says nothing about the deadline
+                raise  # the strategy's own timeout, not the deadline
             raise too_late(call) from None
     call.headers = signer.sign(call.request, signer.now(), call.root)

@@ -57,13 +57,13 @@ def final(call: Call, why: str = "") -> VCloudError:
 
 def without_answer(call: Call, error: TransportError, why: str = "") -> TransportError:
     """The error of a call whose last attempt had no answer, or never began."""
-    # One attempt that never arrived proves nothing of those before it.
+    # An attempt that never arrived proves nothing about earlier ones.
     kind, text, unknown = type(error), f"{error}", call.outcome_unknown
     if unknown and isinstance(error, ConnectError):
         kind = RequestTimeout if isinstance(error, ConnectTimeout) else TransportError
         text = text.replace("; nothing was sent", "; this time nothing was sent")
     made = kind(f"{call.label}: {text}{why}", outcome_unknown=unknown)
-    if error.__cause__ is not None:  # or else what was being handled would be hidden
+    if error.__cause__ is not None:  # otherwise the error that was being handled would be lost
         made.__cause__ = error.__cause__
     return made
 

@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 def finished_anyway(exchange: Exchange, cleanup: Cleanup) -> Exchange:
-    """An exchange that is finished although its caller is cancelled meanwhile, if it is sent.
+    """An exchange that is finished even if its caller is cancelled, once its request is sent.
 
     Args:
         exchange: the exchange.
@@ -25,7 +25,7 @@ def finished_anyway(exchange: Exchange, cleanup: Cleanup) -> Exchange:
     """
 
     async def sent(*given: Any) -> Response:
-        # Of the task that runs this alone.
+        # Only the task that runs this reads them.
         CALLER.set(cleanup)
         exchanging = exchange(*given)
         # They hold the credentials, and reporters of errors print the variables of a frame.

@@ -16,8 +16,8 @@ from vcloud._core.observe import WaitReason
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud.errors import RateLimitError, RequestTimeout, VCloudError
 
-#: Seconds after the end of a bulk run at which a call would give up its place in line. The run has
-#: ended it by then, unless a rate limit is known to outlast both.
+#: Seconds after the end of a bulk run at which a call leaves the queue. The run has ended the call
+#: by then, unless a rate limit is known to outlast both.
 _AFTER_THE_RUN: Final = 1.0
 #: Ends the calls of a bulk run that has no deadline.
 REFUSED_FOR_GOOD: Final = (
@@ -59,7 +59,7 @@ def longest_wait_in_words(usual: str) -> str:
 
 
 def is_refused_for_good(call: Call, error: VCloudError | None = None) -> bool:
-    """Whether a run waits no longer, because the service has refused everything for too long.
+    """Whether a run stops waiting, because the service has refused everything for too long.
 
     Args:
         call: the call.
@@ -72,8 +72,8 @@ def is_refused_for_good(call: Call, error: VCloudError | None = None) -> bool:
     return run.is_refused_for_good(usual, since, call.context.clock())
 
 
-def end_of_line(call: Call, until: float | None) -> float | None:
-    """When it makes no sense any more to wait in line, in monotonic seconds.
+def end_of_wait(call: Call, until: float | None) -> float | None:
+    """When a call stops waiting in the queue, in monotonic seconds.
 
     Args:
         call: the call.
@@ -82,7 +82,7 @@ def end_of_line(call: Call, until: float | None) -> float | None:
     run = _run()
     if run is None or run.left is None:
         return until
-    # The run itself ends what waits for a slot, and says so.
+    # The run itself ends calls that wait for a slot.
     ends = call.context.clock() + run.left() + _AFTER_THE_RUN
     return ends if until is None else min(ends, until)
 

@@ -11,7 +11,7 @@ from vcloud._core.call.attempts import begin_attempt, note_failure
 from vcloud._core.call.call import Call
 from vcloud._core.call.credentials import authorize, fail_if_refused
 from vcloud._core.call.interruption import finished_anyway
-from vcloud._core.call.queueing import wait_in_line
+from vcloud._core.call.queueing import wait_in_queue
 from vcloud._core.call.retrying import prepare_retry
 
 
@@ -46,7 +46,7 @@ async def _run(call: Call) -> Any:  # noqa: C901, PLR0912 - the one loop, in one
             fail_if_refused(call)
         call.number = admission.try_enter(call.bucket) if call.slot else 0
         if not call.number:
-            await wait_in_line(call)
+            await wait_in_queue(call)
         try:
             if signer.refused.error is None and signer.auth.ready(now := signer.now()):
                 call.headers = signer.sign(request, now, call.root)

@@ -17,7 +17,7 @@ from vcloud._core.call.errors import (
     without_room,
 )
 from vcloud._core.call.interruption import until_urgent
-from vcloud._core.call.limit_waits import end_of_line, longest_wait
+from vcloud._core.call.limit_waits import end_of_wait, longest_wait
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.observe import WaitReason
@@ -26,7 +26,7 @@ from vcloud._core.retry import RetryAfter, decide
 from vcloud.errors import ConnectError
 
 
-async def wait_in_line(call: Call) -> None:
+async def wait_in_queue(call: Call) -> None:
     """Wait until the request is admitted: :attr:`Call.number` says as which.
 
     A request that obtains a credential waits only for its limit: calls that hold the slots may wait
@@ -39,11 +39,11 @@ async def wait_in_line(call: Call) -> None:
         ConfigurationError: the client closes.
     """
     while not call.number:
-        await _wait_in_line(call)
+        await _wait_in_queue(call)
 
 
-async def _wait_in_line(call: Call) -> None:
-    """Wait in line. Nothing is raised and the call has no number if it became urgent meanwhile."""
+async def _wait_in_queue(call: Call) -> None:
+    """Wait in the queue. Nothing is raised and the call has no number if it became urgent meanwhile."""
     context, stopping = call.context, CLEANUP.get()
     urgent = stopping is not None and stopping.urgent
     ends, until = inf, call.deadline
@@ -63,8 +63,8 @@ async def _wait_in_line(call: Call) -> None:
     except TimeoutError:
         if not urgent:
             raise not_admitted(call) from None
-        # A cleanup has time left when the process stood still. Before its end, nothing does:
-        # the pause of a limit outlasts it.
+        # A cleanup has time left after the process was stopped. Otherwise the pause of a limit
+        # outlasts it.
         if until != ends or context.clock() < ends or stopping is None or stopping.left <= 0:
             raise too_late(call, urgent=True) from None
     except WaitTooLongError as error:
@@ -93,7 +93,7 @@ async def _enter(call: Call, until: float | None, *, urgent: bool) -> int:
             with context.waits.behind(call.bucket, context.admission.reason, call.watch):
                 return await context.admission.enter(
                     call.bucket,
-                    end_of_line(call, until) if in_run else until,
+                    end_of_wait(call, until) if in_run else until,
                     slot=call.slot,
                     max_wait=longest,
                     urgent=urgent,
@@ -102,10 +102,10 @@ async def _enter(call: Call, until: float | None, *, urgent: bool) -> int:
             tries += 1
             pause, why = _pause_without_store(call, error, tries, until)
             if pause is None and CLEANUP.get() is not None:
-                # A stop goes on without the store, urgent or not.
+                # A stop continues without the store, urgent or not.
                 urgent, pause = True, 0.0
             if pause is None:
-                # Of a request that was sent before, the error says what it leaves unknown.
+                # If the request was sent before, the error says what is unknown.
                 sent = "" if call.lost else "; nothing was sent"
                 raise ConnectError(f"{error}{why}{sent}") from None
         with context.waits.for_reason(WaitReason.SHARED_BUDGET, call.watch, pause):
@@ -133,7 +133,7 @@ def _pause_without_store(
 
 
 async def wait_for_room(call: Call) -> None:
-    """Wait until this process may open a connection again; the one place where that is done.
+    """Wait until this process may open a connection again. Nothing else waits for that.
 
     Meanwhile the call holds neither a slot nor a place in a rate limit.
     """

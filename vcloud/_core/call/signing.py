@@ -62,11 +62,11 @@ class Signer:
         elapsed: Callable[[], float] | None,
     ) -> None:
         self.auth: Auth = auth
-        #: What the service said last of the credentials.
+        #: The service's last refusal of the credentials, if any.
         self.refused: RefusedCredentials = RefusedCredentials(clock)
         if elapsed is None:
             elapsed = boottime if day is wall else clock
-        #: Seconds that go on while the machine sleeps.
+        #: Monotonic seconds of a clock that also runs while the machine sleeps.
         self.elapsed: Callable[[], float] = elapsed
         #: The time that requests are signed with, in Unix seconds. No jump of the machine's clock
         #: changes it.
@@ -77,11 +77,11 @@ class Signer:
         self._root_path = path_before_api(address.path)
         #: Where the installation begins, without the API's own path: the host, or a path on it.
         self.root_url: str = f"{address.scheme}://{address.netloc}{self._root_path}"
-        # Of strategies whose credentials work once.
+        # For strategies whose credentials work once.
         self._may_be_a_copy: Callable[..., bool] | None = getattr(auth, "may_be_a_copy", None)
         #: Whether credentials work once: then :meth:`judge_copy` needs the time of sending.
         self.works_once: bool = self._may_be_a_copy is not None
-        # Of strategies whose credentials depend on the time.
+        # For strategies whose credentials depend on the time.
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             auth, "clock_difference", None
         )
@@ -104,7 +104,7 @@ class Signer:
             headers = self.auth.headers(request, path, now=now, nonce=self._nonce())
         if request.body is not None:
             return Credentials({"Content-Type": "application/json", **headers})
-        # Those of a strategy of the user's own may be any mapping, and its repr shows them.
+        # A user's own strategy may return any mapping, whose repr would show the credentials.
         return headers if type(headers) is Credentials else Credentials(headers)
 
     def judge_copy(
@@ -134,7 +134,7 @@ class Signer:
         if self._clock_difference is None:
             return None
         found = [self._clock_difference(response, now=now) for now in self.now.estimates()]
-        # The last one is to the machine's clock as it is: that one has to be set.
+        # The last opinion is the machine's clock itself, which the user has to set.
         return None if None in found else found[-1]
 
     def may_sign_again(
@@ -178,7 +178,7 @@ class Signer:
         return False
 
     def end_trial(self, tries: bool) -> None:  # noqa: FBT001 - what the wait for it gave
-        """Let those go on who wait for a call that tried refused credentials.
+        """Release the calls that wait for one that tried refused credentials.
 
         Args:
             tries: whether this call was the one.

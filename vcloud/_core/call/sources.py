@@ -1,4 +1,4 @@
-"""Where time and chance come from, so that tests can replace them."""
+"""The sources of time and randomness, so that tests can replace them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vcloud._core.timing.clock import monotonic, wall
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """Where time and chance come from.
+    """The sources of time and randomness.
 
     Attributes:
         clock: monotonic seconds.
