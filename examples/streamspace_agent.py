@@ -133,8 +133,8 @@ class DesktopAgent:
     async def reconcile(self, sessions: Sequence[AgentSession]) -> None:
         """Compare the desktops with the control plane's sessions, after a restart of either.
 
-        A desktop without a session would run for ever, so it is ended. A session without a desktop
-        would seem to run for ever, so it is reported as failed. Commands wait until this returns.
+        A desktop without a session would run forever, so it is ended. A session without a desktop
+        would seem to run forever, so it is reported as failed. Commands wait until this returns.
         """
         known = {session.id: session for session in sessions if session.id is not None}
         for session_id in self.desktops.keys() - known.keys():

@@ -1,4 +1,4 @@
-"""For all tests alike."""
+"""Fixtures and hooks for all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a test on a machine that lacks something it needs."""
+"""Skips or fails a test on a machine that lacks something it needs."""
 
 from __future__ import annotations
 

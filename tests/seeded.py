@@ -1,4 +1,4 @@
-"""What opens an emulator of one seed, for tests that write it down: `Emulator(seed=SEED)`."""
+"""The credentials of an emulator with a fixed seed, for tests that need known values."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_ci_runs_the_two_commands_of_the_first_shell_block() -> None:
     assert "command_of_readme 2" in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", ".github/SECURITY.md"])
+@pytest.mark.parametrize("page", ["README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"])
 def test_every_named_path_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     paths = re.findall(r"`((?:vcloud|tests|examples|\.ci|\.github)/[\w./]*)`", text)

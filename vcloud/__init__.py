@@ -6,8 +6,6 @@ needs one provider does not load the others. ``__init__.pyi`` lists the names an
 
 from __future__ import annotations
 
-from vcloud._core.version import __version__ as __version__
-
 #: The module of each public name; filled when the first one is used.
 _MODULE_OF: dict[str, str] = {}
 
@@ -43,4 +41,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     names = [name for name, module in _public_names().items() if module != __name__]
-    return sorted([*names, "__version__"])
+    return sorted(names)

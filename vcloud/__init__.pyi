@@ -29,6 +29,10 @@ from vcloud._core.paging.pager import (
     Page as Page,
     Pager as Pager,
 )
+from vcloud._core.paging.pages import (
+    Items as Items,
+    Pages as Pages,
+)
 from vcloud._core.request import (
     Request as Request,
     Response as Response,
@@ -81,4 +85,4 @@ from vcloud.providers.streams import VagonStreams as VagonStreams
 from vcloud.providers.streamspace import StreamSpace as StreamSpace
 from vcloud.providers.vagon import VagonCode as VagonCode
 
-__version__: str
+from vcloud._core.version import __version__ as __version__

@@ -22,7 +22,6 @@ from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
 from vcloud.auth import APIKeyAuth, BearerAuth, HMACAuth
 from vcloud.errors import ConfigurationError
-from vcloud.instances import Instances
 
 if TYPE_CHECKING:
     from vcloud._core.client import Client
@@ -44,10 +43,10 @@ R = TypeVar("R")
 
 
 class Provider(Generic[C]):
-    """The entry of a provider: an attribute of the facade, and all that the facade knows of it.
+    """The entry of a provider: an attribute of the facade, with what the facade needs to know.
 
-    The client that the facade makes takes its place as an attribute of the facade. Where the
-    provider is not configured, reading the attribute raises a ConfigurationError.
+    The client that the facade makes replaces it as an attribute of the facade. If the provider is
+    not configured, reading the attribute raises a ConfigurationError.
 
     Args:
         client: its class, in the package of :mod:`vcloud.providers` with the attribute's name.
@@ -114,10 +113,10 @@ class VCloud(Lifetime):
         desktops: where and how to reach the desktop-action API, with :class:`~vcloud.APIKeyAuth`.
         observers: are called for each attempt to send a request, to any provider; see
             :class:`~vcloud.Observer`.
-        client_session: an ``aiohttp.ClientSession`` of your own to send through; it is never closed
-            here. Its connector's limit then counts too, and waiting for it counts as part of an
-            attempt's timeout. It resolves names by itself: plain http to ``localhost`` then needs
-            ``allow_http``.
+        client_session: an ``aiohttp.ClientSession`` of your own to send through; the facade never
+            closes it. Its connector's limit then applies too, and waiting for it counts as part of
+            an attempt's timeout. It resolves names itself, so plain http to ``localhost`` then
+            needs ``allow_http``.
 
     Raises:
         ConfigurationError: no provider was given, or an argument is of the wrong kind.
@@ -206,14 +205,14 @@ class VCloud(Lifetime):
         URL. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
         ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
 
-        ``VCLOUD_CA_FILE`` names the certificate of an authority of your own, in PEM. It is trusted
-        besides the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
+        ``VCLOUD_CA_FILE`` names the certificate of your own authority, in PEM. It is trusted in
+        addition to the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
 
         ``VCLOUD_ALLOW_HTTP=1`` permits plain ``http`` to another machine, for addresses that
         ``VCLOUD_<PROVIDER>_URL`` gives. Credentials are then sent in clear text, so the logger
         ``vcloud`` names the hosts in one WARNING. It is for an emulator in a container or on
-        another machine. ``0`` and an empty value do not permit it. An :class:`~vcloud.Endpoint` of
-        your own does not read it.
+        another machine. ``0`` and an empty value do not permit it. An :class:`~vcloud.Endpoint`
+        that you make does not read it.
 
         Args:
             environ: the variables; those of the process when left out.
@@ -222,8 +221,8 @@ class VCloud(Lifetime):
 
         Raises:
             ConfigurationError: nothing is set, or only half of what a provider needs, or an invalid
-                value: ``VCLOUD_ALLOW_HTTP`` is another word, or the file of ``VCLOUD_CA_FILE``
-                cannot be read, say.
+                value: for example, ``VCLOUD_ALLOW_HTTP`` is another word, or the file of
+                ``VCLOUD_CA_FILE`` cannot be read.
         """
         variables = os.environ if environ is None else environ
         allow_http, foreign = allows_http(variables), client_session is not None
@@ -244,7 +243,7 @@ class VCloud(Lifetime):
         return cls(**given, observers=observers, client_session=client_session)
 
     def instances(self) -> Instances:
-        """Everything that runs or could run on all configured providers, asked for concurrently.
+        """Everything that runs or could run on all configured providers, requested concurrently.
 
         ::
 
@@ -254,8 +253,8 @@ class VCloud(Lifetime):
             for provider, error in found.errors.items():
                 print(f"{provider} did not answer: {error}")
 
-        The desktop-action API has no list of desktops: those are shown that this client launched
-        and did not stop.
+        The desktop-action API has no list of desktops: only those are shown that this client
+        launched and did not stop.
         """
         from vcloud.instances import Instances  # noqa: PLC0415 - as for the transport
 

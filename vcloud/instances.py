@@ -1,6 +1,6 @@
-"""What runs on all configured providers, as one list in one vocabulary.
+"""What runs on all configured providers, as one list with common states.
 
-The view of a single instance is in :mod:`vcloud._core.instances`, where the providers take it from.
+The view of a single instance is in :mod:`vcloud._core.instances`, which the providers import.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Instances(AsyncIterator[Instance]):
     async def aclose(self) -> None:
         """Cancel the requests in flight, and return when they are over.
 
-        Whoever goes on iterating asks for these pages again.
+        To continue iterating requests these pages again.
         """
         self._cancel_requests()
         await cancel_and_wait(self._cancelled)

@@ -30,7 +30,7 @@ class OpenTelemetry(Observer):
         async with VCloud.from_env(observers=[OpenTelemetry()]) as cloud: ...
 
     The name of a span is ``POST /machines/{id}/start``, with the base path before it. It is a child
-    of the span that is current where the call is made. A retry is a span of its own, with
+    of the span that is current where the call is made. A retry is a separate span, with
     ``http.request.resend_count``. ``url.full`` is without the query, and has ids as they are sent,
     percent-encoded. Besides the conventions there are ``vcloud.provider`` and ``vcloud.waited``,
     the seconds that the attempt waited before it was sent.
@@ -39,7 +39,7 @@ class OpenTelemetry(Observer):
     ``vcloud.client.waits``, which counts the calls that wait for more than a second by
     ``vcloud.wait.reason`` (a :class:`~vcloud.WaitReason`).
 
-    No attribute is a text of a service: of an answer there are the status and the error's class.
+    No attribute contains a service's text: of an answer only the status and the error's class.
     Nothing is added to requests: services get no ``traceparent``.
 
     Args:

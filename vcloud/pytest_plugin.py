@@ -1,7 +1,7 @@
 """The pytest plugin: an emulator for each test that requests one.
 
 To use it, install ``vcloud-sdk[pytest]``. It imports the emulator only when a test requests it,
-because pytest loads plugins for everybody who has the package installed.
+because pytest loads the plugin wherever the package is installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ENTRY_POINT = "vcloud"
 
 
 class _OtherName:
-    """A plugin without hooks, registered under the name by which this one was not loaded."""
+    """A plugin without hooks, registered under this plugin's other name."""
 
 
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def vcloud_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """A new emulator in a thread of its own, for tests with or without an event loop.
+    """A new emulator in its own thread, for tests with or without an event loop.
 
     Connect a client with ``VCloud(**vcloud_emulator.endpoints())``, or any program with
     ``vcloud_emulator.env()``. Add faults with ``vcloud_emulator.faults``, let time pass with

@@ -1,1 +1,1 @@
-"""Speed, measured in pairs and printed as ratios; nothing here passes or fails."""
+"""Benchmarks: speed is measured in pairs and printed as ratios. Nothing passes or fails."""

@@ -1,4 +1,4 @@
-"""Runs all benchmarks, or the named ones, each in a process of its own.
+"""Runs all benchmarks, or the named ones, each in its own process.
 
     python -m tests.benchmarks [call_path listing fanout memory imports budget profile tunnel storm
                                 soak]

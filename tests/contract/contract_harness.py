@@ -19,8 +19,8 @@ from attrs import define, field, frozen
 
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, Response
 from vcloud._core.client import client_with
+from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import Codec
 from vcloud._core.transport import Transport
 
 DOCUMENTS = Path(__file__).with_name("documents")

@@ -9,7 +9,7 @@ import pytest
 from tests.contract.contract_harness import PROVIDERS, CannedTransport, Provider
 from vcloud import APIError, Endpoint, RetryPolicy, VagonCode
 from vcloud._core.client import client_with
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 
 VAGON = [
     pytest.param(

@@ -103,7 +103,7 @@ async def test_a_deleted_active_task_is_replaced_by_a_new_default_one(
 # -- auto-stop -------------------------------------------------------------------------------------
 
 
-async def test_a_machine_that_nobody_uses_stops_by_itself_gracefully(api: Api) -> None:
+async def test_an_unused_machine_stops_gracefully_by_itself(api: Api) -> None:
     machine = await started(api)
     assert await life(api, 899, 1, 15, 10) == ["ready", "graceful_stopping", "turning_off", "off"]
     [session] = (await api("GET", "/machines/100/sessions")).body["sessions"]

@@ -143,7 +143,9 @@ async def test_a_drip_is_the_whole_answer_in_single_bytes(caller: Caller) -> Non
     assert json.loads((await caller.launch()).body)["status"] == "pending"
 
 
-async def test_a_delayed_request_is_processed_after_the_client_has_gone(caller: Caller) -> None:
+async def test_a_delayed_request_is_processed_after_the_client_has_disconnected(
+    caller: Caller,
+) -> None:
     caller.emu.faults.add("POST *", Fault.delay(0.02))
     async with caller.wire():
         await until(lambda: caller.emu.stats().faults)
@@ -184,7 +186,7 @@ async def test_too_many_as_a_date_follows_the_services_clock_and_is_not_early(
     assert before + 30 <= at <= caller.emu.clock.wall() + 31
 
 
-async def test_too_many_says_it_in_the_body_or_not_at_all(caller: Caller) -> None:
+async def test_too_many_may_give_the_time_in_the_body_or_not_at_all(caller: Caller) -> None:
     for fault, key in (
         (Fault.too_many(3, "body"), "retry_after"),
         (Fault.too_many(3, "body_camel_case"), "retryAfter"),

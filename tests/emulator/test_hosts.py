@@ -1,4 +1,4 @@
-"""Which hosts and which web pages the emulator answers to: by the byte, as browsers send them."""
+"""Which hosts and web pages the emulator answers: requests byte by byte, as from browsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the emulator's WebSockets close: the peer's close frame, and the data it still gets."""
+"""How the emulator's WebSockets close: the close frame and the last data that the peer gets."""
 
 from __future__ import annotations
 

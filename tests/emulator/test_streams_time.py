@@ -106,7 +106,7 @@ async def test_assign_prefers_a_machine_that_is_available(api: Api) -> None:
 
 
 @pytest.mark.parametrize("user_id", ["", None])
-async def test_an_empty_user_id_is_no_user(api: Api, user_id: object) -> None:
+async def test_an_empty_user_id_means_no_user(api: Api, user_id: object) -> None:
     await api.start()
     assert (await api.assign(user_id="NOBODY")).code == 404
     assert (await api.assign(user_id=user_id)).code == 200

@@ -129,8 +129,12 @@ GOOD = {"user": "john.doe", "template": "firefox-browser"}
     [
         ({"template": "x"}, "MISSING_REQUIRED_FIELD", {"user": "is required"}),
         ({"user": "john.doe"}, "MISSING_REQUIRED_FIELD", {"template": "is required"}),
-        ({**GOOD, "user": 7}, "VALIDATION_FAILED", {"user": "must be a non-empty text"}),
-        ({**GOOD, "user": "nobody"}, "VALIDATION_FAILED", {"user": "names nobody: 'nobody'"}),
+        ({**GOOD, "user": 7}, "VALIDATION_FAILED", {"user": "must be a non-empty string"}),
+        (
+            {**GOOD, "user": "nobody"},
+            "VALIDATION_FAILED",
+            {"user": "is not the name of a user: 'nobody'"},
+        ),
         (
             {**GOOD, "platform": "vmware"},
             "VALIDATION_FAILED",
@@ -163,7 +167,7 @@ GOOD = {"user": "john.doe", "template": "firefox-browser"}
         (
             {**GOOD, "tags": "a,b"},
             "VALIDATION_FAILED",
-            {"tags": "must be a list of non-empty texts"},
+            {"tags": "must be a list of non-empty strings"},
         ),
         ({**GOOD, "template": "half a \ud800"}, "VALIDATION_FAILED", None),
         ({**GOOD, "template": "invalid"}, "TEMPLATE_NOT_FOUND", {}),

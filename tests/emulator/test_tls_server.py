@@ -85,13 +85,13 @@ async def one_connection_for_one_call_after_another() -> None:
 async def cancelled_calls() -> None:
     async with opened() as (emulator, cloud):
         for _ in range(3):
-            crowd = [asyncio.create_task(cloud.computers.machines.list().all()) for _ in range(60)]
+            lists = [asyncio.create_task(cloud.computers.machines.list().all()) for _ in range(60)]
             so_far = len(emulator.calls)
             while len(emulator.calls) == so_far:  # noqa: ASYNC110 - the ledger has no event for it
                 await asyncio.sleep(0)
-            for task in crowd:
+            for task in lists:
                 task.cancel()
-            await asyncio.wait(crowd)
+            await asyncio.wait(lists)
         assert len(await cloud.computers.machines.list().all()) == 3
 
 

@@ -1,1 +1,1 @@
-"""However a program ends, and whatever it does: every machine is stopped, or reported by name."""
+"""Every machine is stopped or reported by name, however a program ends and whatever it does."""

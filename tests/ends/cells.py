@@ -78,7 +78,7 @@ BRIEF: Final = {"cleanup_timeout": 1.0}
 #: Longer than the guard: a report that waits for this timeout comes too late.
 TOO_LONG: Final = {"cleanup_timeout": 500.0}
 #: Seconds after which a program counts as hanging. What it must not wait for takes ten minutes or
-#: for ever.
+#: forever.
 GUARD: Final = 60.0
 
 

@@ -54,7 +54,7 @@ class Facts:
         events: what it reported, in order, including its log.
         output: what it wrote, including tracebacks.
         machines: all machines that were made during the run.
-        before: requests that change something, until it was told to end.
+        before: requests that change something, until it was asked to end.
         after: those that arrived later, as method and path.
         bought: creates of the bulk run that the service carried out.
         journal: how many items in the journal have each status.

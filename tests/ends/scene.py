@@ -1,4 +1,4 @@
-"""What a program under test uses: the client that it makes, and the connection to the test."""
+"""The tools of a program under test: its client, and its connection to the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service's side of each moment: its faults, and how the service sees that it is reached."""
+"""The service's side of each moment: its faults, and how the service detects the moment."""
 
 from __future__ import annotations
 

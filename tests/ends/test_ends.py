@@ -1,4 +1,4 @@
-"""However a program ends, and whatever it is doing: every machine is stopped, or named."""
+"""Every machine is stopped or named, however a program ends and whatever it is doing."""
 
 from __future__ import annotations
 

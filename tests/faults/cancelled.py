@@ -1,4 +1,4 @@
-"""Every call is cancelled wherever it may wait: in the queue, for its answer, for its next attempt.
+"""Every call is cancelled at each place where it may wait: queue, answer, next attempt.
 
 Nothing may be held afterwards.
 """

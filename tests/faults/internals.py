@@ -1,4 +1,4 @@
-"""What tests of faults must know of clients and services that nothing public tells: all in here."""
+"""All private details of clients and services that tests of faults need."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def live_tokens(emulator: Emulator) -> int:
 
 
 async def connect_agent(client: Any) -> object:
-    """Open an agent's WebSocket once. An agent itself reconnects for ever, whatever the fault."""
+    """Open an agent's WebSocket once. An agent itself reconnects forever, whatever the fault."""
     request = Request("GET", "/agent/ws", "agent_id=a&platform=kubernetes")
     socket = await _CONNECT(client)(request, root=True)
     await socket.close()

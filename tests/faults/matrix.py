@@ -47,7 +47,7 @@ from tests.faults.worlds import endpoint, world
 from tests.seeded import SEED
 from vcloud import NotFoundError, RateLimitError, RetryPolicy, VCloudError
 from vcloud._core.client import client_with
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud.emulator import Emulator
 from vcloud.emulator.calls import Call
 

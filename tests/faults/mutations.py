@@ -16,11 +16,11 @@ from vcloud import Request, Response, TransportError
 from vcloud._core.call import answers, attempts, errors, retrying
 from vcloud._core.call.call import Call
 from vcloud._core.call.sources import Sources
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.outcome import Proof
-from vcloud._core.retry import RetryAfter, RetryPolicy
+from vcloud._core.retry import RetryAfter, RetryPolicy, decide
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.errors import ServerError
@@ -32,12 +32,12 @@ Mutation = Callable[[Patch], None]
 
 
 def _deciding(patch: Patch, change: Callable[..., dict[str, Any]]) -> None:
-    real = RetryPolicy.decide
+    real = decide
 
-    def decide(self: RetryPolicy, error: Any, **given: Any) -> Any:
-        return real(self, error, **{**given, **change(error)})
+    def decided(policy: RetryPolicy, error: Any, **given: Any) -> Any:
+        return real(policy, error, **{**given, **change(error)})
 
-    patch.setattr(RetryPolicy, "decide", decide)
+    patch.setattr(retrying, "decide", decided)
 
 
 def retry_a_post_on_reset(patch: Patch) -> None:
@@ -113,13 +113,13 @@ def follow_redirects(patch: Patch) -> None:
 
 def ignore_retry_after(patch: Patch) -> None:
     """Retries do not wait for ``Retry-After``."""
-    real = RetryPolicy.decide
+    real = decide
 
-    def decide(self: RetryPolicy, error: Any, **given: Any) -> Any:
-        decision = real(self, error, **given)
+    def decided(policy: RetryPolicy, error: Any, **given: Any) -> Any:
+        decision = real(policy, error, **given)
         return RetryAfter(0.0) if isinstance(decision, RetryAfter) else decision
 
-    patch.setattr(RetryPolicy, "decide", decide)
+    patch.setattr(retrying, "decide", decided)
     patch.setattr(Allowance, "pause", lambda self, *given: None)
 
 

@@ -1,4 +1,4 @@
-"""The service of the storm in a process of its own: an emulator with random faults and records.
+"""The service of the storm, in its own process: an emulator with random faults and records.
 
 Its argument is a JSON object (``seed``, ``share``, ``requests``). It prints its addresses and
 credentials, and its records for every line of its input. It ends with its input. Every output is

@@ -59,5 +59,5 @@ async def test_every_call_under_every_fault_has_the_expected_outcome(api: str) -
     require(verdicts)
 
 
-async def test_every_call_can_be_cancelled_wherever_it_waits_and_holds_nothing_afterwards() -> None:
+async def test_every_call_can_be_cancelled_at_any_await_and_holds_nothing_afterwards() -> None:
     await cancelled.check(cancelled.cases())

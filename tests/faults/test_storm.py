@@ -7,7 +7,7 @@ from tests.faults.storm_calls import AT_ONCE, check
 REQUESTS = 800
 
 
-async def test_a_storm_loses_and_doubles_no_call_and_holds_nothing() -> None:
+async def test_a_storm_neither_loses_nor_doubles_a_call_and_holds_nothing() -> None:
     result = await check(REQUESTS, AT_ONCE)
     assert sum(result.fates.values()) == REQUESTS
     assert 0.15 < sum(result.faults.values()) / result.calls < 0.25

@@ -1,4 +1,4 @@
-"""How the cost of work grows with its input: ten times as much may cost about ten times as much.
+"""Checks how cost grows with input: ten times the input may cost about ten times as much.
 
 A test gives two functions and the harness measures::
 

@@ -38,7 +38,7 @@ sys.stdout.write(got.hex())
 
 
 def require_root() -> None:
-    """Skip where tests cannot be somebody else; in CI, where they can, fail."""
+    """Skip if tests cannot run as another user; fail in CI, where they can."""
     lacking = [] if os.getuid() == 0 else ["this user is not root"]
     if not shutil.which("setpriv"):
         lacking.append("there is no setpriv (Debian: apt-get install util-linux)")

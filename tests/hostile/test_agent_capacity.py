@@ -146,7 +146,7 @@ async def test_a_region_that_no_url_can_hold_is_refused_before_it_connects() -> 
             control.agent(ready(), region="r\udce9")
 
 
-async def test_an_agent_with_room_for_none_starts_none() -> None:
+async def test_an_agent_without_room_starts_no_session() -> None:
     async with plane() as control, control.agent(ready(), **rooms(0)):
         await control.command("start_session", "c1")
         await settled(lambda: failed(control, "c1"))

@@ -1,4 +1,4 @@
-"""The messages that an agent sends and reads: an odd one affects no other."""
+"""The messages that an agent sends and reads: a strange one does not affect the others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Blocked:
         self.sent.append(text)
 
 
-async def test_what_waits_to_be_sent_is_bounded_in_number_and_size() -> None:
+async def test_unsent_messages_are_bounded_in_number_and_size() -> None:
     box, blocked = outbox.Outbox(), Blocked()
     errors: list[Exception] = []
     commands = CommandRunner("agent-1", ready(), box, errors.append, None)

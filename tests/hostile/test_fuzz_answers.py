@@ -23,7 +23,7 @@ from tests.hostile.answers import SPELLINGS, Answer, Peer, answers, heads
 from tests.unit.hostile import ONCE, STEADY, Case, cases
 from vcloud import APIKeyAuth, Auth, BearerAuth, Endpoint, HMACAuth, VCloudError
 from vcloud._core.client import client_with
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 
 SECRETS: Final = {
     "key": "AKIA/kana+rie=key~0123456789",

@@ -1,4 +1,4 @@
-"""The cost of an answer grows at most with its size, whatever it holds, and errors stay small."""
+"""The cost of any answer grows at most in proportion to its size, and errors stay small."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def peak(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize(("api", "wrong"), shared_out(LISTS, WRONG_ITEMS))
-def test_what_is_wrong_with_a_page_costs_no_more_than_to_read_it(api: str, wrong: str) -> None:
+def test_describing_a_broken_page_takes_no_longer_than_reading_it(api: str, wrong: str) -> None:
     """An error for each item would be proportional too, but a hundred times the page."""
     body = LISTS[api].page(WRONG_ITEMS[wrong], 5000)
     work = working(api, 200)
@@ -275,7 +275,7 @@ def encoded(size: int) -> bytes:
 
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("api", PROVIDERS)
-def test_what_is_encoded_again_and_again_is_not_decoded_to_its_end(api: str, status: int) -> None:
+def test_repeated_encodings_are_decoded_to_a_bounded_depth(api: str, status: int) -> None:
     """To search all of it would take seconds. Ten times as much costs little more."""
     check_growth(make=encoded, work=working(api, status), size=2**14, largest=2**14, most_time=3.0)
 
@@ -341,7 +341,7 @@ def test_looking_for_the_words_of_a_command_takes_no_longer_than_reading_both() 
         ("ab " * 5000, "ab " * 100, True),
     ],
 )
-def test_words_of_a_command_that_come_back_are_found(command: str, said: str, hidden: bool) -> None:
+def test_repeated_words_of_a_command_are_found(command: str, said: str, hidden: bool) -> None:
     message = refused_command(command, said).message
 
     assert (message == "the service's message is not shown because it repeats what was sent") is (
@@ -363,11 +363,11 @@ def states(count: int, first: int = 0) -> bytes:
     return LISTS["computers"].head + b",".join(items) + b"]}"
 
 
-def test_states_that_nobody_knows_cost_in_proportion() -> None:
+def test_unknown_states_take_time_in_proportion_to_their_number() -> None:
     check_growth(make=states, work=_each_with_a_state_of_its_own)
 
 
-def test_states_and_ids_that_nobody_knows_are_not_remembered() -> None:
+def test_unknown_states_and_ids_are_not_cached() -> None:
     with asyncio.Runner() as runner:
         runner.run(_each_with_a_state_of_its_own(states(2000)))
         tracemalloc.start()

@@ -1,4 +1,4 @@
-"""The harness itself: what is proportional passes, what is not is seen."""
+"""The harness itself: proportional cost passes, and faster growth is detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A followed log, whatever the service writes: other tasks run, and memory stays bounded."""
+"""Following a log with any content: other tasks run, and memory stays bounded."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import vcloud.providers
 from vcloud import DecodeError, Endpoint, HMACAuth, RetryPolicy, VCloud
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.scalars import (
     MAX_DECIMAL_PLACES,
     MAX_DURATION,
@@ -174,7 +174,7 @@ def test_an_absurd_number_in_a_list_or_a_mapping_is_a_decode_error(literal: str)
         ("at", '"\\uff12026-01-01T00:00:00Z"', DecodeError),
     ],
 )
-def test_what_is_a_number_and_what_is_none(field: str, literal: str, value: Any) -> None:
+def test_numbers_and_other_texts_are_distinguished(field: str, literal: str, value: Any) -> None:
     found = both(field, literal)
     assert found == [value, value]
     assert type(found[0]) is type(found[1]) is type(value)

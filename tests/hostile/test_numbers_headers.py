@@ -45,7 +45,7 @@ def test_an_odd_number_in_a_header_is_nothing_or_in_bounds(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["1_0", "\uff11", "\u0663", "nan", "1e400", "0x10"])
-def test_another_spelling_of_a_number_is_no_number_in_a_header(value: str) -> None:
+def test_other_spellings_of_numbers_are_not_accepted_in_headers(value: str) -> None:
     assert retry_after({"Retry-After": value}, now=NOW) is None
     assert limits({"X-RateLimit-Remaining": value}, now=NOW) is None
 
@@ -58,7 +58,7 @@ def test_another_spelling_of_a_number_is_no_number_in_a_header(value: str) -> No
     ],
     ids=["far away", "from a wrong clock"],
 )
-async def test_a_limit_that_seems_to_last_for_years_locks_nobody_out(
+async def test_a_limit_that_seems_to_last_for_years_does_not_stop_calls(
     headers: dict[str, str],
 ) -> None:
     runner = await serving(
@@ -77,7 +77,7 @@ async def test_a_limit_that_seems_to_last_for_years_locks_nobody_out(
 @pytest.mark.parametrize(
     "oldest", [math.nan, math.inf, -math.inf, 1e300, 0.0, -1e300], ids=lambda value: f"{value:g}"
 )
-async def test_a_store_s_numbers_keep_nobody_waiting_for_longer_than_the_window(
+async def test_numbers_of_a_store_delay_no_request_for_longer_than_the_window(
     oldest: float,
 ) -> None:
     class Odd(MemoryStorage):
@@ -93,7 +93,7 @@ async def test_a_store_s_numbers_keep_nobody_waiting_for_longer_than_the_window(
 
 
 @pytest.mark.parametrize("wait", [-(2**63), -1, 0, 1, 2**63 - 1])
-async def test_numbers_of_redis_keep_nobody_waiting_for_longer_than_the_window(wait: int) -> None:
+async def test_numbers_of_redis_delay_no_request_for_longer_than_the_window(wait: int) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while command := await reader.readline():
             words = [

@@ -161,7 +161,7 @@ async def test_without_a_socket_table_it_serves_everybody_and_warns_once(
     assert "every user of this machine" in warnings[0].getMessage()
 
 
-async def test_an_unreadable_socket_table_admits_nobody(
+async def test_an_unreadable_socket_table_admits_no_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(vnc_admission, "TABLES", (tmp_path, tmp_path))

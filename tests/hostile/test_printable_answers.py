@@ -1,4 +1,4 @@
-"""A service that sends harmful texts wherever it can: nothing that the SDK prints of them acts."""
+"""A service sends harmful texts wherever it can: the SDK prints them without any effect."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def words(text: str) -> dict[str, tuple[Call, bytes]]:
         "message": f"cannot transition from '{text}' to '{text}'",
         "details": {"from": text, "to": text}})),
         "a state that is waited for": (wait, said(body=view)),
-        "a state that is no text": (session, said(body=view | {"state": {text: 1}})),
+        "a state that is not a string": (session, said(body=view | {"state": {text: 1}})),
         "a number": (session, said(body=view | {"created_at": text, "idle_timeout": text})),
     }  # fmt: skip
 
@@ -163,7 +163,7 @@ async def test_whatever_is_shown_of_it_is_printable(place: str) -> None:
     assert any("attempt 1" in line for line in lines)
 
 
-async def test_what_was_said_stays_as_it_was_sent_in_the_fields() -> None:
+async def test_the_fields_of_an_error_hold_the_text_as_it_was_sent() -> None:
     body = {"code": HOSTILE, "message": HOSTILE, "request_id": HOSTILE, "details": {"a": HOSTILE}}
     answers = {"/sessions/1": said("400 Bad", body), "/sessions/2": said(body=SESSION)}
     async with answering(answers) as url, cloud_at(url) as cloud:
@@ -229,7 +229,7 @@ async def test_why_a_websocket_was_refused_or_closed_is_printable() -> None:
         assert_printable_lines(line)
 
 
-async def test_what_a_control_plane_says_reaches_an_agents_log_and_errors_printable() -> None:
+async def test_text_of_a_control_plane_is_printable_in_an_agents_log_and_errors() -> None:
     heard: list[Exception] = []
 
     async def command(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -267,7 +267,7 @@ async def test_what_a_control_plane_says_reaches_an_agents_log_and_errors_printa
 
 
 class Handler:
-    """Carries out whatever it is told, by doing nothing."""
+    """Accepts every command, and does nothing."""
 
     def __getattr__(self, name: str) -> Any:
         async def done(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Every error, made of any text in any place: one printable line, whichever way it is shown."""
+"""Every error with any text in any place is one printable line, however it is shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vcloud.providers.streamspace import CommandFailed
 
 STEADY = settings(derandomize=True, deadline=None, database=None, max_examples=100)
 ANY = st.text(st.characters()) | st.sampled_from([HOSTILE, HALF])  # lone surrogates, too
-#: What a constructor takes by keyword that is no text.
+#: What a constructor takes by keyword that is not a string.
 OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "outcome_unknown": st.booleans(),
     "status": st.integers(100, 599),
@@ -53,7 +53,7 @@ def classes() -> list[type[VCloudError]]:
 
 
 @pytest.mark.parametrize("text", [HOSTILE, HALF])
-def test_a_note_is_printable_whoever_adds_it(text: str) -> None:
+def test_a_note_is_printable_however_it_was_added(text: str) -> None:
     error = TransportError("broken")
 
     error.add_note(text)
@@ -142,7 +142,7 @@ def test_a_subclass_with_a_text_of_its_own_is_printable() -> None:
     assert Loud.__str__.__qualname__ == "Loud.__str__"
 
 
-def test_an_argument_that_is_no_text_is_shown_printable() -> None:
+def test_an_argument_that_is_not_a_string_is_shown_printable() -> None:
     class Odd:
         def __repr__(self) -> str:
             return HALF
@@ -157,7 +157,7 @@ def test_a_cleanup_that_could_not_be_made_names_its_reason_printable() -> None:
     assert_harmless(error)
 
 
-def test_what_a_handler_says_is_printable_and_its_fields_are_as_it_said_them() -> None:
+def test_a_handlers_text_is_printable_and_its_fields_are_unchanged() -> None:
     error = CommandFailed(HALF, HALF)
     assert (error.code, error.message) == (HALF, HALF)
     assert_harmless(error)

@@ -1,4 +1,4 @@
-"""What is written down of hostile texts: cells of CSV, a journal, notes on errors."""
+"""Hostile texts in reports: cells of CSV, a journal, notes on errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_text_that_a_spreadsheet_takes_for_a_formula_gets_an_apostrophe(text: 
 
 
 @pytest.mark.parametrize("text", ["Zürich", "a=b", "1-2", "'quoted", "", " =1", HOSTILE])
-def test_any_other_text_is_a_cell_as_it_is(text: str) -> None:
+def test_any_other_text_is_an_unchanged_cell(text: str) -> None:
     row = Row("computers", text, "off", "1", text, None, None, None)
     (_, cells) = csv.reader(csv_text([row]).splitlines(keepends=True))
     assert (cells[1], cells[4]) == (text, text)
@@ -70,7 +70,7 @@ async def test_a_journal_says_what_went_wrong_on_one_printable_line(tmp_path: Pa
     assert entry.error.startswith(r"VCloudError: busy\x1b[2J")
 
 
-async def test_what_an_earlier_version_wrote_down_is_shown_printable(tmp_path: Path) -> None:
+async def test_entries_of_an_earlier_version_are_shown_printable(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     store = JournalStore(path, "")
     store.run_together([lambda one: one.finish(Entry("1", OutcomeStatus.FAILED, error=HOSTILE))])

@@ -1,4 +1,4 @@
-"""What reaches a terminal, recorded by ``script``: nothing in it is of the service's making."""
+"""The output on a terminal, recorded by ``script``, has no escape from the service."""
 
 from __future__ import annotations
 

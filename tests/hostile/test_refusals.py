@@ -1,4 +1,4 @@
-"""Refusals over a socket: they are read to 64 KiB, and what is kept of them stays small."""
+"""Refusals over a socket: they are read to 64 KiB, and the kept part stays small."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ async def test_of_a_longer_one_the_status_decides_and_the_first_bytes_are_its_me
         assert service.connections == 3
 
 
-async def test_what_is_longer_than_a_smaller_max_response_is_cut_there() -> None:
+async def test_a_refusal_is_cut_at_a_smaller_max_response() -> None:
     service = Service(400, padded(REFUSAL, 5000))
     async with service.client("computers", max_response=4999) as cloud:
         error = await refused(cloud, "computers")

@@ -38,7 +38,7 @@ def assert_printable_lines(text: str) -> None:
 
 
 def assert_harmless(error: BaseException) -> None:
-    """Assert that whoever prints an error, in whichever way, prints lines that act on nothing."""
+    """Assert that an error, however it is printed, has no effect on a terminal."""
     for shown in (str(error), repr(error), f"{error}", *getattr(error, "__notes__", ())):
         assert not harmful(shown), ascii(shown)
         shown.encode()
@@ -56,7 +56,7 @@ def said(status: str = "200 OK", body: object = b"", head: str = "") -> bytes:
 
 @contextlib.asynccontextmanager
 async def answering(answers: Mapping[str, bytes]) -> AsyncIterator[str]:
-    """A server that sends these bytes to whoever asks for a path; its address."""
+    """A server that answers every request with these bytes; its address."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):

@@ -1,4 +1,4 @@
-"""A client in a process of its own, whose clock the test sets back and forward.
+"""A client in its own process, whose clock the test sets back and forward.
 
 It reads one command a line, and answers each with one line of JSON. The environment is an
 emulator's. With ``REQUESTS`` (a limit for an hour) there is a second client with that limit, and

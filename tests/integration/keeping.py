@@ -1,4 +1,4 @@
-"""A service in threads that does to its kept connections what a test says.
+"""A service in threads whose kept connections are controlled by a test.
 
 It goes on while the test's event loop is blocked. What a test asks it to do is done when the call
 returns, so the loop has no time to notice before the test uses the client.

@@ -1,4 +1,4 @@
-"""A raw HTTP service over sockets, of which a test writes each byte."""
+"""A raw HTTP service over sockets; the test writes each byte."""
 
 from __future__ import annotations
 

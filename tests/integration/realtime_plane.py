@@ -24,7 +24,7 @@ from vcloud.providers.streamspace import (
     WakeSession,
 )
 
-PATIENT = RetryPolicy(base=0.001, cap=0.005)
+SHORT_PAUSES = RetryPolicy(base=0.001, cap=0.005)
 
 
 @define
@@ -125,7 +125,7 @@ class Plane:
     def agent(self, handler: Handler, **options: Any) -> AgentWorker:
         assert self.streamspace is not None
         return self.streamspace.serve_agent(
-            "agent-1", platform="docker", handler=handler, retry=PATIENT, **options
+            "agent-1", platform="docker", handler=handler, retry=SHORT_PAUSES, **options
         )
 
 

@@ -1,4 +1,4 @@
-"""A loop that somebody's code blocks past the timeouts: answers in part, and what is not begun."""
+"""A loop that is blocked past the timeouts: partial answers, and requests that are not begun."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TIMEOUT, BLOCK = 0.3, 0.4
 
 
 class Halves:
-    """A service that sends the second half of its answer when it is told to."""
+    """A service that sends the second half of its answer when the test says so."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -146,7 +146,7 @@ async def test_a_request_that_leaves_only_after_the_loop_was_blocked_gets_its_wh
 
 @pytest.mark.parametrize("turn", range(6))
 @pytest.mark.parametrize("loop", LOOPS)
-def test_so_does_one_whose_connection_was_made_meanwhile(loop: str, turn: int) -> None:
+def test_a_request_whose_connection_was_made_meanwhile_is_sent(loop: str, turn: int) -> None:
     # Not over TLS: that handshake is not over in the turns of the timer, and nothing is sent.
     async def main() -> None:
         async with bought_by(tls=False) as buy:
@@ -160,7 +160,7 @@ def test_so_does_one_whose_connection_was_made_meanwhile(loop: str, turn: int) -
 
 @on_each_loop
 @pytest.mark.parametrize("moment", ["on_request_start", "on_connection_create_end"])
-async def test_so_does_one_before_which_a_trace_of_the_users_session_blocks_the_loop(
+async def test_a_request_is_sent_after_a_trace_of_the_users_session_blocked_the_loop(
     moment: str, *, tls: bool
 ) -> None:
     async def block(*_: object) -> None:

@@ -35,7 +35,7 @@ def test_an_invalid_limit_is_refused() -> None:
                 Endpoint(auth=AUTH, **{name: cast("Any", value)})
 
 
-def test_the_readme_says_what_the_defaults_are() -> None:
+def test_the_readme_has_the_defaults() -> None:
     table = (
         (Path(__file__).parents[2] / "README.md")
         .read_text(encoding="utf-8")
@@ -98,7 +98,7 @@ async def test_a_list_may_have_max_pages_and_a_longer_one_ends_with_an_error() -
             got = []
             iterator = pager.pages()
             with pytest.raises(
-                LimitExceededError, match=r"goes on after 5 pages.*max_pages.*begin with page 6"
+                LimitExceededError, match=r"continues after 5 pages.*max_pages.*begin with page 6"
             ):
                 got += [page.number async for page in iterator]
             assert asked == [1, 2, 3, 4, 5], "and no sixth one"

@@ -187,7 +187,7 @@ async def test_an_upgrade_with_a_plain_success_as_its_answer_is_an_error() -> No
 
     async with serving(never, plain) as server, client(server) as cloud:
         with pytest.raises(
-            DecodeError, match=r"a WebSocket was asked for, and the answer is a plain one \(200\)"
+            DecodeError, match=r"a WebSocket was requested, and the answer is a plain one \(200\)"
         ):
             await cloud.sessions.ref("s").open_vnc().aopen()
         with pytest.raises(DecodeError, match=r"GET .*/sessions/s/logs: a WebSocket"):

@@ -123,8 +123,8 @@ async def test_two_processes_stay_within_one_budget(redis: str) -> None:
         env = emulator.env()
         given = [env[f"VCLOUD_COMPUTERS_{name}"] for name in ("URL", "KEY", "SECRET")]
         command = [sys.executable, "-W", "error", "-c", CROWD, *given, redis, "60"]
-        crowds = [await asyncio.create_subprocess_exec(*command) for _ in range(2)]
-        assert [await crowd.wait() for crowd in crowds] == [0, 0]
+        processes = [await asyncio.create_subprocess_exec(*command) for _ in range(2)]
+        assert [await process.wait() for process in processes] == [0, 0]
         times = [call.at for call in emulator.calls]
     assert len(times) == 120
     assert spread(times, 40) >= 2

@@ -211,7 +211,7 @@ async def test_unshared_continues_alone_logs_it_once_and_returns_to_the_store(
                     "the store of the shared budget 'ours' fails (ConnectionError: "
                 )
                 assert text.endswith(
-                    "until it answers, requests go on without it, counted in this process alone"
+                    "until it answers, requests continue without it, counted in this process alone"
                 )
                 server.start()
                 while len(log.records) < 2:

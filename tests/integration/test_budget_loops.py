@@ -54,7 +54,7 @@ def endpoint(emulator: Emulator, budget: SharedBudget, limit: RateLimit) -> Endp
     )
 
 
-async def crowd(given: Endpoint, calls: int) -> None:
+async def many_calls(given: Endpoint, calls: int) -> None:
     async with VagonComputers(given) as computers:
         await asyncio.gather(*[computers.machines.ref("100").refresh() for _ in range(calls)])
 
@@ -68,7 +68,7 @@ def test_ten_loops_one_after_the_other(
     for _ in range(10):
         with asyncio.Runner(loop_factory=new_loop) as runner:
             loops.append(weakref.ref(runner.get_loop()))
-            runner.run(crowd(given, 20))
+            runner.run(many_calls(given, 20))
         assert server.connections() == set()
     assert len(emulator.calls) == server.counted() == 200
     del runner
@@ -90,7 +90,7 @@ def test_four_threads_with_a_loop_each_keep_one_limit(
         begin.wait()
         try:
             with asyncio.Runner(loop_factory=new_loop) as runner:
-                runner.run(crowd(given, 25))
+                runner.run(many_calls(given, 25))
         except BaseException as error:
             errors.append(error)
 
@@ -156,11 +156,11 @@ def test_a_storage_object_serves_one_loop_at_a_time(emulator: Emulator) -> None:
     budget = SharedBudget(MemoryStorage())
     given = endpoint(emulator, budget, RateLimit(1000, per=3600))
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
-    first.run_until_complete(crowd(given, 2))
+    first.run_until_complete(many_calls(given, 2))
     with pytest.raises(ConfigurationError, match="give it an address"):
-        second.run_until_complete(crowd(given, 1))
+        second.run_until_complete(many_calls(given, 1))
     first.close()
-    second.run_until_complete(crowd(given, 1))
+    second.run_until_complete(many_calls(given, 1))
     second.close()
     assert len(emulator.calls) == 3
 

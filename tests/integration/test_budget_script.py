@@ -81,7 +81,7 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
         yield client
 
 
-def crowd(
+def simulate(
     store: Store, pauses: dict[str, int], calls: int, starts: dict[str, int] | None = None
 ) -> list[tuple[str, int]]:
     """Which process was admitted when, if each asks again so many microseconds after an answer."""
@@ -105,7 +105,7 @@ def crowd(
 def test_processes_have_equal_shares_however_fast_they_ask(redis: Redis, limit: int) -> None:
     store = Store(redis, limit, 2)
     pauses = {"a": 200, "b": 1000, "c": 1000, "d": 3000, "e": 9000}
-    order = crowd(store, pauses, 200)
+    order = simulate(store, pauses, 200)
     shares = Counter(name for name, _ in order[:500])
     assert set(shares) == set(pauses)
     assert all(95 <= share <= 105 for share in shares.values())
@@ -118,7 +118,7 @@ def test_processes_have_equal_shares_however_fast_they_ask(redis: Redis, limit: 
 def test_a_process_that_was_alone_for_a_window_shares_the_limit_at_once(redis: Redis) -> None:
     store = Store(redis, 100, 2)
     starts = dict.fromkeys("bcde", SECOND)
-    order = crowd(store, dict.fromkeys("abcde", 1000), 200, starts)
+    order = simulate(store, dict.fromkeys("abcde", 1000), 200, starts)
     assert Counter(name for name, _ in order[:100]) == {"a": 100}
     shares = Counter(name for name, _ in order[:500])
     assert all(80 <= share <= 120 for share in shares.values())
@@ -131,7 +131,7 @@ def test_a_process_that_comes_after_a_long_run_catches_up_one_limit_at_most(redi
     store = Store(redis, 10, 2)
     for _ in range(1000):
         store.until_counted("run", waiting=100)
-    order = [*crowd(store, {"run": 1000, "new": 1000}, 100)]
+    order = [*simulate(store, {"run": 1000, "new": 1000}, 100)]
     shares = Counter(name for name, _ in order[:110])
     # It is a thousand behind, and catches up one limit, eight turns for one.
     assert 50 <= shares["new"] <= 50 + 10

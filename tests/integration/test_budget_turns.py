@@ -65,7 +65,7 @@ def five_processes(server: RedisServer, calls: int, limit: int) -> tuple[list[st
         env = emulator.env()
         given = [env[f"VCLOUD_COMPUTERS_{name}"] for name in ("URL", "KEY", "SECRET")]
         command = [sys.executable, "-W", "error", "-c", CROWD, *given, server.address]
-        crowds = [
+        processes = [
             running.enter_context(
                 subprocess.Popen(
                     [*command, str(100 + number), str(calls), str(limit)],
@@ -76,18 +76,18 @@ def five_processes(server: RedisServer, calls: int, limit: int) -> tuple[list[st
             )
             for number in range(5)
         ]
-        for crowd in crowds:
-            assert crowd.stdout is not None
-            assert crowd.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
         # Now all of them wait before the first one is admitted.
         asyncio.run(use_up(server, RateLimit(limit, per=1)))
-        for crowd in crowds:
-            assert crowd.stdin is not None
-            crowd.stdin.write("go\n")
-            crowd.stdin.flush()
-        for crowd in crowds:
-            crowd.communicate()
-        assert [crowd.returncode for crowd in crowds] == [0] * 5
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            process.communicate()
+        assert [process.returncode for process in processes] == [0] * 5
         arrived = sorted(emulator.calls, key=lambda call: call.at)
     return [call.path for call in arrived], [call.at for call in arrived]
 
@@ -249,7 +249,7 @@ async def test_a_request_behind_the_one_that_asks_fails_when_the_answer_takes_to
     assert server.waiting() == [0]
 
 
-async def test_a_crowd_notices_once_that_the_store_is_away(
+async def test_many_waiting_requests_notice_once_that_the_store_is_away(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.STORE_TIMEOUT", 0.5)

@@ -43,7 +43,7 @@ async def test_requests_that_end_machines_continue_without_the_store_and_this_is
         await budget.acquire("computers", limit, 0, urgent=True)
     [(level, text)] = lines(log)
     assert level == "WARNING"
-    assert "requests that end machines go on without it, counted in this process alone" in text
+    assert "requests that end machines continue without it, counted in this process alone" in text
     # Other requests fail.
     with pytest.raises(ConnectError):
         await budget.acquire("computers", limit, 0)

@@ -397,7 +397,7 @@ async def test_calls_that_a_run_left_running_wait_as_other_calls_do(emulator: Em
         assert await left[0]
 
 
-async def test_without_a_deadline_the_run_goes_on_as_long_as_items_finish(
+async def test_without_a_deadline_the_run_continues_as_long_as_items_finish(
     emulator: Emulator,
 ) -> None:
     async def act(_: int) -> str:
@@ -411,7 +411,7 @@ async def test_without_a_deadline_the_run_goes_on_as_long_as_items_finish(
     assert (totals.done, totals.attempts, totals.stopped) == (4, 24, None)
 
 
-async def test_what_an_item_started_is_stopped_after_the_deadline_of_the_run(
+async def test_a_machine_that_an_item_started_is_stopped_after_the_deadline_of_the_run(
     emulator: Emulator,
 ) -> None:
     found = emulator.endpoints()["desktops"]

@@ -123,7 +123,7 @@ async def test_machines_whose_answers_were_lost_are_adopted(
         assert_each_was_bought_and_started_once(emulator, 12)
 
 
-async def test_it_buys_nothing_if_somebody_else_buys_too(tmp_path: Path) -> None:
+async def test_it_buys_nothing_if_another_process_buys_too(tmp_path: Path) -> None:
     async with Emulator(machines=THERE_BEFORE, speed=200) as emulator:
         emulator.faults.add("POST */machines", Fault.reset_after(), times=3)
         await (await begin(emulator, tmp_path, 12)).communicate()

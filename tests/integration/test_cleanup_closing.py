@@ -80,7 +80,7 @@ async def test_closing_reports_what_could_not_be_stopped(
     )
 
 
-async def test_what_could_not_be_stopped_is_noted_on_the_error_of_the_clients_block(
+async def test_machines_left_running_are_noted_on_the_error_of_the_clients_block(
     emulator: Emulator,
 ) -> None:
     tasks: list[asyncio.Task[None]] = []

@@ -204,7 +204,7 @@ async def test_a_clock_that_is_off_is_corrected_with_one_more_request(
     assert [call.status for call in emulator.calls] == [401, 200, 200]
 
 
-async def test_a_clock_that_is_off_fails_none_of_many_requests_at_once(emulator: Emulator) -> None:
+async def test_clock_skew_fails_none_of_many_concurrent_requests(emulator: Emulator) -> None:
     emulator.clock.offset = 3600.0
     async with VCloud(**emulator.endpoints()) as cloud:
         await asyncio.gather(*[cloud.computers.machines.list().all() for _ in range(20)])

@@ -38,8 +38,8 @@ ONCE = RetryPolicy(attempts=1)
 #: The options with the shortest time limit, and what the error calls it.
 BOUNDS: dict[str, tuple[dict[str, Any], str]] = {
     "connect_timeout": ({"connect_timeout": 0.2, "timeout": 60}, "connect_timeout of the Endpoint"),
-    "timeout": ({"connect_timeout": 60, "timeout": 0.2}, "all the time that the attempt had"),
-    "deadline": ({"connect_timeout": 60, "deadline": 0.2}, "all the time that the attempt had"),
+    "timeout": ({"connect_timeout": 60, "timeout": 0.2}, "the time left for the attempt"),
+    "deadline": ({"connect_timeout": 60, "deadline": 0.2}, "the time left for the attempt"),
 }
 
 

@@ -84,7 +84,7 @@ async def test_whatever_it_is_it_can_be_waited_for_and_stopped(emulator: Emulato
             assert instance.state in {InstanceState.STOPPED, InstanceState.STOPPING}, instance
 
 
-async def test_what_has_a_link_of_its_own_can_be_opened(emulator: Emulator) -> None:
+async def test_a_resource_with_its_own_link_can_be_opened(emulator: Emulator) -> None:
     async with VCloud(**emulator.endpoints()) as cloud:
         await everything_running(cloud)
         opened = set()
@@ -120,7 +120,7 @@ async def test_only_what_can_be_controlled_is_controllable(emulator: Emulator) -
             assert not isinstance(other, Controllable), other
 
 
-async def test_starting_what_a_view_shows_starts_that_and_nothing_else(emulator: Emulator) -> None:
+async def test_starting_the_resources_of_instances_starts_nothing_else(emulator: Emulator) -> None:
     async with VCloud(**emulator.endpoints()) as cloud:
         await everything_running(cloud)
         before = len(emulator.computers.machines), len(emulator.streams.machines)
@@ -155,7 +155,7 @@ async def test_one_failing_provider_hides_no_other_and_its_error_is_reported(
         }
 
 
-async def test_a_slow_provider_holds_up_no_other(emulator: Emulator) -> None:
+async def test_a_slow_provider_does_not_delay_the_others(emulator: Emulator) -> None:
     emulator.faults.add("GET /organization-management/*", Fault.delay(0.2))
     async with VCloud(**emulator.endpoints()) as cloud:
         await cloud.computers.machines.create(1, region="dublin")
@@ -236,7 +236,7 @@ async def test_the_emulators_environment_configures_all_four(emulator: Emulator)
         ({"VCLOUD_STREAMS_KEY": "k"}, "VCLOUD_STREAMS_SECRET must be set too"),
     ],
 )
-def test_half_of_what_a_provider_needs_is_named(environ: dict[str, str], said: str) -> None:
+def test_missing_variables_of_a_provider_are_named(environ: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         VCloud.from_env(environ)
 

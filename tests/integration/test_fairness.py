@@ -16,7 +16,7 @@ from vcloud import Attempt, Observer, RateLimit, SharedBudget, VCloud
 from vcloud.emulator import Emulator, Fault
 
 #: How many items the run has. tests/unit/test_fair_queueing.py tests thousands in the short form.
-CROWDS = pytest.mark.parametrize("crowd", [300, pytest.param(5000, marks=pytest.mark.long)])
+RUN_SIZES = pytest.mark.parametrize("run_size", [300, pytest.param(5000, marks=pytest.mark.long)])
 
 
 class Sent(Observer):
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def beside_a_run(crowd: int, **options: Any) -> AsyncIterator[tuple[VCloud, list[str]]]:
+async def beside_a_run(run_size: int, **options: Any) -> AsyncIterator[tuple[VCloud, list[str]]]:
     """A client on which all items of a run wait, and the paths that it has sent so far."""
     sent, begun = Sent(), 0
     async with Emulator(machines=2) as emulator:
@@ -50,9 +50,9 @@ async def beside_a_run(crowd: int, **options: Any) -> AsyncIterator[tuple[VCloud
                 begun += 1
                 await cloud.computers.machines.ref("100").refresh()
 
-            async with cloud.bulk(range(crowd), act, concurrency=crowd) as run:
+            async with cloud.bulk(range(run_size), act, concurrency=run_size) as run:
                 task = asyncio.ensure_future(anext(run))
-                while begun < crowd:  # noqa: ASYNC110 - there is no event for it
+                while begun < run_size:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.01)
                 yield cloud, sent.paths
                 task.cancel()
@@ -68,29 +68,33 @@ async def visit(cloud: VCloud, sent: list[str]) -> list[str]:
     return sent[before:theirs]
 
 
-@CROWDS
-async def test_a_call_waits_for_at_most_two_sends_of_a_run_that_holds_all_slots(crowd: int) -> None:
-    async with beside_a_run(crowd, concurrency=2) as (cloud, sent):
+@RUN_SIZES
+async def test_a_call_waits_for_at_most_two_sends_of_a_run_that_holds_all_slots(
+    run_size: int,
+) -> None:
+    async with beside_a_run(run_size, concurrency=2) as (cloud, sent):
         for _ in range(5):
             assert len(await visit(cloud, sent)) <= 2
 
 
-@CROWDS
-async def test_a_call_waits_for_at_most_two_sends_of_a_run_that_uses_up_a_limit(crowd: int) -> None:
-    async with beside_a_run(crowd, rate_limits=[RateLimit(4, per=0.5)]) as (cloud, sent):
+@RUN_SIZES
+async def test_a_call_waits_for_at_most_two_sends_of_a_run_that_uses_up_a_limit(
+    run_size: int,
+) -> None:
+    async with beside_a_run(run_size, rate_limits=[RateLimit(4, per=0.5)]) as (cloud, sent):
         for _ in range(5):
             assert len(await visit(cloud, sent)) <= 2
 
 
-@CROWDS
+@RUN_SIZES
 async def test_a_call_waits_for_at_most_two_sends_of_a_run_that_uses_up_a_shared_budget(
-    server: RedisServer, crowd: int
+    server: RedisServer, run_size: int
 ) -> None:
     options = {
         "rate_limits": [RateLimit(4, per=0.5)],
         "shared_budget": SharedBudget(server.address),
     }
-    async with beside_a_run(crowd, **options) as (cloud, sent):
+    async with beside_a_run(run_size, **options) as (cloud, sent):
         for _ in range(3):
             assert len(await visit(cloud, sent)) <= 2
 

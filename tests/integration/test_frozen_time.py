@@ -24,7 +24,7 @@ BEFORE = {
     "nothing": "",
     "vcloud": "import vcloud",
     "clock": "import vcloud._core.timing.clock",
-    "codec": "import vcloud._core.decoding.codec",
+    "codec": "import vcloud._core.codec",
     "everything": "import vcloud.providers.computers, vcloud.providers.streamspace",
 }
 FREEZE = {
@@ -243,10 +243,10 @@ def test_an_emulator_in_another_process_can_be_set_to_a_frozen_time() -> None:
             url = env["VCLOUD_COMPUTERS_URL"].partition("/organization-management")[0]
             offset = (frozen - datetime.now(UTC)).total_seconds()
             body = json.dumps({"offset": offset}).encode()
-            told = urllib.request.Request(
+            clock_request = urllib.request.Request(
                 f"{url}/_emulator/clock", body, {"Content-Type": "application/json"}
             )
-            urllib.request.urlopen(told).close()
+            urllib.request.urlopen(clock_request).close()
             with time_machine.travel(frozen, tick=False):
                 assert asyncio.run(count()) == 2
         finally:

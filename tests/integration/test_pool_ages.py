@@ -1,4 +1,4 @@
-"""Kept connections: dead ones are not tried one after another, and none is kept for ever."""
+"""Kept connections: lost ones are not tried one after another, and none is kept forever."""
 
 from __future__ import annotations
 

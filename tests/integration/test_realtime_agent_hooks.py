@@ -97,7 +97,7 @@ async def test_a_failed_connection_calls_on_error_only() -> None:
     assert lost == []
 
 
-async def test_what_a_handler_raises_is_reported_and_logged_with_its_traceback(
+async def test_a_handlers_error_is_reported_and_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     errors: list[Exception] = []

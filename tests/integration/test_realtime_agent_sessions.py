@@ -80,7 +80,7 @@ async def test_an_on_registered_that_does_not_return_is_cancelled(
             await settled(lambda: "c1" in control.results() and bool(errors))
         assert cancelled == [True]
         assert [str(error) for error in errors] == [
-            "on_registered did not return within 0.2 s; commands go on"
+            "on_registered did not return within 0.2 s; commands continue"
         ]
 
 

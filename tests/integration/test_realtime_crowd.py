@@ -56,7 +56,7 @@ async def test_two_hundred_viewers_of_one_agent_are_all_greeted_at_the_first_try
     server = await asyncio.start_server(vnc_server, "127.0.0.1", 0, backlog=500)
     handler = ready()
     handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-    # A minute never passes here: what drew on the budget of 100 would be refused, or wait for ever.
+    # A minute never passes here: what drew on the budget of 100 would be refused, or wait forever.
     async with server, Emulator(clock=Clock.stopped()) as emulator:
         endpoint = emulator.endpoints()["streamspace"]
         async with StreamSpace(endpoint) as viewer, StreamSpace(endpoint) as other:
@@ -126,7 +126,7 @@ async def one_greeting(request: web.Request, socket: web.WebSocketResponse) -> N
     await socket.receive()
 
 
-async def test_a_used_up_rest_budget_holds_up_no_upgrade_and_an_upgrade_uses_none_of_it() -> None:
+async def test_upgrades_neither_wait_for_the_rest_budget_nor_count_towards_it() -> None:
     def rest(request: web.Request) -> web.Response | None:
         if request.path == "/api/v1/auth/login":
             return web.json_response({"token": TOKEN, "expires_at": None})
@@ -147,7 +147,7 @@ async def test_a_used_up_rest_budget_holds_up_no_upgrade_and_an_upgrade_uses_non
             await greeted(client.sessions.ref(ID), 3)
 
 
-async def test_what_a_refused_upgrade_says_of_the_rest_budget_holds_up_no_other_upgrade() -> None:
+async def test_the_rest_budget_in_a_refused_upgrade_does_not_delay_other_upgrades() -> None:
     answers = iter([web.json_response({"code": "SESSION_NOT_FOUND"}, status=404, headers=far())])
     async with serving(one_greeting, lambda request: next(answers, None)) as server:
         async with limited(server.url) as client:

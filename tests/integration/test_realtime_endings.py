@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import ClientWebSocketResponse, WSMsgType, web
 
 from tests.integration.realtime_plane import plane, ready
 from tests.integration.realtime_server import Script, client, refusal, serving, settled
 from vcloud import APIError, ConflictError, TransportError
+from vcloud._core.connections.aiohttp_compat import WebSocketConnection
 from vcloud._core.websocket import MAX_REASON, close_message, describe_close
 from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace import VNCTunnel
@@ -94,7 +95,7 @@ def test_a_close_reason_fits_its_frame_and_is_shown_on_one_line() -> None:
 # -- everything is delivered -----------------------------------------------------------------------
 
 
-async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_while(
+async def test_sent_data_is_delivered_although_the_peer_pauses_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
@@ -128,27 +129,24 @@ async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_wh
 async def test_a_peer_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
     monkeypatch.setattr(socket_module, "STALL_TIMEOUT", 0.02)
+    connections: list[WebSocketConnection] = []
 
-    given_up, gone = asyncio.Event(), asyncio.Event()
+    def recorded(opened: ClientWebSocketResponse) -> WebSocketConnection:
+        connections.append(WebSocketConnection(opened))
+        return connections[-1]
+
+    monkeypatch.setattr(socket_module, "WebSocketConnection", recorded)
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await given_up.wait()
-        try:
-            async for _ in socket:
-                pass
-        finally:
-            gone.set()
+        await asyncio.Event().wait()
 
     for end in (VNCTunnel.aclose, VNCTunnel.finish):
-        given_up.clear()
-        gone.clear()
+        connections.clear()
         async with opened(deaf) as tunnel:
             while tunnel.unsent == 0:
                 await tunnel.write(bytes(1000))
             await end(tunnel)
-            given_up.set()
-            # The peer reads what the system had taken, and then the connection is gone.
-            await gone.wait()
+            assert [connection.is_closing() for connection in connections] == [True]
 
 
 async def test_an_agent_waits_until_the_close_of_a_viewer_s_socket_is_answered(
@@ -188,7 +186,7 @@ async def test_an_agent_waits_until_the_close_of_a_viewer_s_socket_is_answered(
             assert worker.errors == ()
 
 
-async def test_a_vnc_server_that_breaks_off_is_no_clean_end() -> None:
+async def test_a_vnc_server_that_drops_the_connection_is_an_error() -> None:
     async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"RFB 003.008\n")
         await reader.readexactly(1)

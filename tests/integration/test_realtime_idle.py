@@ -1,4 +1,4 @@
-"""WebSockets that nobody reads for a while: pings, back-pressure, closes."""
+"""WebSockets that are not read for a while: pings, back-pressure, closes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNANSWERED = 0.1
 
 
 @on_each_loop
-async def test_pings_are_answered_while_nobody_reads(tls: bool) -> None:
+async def test_pings_are_answered_while_no_task_reads(tls: bool) -> None:
     peer = CountingPeer()
     async with (
         serving(peer.script, tls=tls, autoping=False) as server,
@@ -64,7 +64,7 @@ async def test_pings_are_answered_until_more_than_max_message_bytes_wait_unread(
 
 
 @on_each_loop
-async def test_small_messages_without_end_do_not_pile_up(
+async def test_endless_small_messages_do_not_accumulate(
     tls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vcloud._core.websocket.receiver.MAX_MESSAGES", 100)
@@ -127,7 +127,7 @@ async def test_either_direction_that_is_silent_gets_pings(tls: bool, talks: str)
 
 
 @on_each_loop
-async def test_a_message_that_takes_long_is_no_silence(tls: bool) -> None:
+async def test_a_slow_message_does_not_count_as_silence(tls: bool) -> None:
     async def dribble(request: web.Request, socket: web.WebSocketResponse) -> None:
         assert request.transport is not None
         request.transport.write(b"\x82\x7e" + (400).to_bytes(2, "big"))
@@ -145,7 +145,7 @@ async def test_a_message_that_takes_long_is_no_silence(tls: bool) -> None:
 
 
 @on_each_loop
-async def test_a_peer_that_answers_no_ping_is_noticed_while_nobody_reads(tls: bool) -> None:
+async def test_a_peer_that_answers_no_ping_is_noticed_while_no_task_reads(tls: bool) -> None:
     gone = asyncio.Event()
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -209,7 +209,7 @@ async def test_idle_tunnels_logs_and_agents_of_the_emulator_live_on_pings() -> N
 
 
 @on_each_loop
-async def test_a_close_is_noticed_and_answered_while_nobody_reads(tls: bool) -> None:
+async def test_a_close_is_noticed_and_answered_while_no_task_reads(tls: bool) -> None:
     codes: list[int | None] = []
 
     async def expire(request: web.Request, socket: web.WebSocketResponse) -> None:

@@ -1,4 +1,4 @@
-"""An agent and the emulator's control plane, each restarted while the other goes on."""
+"""An agent and the emulator's control plane, each restarted while the other continues."""
 
 from __future__ import annotations
 

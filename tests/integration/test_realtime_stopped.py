@@ -37,7 +37,7 @@ def run(loop: str, scenario: Coroutine[Any, Any, None]) -> None:
 
 @contextmanager
 def in_a_thread(script: Script, *, autoping: bool = True) -> Iterator[Server]:
-    """A server that goes on while the test's loop is blocked."""
+    """A server that keeps running while the test's loop is blocked."""
     ready, over = threading.Event(), threading.Event()
     served: list[Server] = []
 

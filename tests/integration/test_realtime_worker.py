@@ -145,7 +145,7 @@ async def test_a_draining_agent_starts_nothing_but_does_everything_else() -> Non
         assert control.results()["c2"]["status"] == "completed"
 
 
-async def test_when_the_connection_drops_commands_go_on_and_are_answered_after_it() -> None:
+async def test_after_a_lost_connection_commands_continue_and_are_answered_on_the_next() -> None:
     async with plane() as control:
         handler = Handler()
         async with control.agent(handler) as worker:

@@ -1,4 +1,4 @@
-"""Credentials that a service refused are remembered: no crowd asks again."""
+"""Refused credentials are remembered, so that not every call sends them again."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ async def test_queued_calls_are_not_sent_after_a_refusal(emulator: Emulator) -> 
     ],
     ids=["page_401", "json_401", "page_403", "500", "code_4710"],
 )
-async def test_what_is_not_the_services_word_on_the_credentials_is_not_remembered(
+async def test_only_the_services_own_refusal_of_credentials_is_remembered(
     fault: Fault, emulator: Emulator
 ) -> None:
     known = emulator.endpoints()["computers"]
@@ -191,7 +191,7 @@ async def test_a_login_that_a_gateway_refuses_or_that_is_lost_is_not_remembered(
         await cloud.streamspace.agents.stats()
 
 
-async def test_a_token_that_ended_is_no_refusal_of_the_password(emulator: Emulator) -> None:
+async def test_an_expired_token_does_not_count_as_a_refused_password(emulator: Emulator) -> None:
     auth = BearerAuth.login(ADMIN, ADMIN_PASSWORD)
     async with client(emulator, auth, "streamspace") as cloud:
         await cloud.streamspace.agents.stats()
@@ -236,7 +236,7 @@ async def test_new_credentials_are_not_affected(emulator: Emulator) -> None:
             await right.computers.machines.get("100")
 
 
-async def test_one_services_refusal_says_nothing_of_another_service(emulator: Emulator) -> None:
+async def test_a_refusal_of_one_service_does_not_affect_another(emulator: Emulator) -> None:
     auth = HMACAuth(KEY, SECRET)
     known = emulator.endpoints()
     ends: dict[str, Any] = {
@@ -289,7 +289,9 @@ async def test_a_wrong_secret_is_remembered_although_the_clock_is_wrong_too(
     assert len(emulator.calls) == 3, "with both clocks, and once more with ours"
 
 
-async def test_clock_skew_is_learnt_again_after_a_refusal(emulator: Emulator, later: Later) -> None:
+async def test_clock_skew_is_corrected_again_after_a_refusal(
+    emulator: Emulator, later: Later
+) -> None:
     emulator.clock.offset = 3600.0
     secrets = emulator.computers.signatures.secrets
     async with client(emulator, HMACAuth(KEY, SECRET), "computers") as cloud:

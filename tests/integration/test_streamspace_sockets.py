@@ -95,7 +95,9 @@ async def test_idle_session_hibernates_by_itself(emulator: Emulator, john: Strea
     assert (await session.refresh()).state is SessionState.HIBERNATED
 
 
-async def test_what_a_create_leaves_out_is_taken_from_the_template(john: StreamSpace) -> None:
+async def test_fields_that_a_create_leaves_out_are_taken_from_the_template(
+    john: StreamSpace,
+) -> None:
     session = await john.sessions.create(USER, "vscode-dev", resources=Resources(cpu="3"))
     assert session.resources == Resources(memory="4Gi", cpu="3")
     assert (session.idle_timeout, session.persistent_home, session.tags) == (

@@ -1,4 +1,4 @@
-"""What needs a real socket: dead connections, slow and broken answers, redirects."""
+"""Tests that need a real socket: lost connections, slow and broken answers, redirects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vcloud import (
 pytestmark = pytest.mark.usefixtures("aiohttp_parts")
 
 
-async def test_aiohttp_does_not_repeat_a_request_by_itself_on_a_dead_connection() -> None:
+async def test_aiohttp_does_not_repeat_a_request_after_a_lost_connection() -> None:
     seen: list[bytes] = []
 
     async def one_answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -235,7 +235,7 @@ async def test_a_redirect_to_another_host_is_not_followed_and_leaks_nothing() ->
                 await computers.machines.get("100")
 
 
-async def test_what_is_signed_is_what_is_sent_byte_for_byte() -> None:
+async def test_the_signed_bytes_are_the_sent_bytes() -> None:
     lines: list[bytes] = []
 
     async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

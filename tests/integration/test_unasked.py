@@ -1,4 +1,4 @@
-"""What a peer sends unasked is never taken for an answer: TCP and TLS, asyncio and uvloop."""
+"""Unsolicited data is never taken for an answer: TCP and TLS, asyncio and uvloop."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_a_connection_that_spoke_while_it_was_idle_is_closed(
     ids=["an answer too many", "a 408 and the end"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_comes_right_behind_an_answer_is_not_the_next_one(
+def test_data_right_after_an_answer_is_not_the_next_answer(
     loop: str, tls: bool, unasked: bytes, end: bool, method: str
 ) -> None:
     run(loop, answered_and(unasked, end=end, method=method, tls=tls))

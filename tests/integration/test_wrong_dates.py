@@ -1,4 +1,4 @@
-"""Answers whose ``Date`` is wrong, from a gateway: what a client learns from them, it unlearns."""
+"""Answers from a gateway with a wrong ``Date``: a client drops a correction that does not help."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ async def test_a_clock_that_did_not_help_is_dropped(always: bool) -> None:
         assert gateway.requests == 6, "the refused one was signed once more"
 
 
-async def test_a_date_that_is_always_wrong_harms_nobody_who_is_not_refused() -> None:
+async def test_a_date_that_is_always_wrong_is_harmless_without_a_refusal() -> None:
     async with behind_a_gateway(refuses=set(), always=True) as (gateway, cloud):
         assert [await outcome(cloud) for _ in range(3)] == ["ok"] * 3
         assert gateway.requests == 3
 
 
 @pytest.mark.parametrize("always", [False, True], ids=["once", "always"])
-async def test_calls_beside_the_one_that_learnt_a_wrong_clock_go_through(always: bool) -> None:
+async def test_concurrent_calls_succeed_after_one_has_corrected_the_clock(always: bool) -> None:
     async with behind_a_gateway(refuses={2}, always=always) as (_, cloud):
         assert await outcome(cloud) == "ok"
 
@@ -172,7 +172,7 @@ async def test_a_service_whose_clock_is_years_off_is_refused_and_the_error_says_
 
 
 @pytest.mark.parametrize("offset", [7 * 3600.0, -7 * 3600.0])
-async def test_a_fault_that_puts_the_services_clock_off_is_learnt_by_hours_and_not_by_years(
+async def test_a_faulty_service_clock_is_corrected_for_hours_but_not_for_years(
     offset: float,
 ) -> None:
     async with Emulator(machines=1) as emulator, VCloud(**emulator.endpoints()) as cloud:
@@ -187,7 +187,7 @@ async def test_a_fault_that_puts_the_services_clock_off_is_learnt_by_hours_and_n
         assert [call.status for call in emulator.calls] == [401]
 
 
-async def test_a_gateway_s_date_years_off_leaves_what_was_learnt_for_the_next_call() -> None:
+async def test_a_gateway_s_date_years_off_does_not_change_the_correction() -> None:
     """A start is signed for this day only, whatever stands between says."""
     signed: list[float] = []
 
@@ -221,7 +221,7 @@ async def test_a_gateway_s_date_years_off_leaves_what_was_learnt_for_the_next_ca
         ("Mon, 01 Jan 0001 00:00:00 +1400", True),
     ],
 )
-async def test_an_absent_or_absurd_date_is_no_reason_for_another_error(
+async def test_an_absent_or_absurd_date_does_not_change_the_error(
     date: str | None, is_one: bool
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -242,7 +242,7 @@ async def test_an_absent_or_absurd_date_is_no_reason_for_another_error(
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0, -23 * 3600.0, 23 * 3600.0])
-async def test_a_wrong_date_keeps_a_limit_and_nobody_for_longer_than_its_window(
+async def test_with_a_wrong_date_a_limit_is_kept_and_no_request_waits_longer_than_a_window(
     ahead: float,
 ) -> None:
     asked = 0

@@ -1,4 +1,4 @@
-"""Checks that a client holds nothing: no slot, no connection, no task."""
+"""Checks that a client holds no slot, no connection and no task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call that is cancelled at any of its suspensions holds nothing, and the next call succeeds."""
+"""A call that is cancelled at any await holds nothing, and the next call succeeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vcloud.emulator import Clock, Emulator, Fault
 
 QUICK = RetryPolicy(attempts=3, base=0.001, cap=0.002)
 STREAM = "1381"
-#: A call has far fewer suspensions; a test must not go on for ever.
+#: A call has far fewer suspensions; a test must not run forever.
 MANY = 500
 
 

@@ -48,7 +48,7 @@ def answering_once() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_closing_tls_connection_is_gone_when_the_client_is_closed(
+def test_a_closing_tls_connection_has_ended_when_the_client_is_closed(
     loop: str,
 ) -> None:
     async def main(port: int) -> None:

@@ -29,7 +29,7 @@ VARIABLE = "SECRET_OF_A_TEST"
 
 
 class Secret:
-    """The secret, for whoever asks; nothing that shows a frame shows it."""
+    """Returns the secret when it is called; its repr does not show it."""
 
     def __call__(self, form: str = "{}") -> str:
         return form.format(os.environ[VARIABLE])

@@ -1,4 +1,4 @@
-"""Looks for a canary wherever a person, a log or a reporter of errors could see one."""
+"""Searches for a canary wherever a person, a log or an error reporter could see one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def found_in(text: str | bytes, where: str) -> list[str]:
     return [] if at < 0 else [f"{where}: ...{shown[max(0, at - 60) : at + 40]}..."]
 
 
-def smelled(thing: object) -> list[str]:
-    """Every text of an error or a result: reprs, pickles, attributes, and the frames it passed."""
+def leaks_in(thing: object) -> list[str]:
+    """Where the canary is in an error or a result: repr, pickle, attributes, and frames."""
     found = found_in(repr(thing), "repr") + found_in(str(thing), "str")
     try:
         found += found_in(pickle.dumps(thing), "pickle")
@@ -51,7 +51,7 @@ def smelled(thing: object) -> list[str]:
 
 
 def found_decoded(texts: Iterable[str], where: str) -> list[str]:
-    """Where the canary stands in what texts say to one who decodes them."""
+    """Where the canary is in texts, after any decoding."""
     return [
         hit
         for text in set(texts)
@@ -60,8 +60,8 @@ def found_decoded(texts: Iterable[str], where: str) -> list[str]:
     ]
 
 
-def smelled_decoded(error: BaseException) -> list[str]:
-    """What is found, in any spelling, in what an error says and in all that led to it."""
+def decoded_leaks_in(error: BaseException) -> list[str]:
+    """Where the canary is, in any spelling, in an error and in those that led to it."""
     return [
         hit
         for link in _chain(error)
@@ -148,7 +148,7 @@ class Listener(logging.Handler):
             self.found += found_decoded([text], f"log of {record.name}")
 
 
-def smelled_below(root: object) -> list[str]:
+def leaks_below(root: object) -> list[str]:
     """What is found in the repr of every object of ours that can be reached from this one."""
     todo, seen, found = [root], set[int](), list[str]()
     while todo:

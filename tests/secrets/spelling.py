@@ -81,8 +81,8 @@ def spelled(draw: st.DrawFn, secret: str) -> str:
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}")
-#: How often a reader decodes what was decoded.
-PATIENCE: Final = 4
+#: The most decodings that a reader applies one after another.
+MAX_DECODINGS: Final = 4
 
 
 def _unescaped(text: str) -> str:
@@ -118,7 +118,7 @@ def _unbased(text: str) -> str:
 def readings(text: str) -> Iterator[str]:
     """What a text says, and what it says to one who decodes it."""
     level, seen = {text}, {text}
-    for _ in range(PATIENCE):
+    for _ in range(MAX_DECODINGS):
         level = {
             read(one)
             for one in level

@@ -21,25 +21,25 @@ SECRET = f"{CANARY}-0123456789"
 async def service(request: web.BaseRequest) -> web.StreamResponse:
     """Repeats what it heard, in headers too; the proxy of plain requests is the same."""
     heard = f"{request.path_qs} {dict(request.headers)} {(await request.read()).decode()}"
-    told = {
+    echoed = {
         "X-Heard": heard.replace("\n", " "),
         "Set-Cookie": f"a={request.headers.get('X-API-Key')}",
     }
     if request.headers.get("Upgrade") == "websocket":
         opened = web.WebSocketResponse()
-        opened.headers.update(told)
+        opened.headers.update(echoed)
         await opened.prepare(request)
         await opened.receive()
         return opened
     if request.path.endswith("stall"):
-        answer = web.StreamResponse(headers=told)
+        answer = web.StreamResponse(headers=echoed)
         await answer.prepare(request)
         await asyncio.sleep(20)
     if request.path.endswith("broken"):
         assert request.transport is not None
         request.transport.write(heard.encode())
         request.transport.close()
-    return web.json_response({"status": "error", "error": heard}, status=400, headers=told)
+    return web.json_response({"status": "error", "error": heard}, status=400, headers=echoed)
 
 
 @pytest.mark.parametrize("mode", ["-Xdev", "-Wdefault"])

@@ -1,4 +1,4 @@
-"""Canaries in place of every secret, through every operation and failure, are found nowhere.
+"""Canaries in place of every secret are found nowhere after every operation and failure.
 
 More than 400 lines because all its tests share one set of services and secrets.
 """
@@ -22,10 +22,10 @@ from tests.hostile.growth import shared_out
 from tests.secrets.sniffing import (
     CANARY,
     Listener,
+    decoded_leaks_in,
     found_in,
-    smelled,
-    smelled_below,
-    smelled_decoded,
+    leaks_below,
+    leaks_in,
 )
 from tests.secrets.spelling import WHOLE
 from vcloud import (
@@ -121,9 +121,9 @@ async def test_no_operation_shows_a_secret_however_it_fails(
             await cloud.streamspace.with_options(timeout=20).agents.stats()
             emulator.faults.add("*", Fault.catalogue(seconds=0.3, size=200_000)[fault], times=None)
         ended = await outcomes(cloud)
-        hits = [hit for one in ended for hit in smelled(one)]
+        hits = [hit for one in ended for hit in leaks_in(one)]
         assert not hits[:5]
-        assert not smelled_below(cloud)[:5]
+        assert not leaks_below(cloud)[:5]
         assert not found_in(repr(list(emulator.calls)), "ledger")
         assert not [
             one
@@ -157,13 +157,13 @@ class Reflecting:
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         body = (await request.read()).decode()
         heard = f"{request.method} {request.raw_path} {dict(request.headers)} {body}"
-        told = [
+        echoed = [
             value.rpartition(" ")[2]
             for name, value in request.headers.items()
             if CANARY in value.lower()
         ]
         # A header is one line of ASCII.
-        repeated = "".join(map(self.spell, told))
+        repeated = "".join(map(self.spell, echoed))
         heard = self.spell(heard) if self.spell is not str else heard
         headers = {
             "X-Request-ID": repeated,
@@ -254,7 +254,7 @@ async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(
                     for one in ended
                     if isinstance(one, Exception) and not isinstance(one, VCloudError)
                 ]
-                hits = [hit for one in ended for hit in smelled(one)]
+                hits = [hit for one in ended for hit in leaks_in(one)]
                 assert not hits[:5]
 
 
@@ -298,8 +298,8 @@ async def test_a_service_that_spells_what_it_was_sent_in_another_way_is_not_quot
             ]
         errors = [one for one in ended if isinstance(one, VCloudError)]
         assert len(errors) > 8
-        assert not [hit for one in ended for hit in smelled(one)][:5]
-        assert not [hit for one in errors for hit in smelled_decoded(one)][:5]
+        assert not [hit for one in ended for hit in leaks_in(one)][:5]
+        assert not [hit for one in errors for hit in decoded_leaks_in(one)][:5]
 
 
 async def test_a_machines_uid_is_in_no_error_log_pickle_or_journal(tmp_path: Path) -> None:
@@ -320,14 +320,14 @@ async def test_a_machines_uid_is_in_no_error_log_pickle_or_journal(tmp_path: Pat
             error = await outcome(call)
             assert isinstance(error, VCloudError)
             assert "/machines/{uid}" in str(error)
-            assert not smelled(error)
-            assert not smelled_decoded(error)
+            assert not leaks_in(error)
+            assert not decoded_leaks_in(error)
 
         async def look(id: str) -> None:
             await machines.ref(id, uid=uid).refresh()
 
         async with Bulk(["1"], look, journal=tmp_path / "journal") as run:
-            assert not [hit async for one in run for hit in smelled(one.error)]
+            assert not [hit async for one in run for hit in leaks_in(one.error)]
     for file in list(tmp_path.iterdir()):  # noqa: ASYNC240 - nothing else runs any more
         assert not found_in(file.read_bytes(), file.name)
 
@@ -347,10 +347,10 @@ async def test_a_pictures_path_that_the_service_named_is_in_no_error_and_no_log(
         error = await outcome(session.open_vnc().aopen)
         assert isinstance(error, VCloudError)
         assert "/vnc-viewer/{session_id}" in str(error)
-        assert not smelled(error)
+        assert not leaks_in(error)
 
 
-async def test_what_a_service_gives_in_confidence_is_not_shown(
+async def test_secrets_from_a_service_are_not_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opening = {"connection_link", "stream_url", "token", "vnc_url", "vncUrl"}
@@ -377,14 +377,14 @@ async def test_what_a_service_gives_in_confidence_is_not_shown(
         for one in (session, desktop, link):
             assert not found_in(repr(one) + str(one), "repr")
         for one in (desktop, link):
-            assert not smelled(one)
+            assert not leaks_in(one)
         assert CANARY in link.connection_link
 
 
 # -- what is not an answer -------------------------------------------------------------------------
 
 
-async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_variables(
+async def test_a_cancelled_call_shows_no_secret_to_reporters_of_local_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with emulated(monkeypatch, timeout=0.5) as (emulator, cloud):
@@ -404,21 +404,21 @@ async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_vari
         ):
             # To log out without a token asks nobody; a launch says that a desktop may be left.
             assert error is None or isinstance(error, TimeoutError | CleanupError)
-            assert not smelled(error)
+            assert not leaks_in(error)
 
 
 async def test_no_connection_a_closed_client_and_another_loop_show_no_secret() -> None:
     for bearer in (BearerAuth(TOKEN), BearerAuth.login("admin", PASSWORD)):
         cloud = everything("http://127.0.0.1:9", bearer)
-        assert not [hit for one in await outcomes(cloud) for hit in smelled(one)], "not open yet"
+        assert not [hit for one in await outcomes(cloud) for hit in leaks_in(one)], "not open yet"
         async with cloud:
-            assert not [hit for one in await outcomes(cloud) for hit in smelled(one)], (
+            assert not [hit for one in await outcomes(cloud) for hit in leaks_in(one)], (
                 "nobody is there"
             )
             elsewhere = await asyncio.to_thread(asyncio.run, outcomes(cloud))
-            assert not [hit for one in elsewhere for hit in smelled(one)], "another loop"
-        assert not [hit for one in await outcomes(cloud) for hit in smelled(one)], "closed"
-        assert not smelled_below(cloud)
+            assert not [hit for one in elsewhere for hit in leaks_in(one)], "another loop"
+        assert not [hit for one in await outcomes(cloud) for hit in leaks_in(one)], "closed"
+        assert not leaks_below(cloud)
         for thing in (
             cloud,
             cloud.computers,
@@ -427,7 +427,7 @@ async def test_no_connection_a_closed_client_and_another_loop_show_no_secret() -
             HMACAuth("ak", SECRET),
             APIKeyAuth(KEY),
         ):
-            assert not smelled(thing)
+            assert not leaks_in(thing)
 
 
 @pytest.mark.parametrize(
@@ -486,8 +486,8 @@ async def test_a_proxys_password_is_in_no_error(answer: bytes | None, scheme: st
         async with everything(url, BearerAuth(TOKEN), proxy=address) as cloud:
             error = await outcome(lambda: cloud.computers.machines.get("100"))
             assert isinstance(error, VCloudError)
-            assert not smelled(error)
-            assert not smelled_below(cloud)
+            assert not leaks_in(error)
+            assert not leaks_below(cloud)
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ async def test_no_journal_has_a_secret(tmp_path: Path) -> None:
         async with Bulk(range(6), work, journal=journal, counted=True) as run:
             ended = [one async for one in run]
         assert run.totals.failed == 6
-        assert not [hit for one in ended for hit in smelled(one.error)]
+        assert not [hit for one in ended for hit in leaks_in(one.error)]
     for file in list(tmp_path.iterdir()):  # noqa: ASYNC240 - nothing else runs any more
         assert not found_in(file.read_bytes(), file.name)
     with contextlib.closing(sqlite3.connect(journal)) as database:
@@ -576,9 +576,9 @@ async def test_the_emulators_own_routes_show_no_secret(monkeypatch: pytest.Monke
         assert json.dumps(token) not in repr(emulator.calls)
 
 
-def test_a_client_says_nothing_when_it_is_printed() -> None:
+def test_the_repr_of_a_client_shows_no_secret() -> None:
     cloud = everything(
         "https://127.0.0.1:9/v1", BearerAuth(TOKEN), proxy=f"http://me:{KEY}@127.0.0.1:9"
     )
-    assert not smelled_below(cloud)
+    assert not leaks_below(cloud)
     assert "StreamSpace" in repr(StreamSpace(Endpoint("https://h/v1", auth=BearerAuth(TOKEN))))

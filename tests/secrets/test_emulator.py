@@ -1,4 +1,4 @@
-"""The emulator's own locks: who reaches it, and how it compares what is secret."""
+"""The emulator's own protection: which clients reach it, and how it compares secrets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WRONG = {
 }
 
 
-async def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+async def test_it_listens_on_loopback_by_default() -> None:
     async with Emulator(seed=SEED) as emulator:
         assert set(emulator.stats().addresses) == {"127.0.0.1"}
     for host in ("0.0.0.0", "::", "192.168.0.1", "example.com"):
@@ -53,7 +53,7 @@ async def test_it_listens_on_loopback_unless_told_otherwise() -> None:
 
 
 @pytest.mark.parametrize("call", WRONG.values(), ids=[name.replace(" ", "_") for name in WRONG])
-async def test_what_is_secret_is_compared_in_constant_time(
+async def test_secrets_are_compared_in_constant_time(
     call: Callable[[VCloud], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[tuple[object, object]] = []

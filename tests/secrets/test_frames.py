@@ -1,4 +1,4 @@
-"""Those who print the variables of frames print no secret: rich, typer, pytest, Sentry, cgitb."""
+"""Tools that print the variables of frames print no secret: rich, typer, pytest, Sentry, cgitb."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sentry_sdk.transport import Transport
 
 import vcloud.providers
 from tests.secrets import mistakes
-from tests.secrets.sniffing import CANARY, found_in, smelled, ways_to_show
+from tests.secrets.sniffing import CANARY, found_in, leaks_in, ways_to_show
 from vcloud import APIKeyAuth, Endpoint, Response, VCloud
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.redaction.secretive import Credentials, concealing
@@ -69,10 +69,10 @@ def error_of(name: str) -> Exception:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_frame_shows_a_secret(name: str) -> None:
-    assert not smelled(error_of(name))
+    assert not leaks_in(error_of(name))
 
 
-def test_what_holds_a_secret_shows_none() -> None:
+def test_an_object_with_a_secret_does_not_show_it() -> None:
     login = login_request("admin", SECRET)
     endpoint = Endpoint(auth=APIKeyAuth(SECRET), proxy=f"http://me:{SECRET}@host:1")
     wire = TransportOptions.of(
@@ -162,7 +162,7 @@ if sys.version_info < (3, 13):
     "names", [SOME, pytest.param(NAMES, marks=pytest.mark.long)], ids=["some", "all"]
 )
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
-def test_a_tool_shows_none(tool: Callable[[Exception], str], names: list[str]) -> None:
+def test_a_tool_shows_no_secret(tool: Callable[[Exception], str], names: list[str]) -> None:
     assert found_in(tool(raised(mistakes.a_frame_that_shows_it)), "for comparison")
     for name in names:
         said = tool(error_of(name))
@@ -195,21 +195,21 @@ def output(*command: str) -> str:
     "name",
     ["own_auth", *[pytest.param(name, marks=pytest.mark.long) for name in NAMES]],
 )
-def test_typer_shows_none(name: str) -> None:
+def test_typer_shows_no_secret(name: str) -> None:
     said = output("-m", "tests.secrets.mistakes", name)
     assert "Traceback" in said
     assert "locals" in said
     assert not found_in(said, name)
 
 
-def test_what_typer_shows_of_a_frame_with_a_secret() -> None:
+def test_typer_does_not_show_a_secret_in_a_frame() -> None:
     assert found_in(output("-m", "tests.secrets.mistakes", "shown"), "for comparison")
 
 
 @pytest.mark.parametrize(
     "names", [SOME, pytest.param(NAMES, marks=pytest.mark.long)], ids=["some", "all"]
 )
-def test_pytest_with_local_variables_shows_none(names: list[str], tmp_path: Path) -> None:
+def test_pytest_with_local_variables_shows_no_secret(names: list[str], tmp_path: Path) -> None:
     file = tmp_path / "test_of_a_user.py"
     file.write_text(
         "import pytest\n"
@@ -275,7 +275,7 @@ def test_every_public_function_that_takes_a_secret_conceals_it() -> None:
 async def _coroutine() -> None: ...
 
 
-def test_what_a_caller_was_handling_keeps_its_frames() -> None:
+def test_the_error_that_a_caller_was_handling_keeps_its_frames() -> None:
     def fail() -> None:
         raise KeyError("the caller's")
 
@@ -290,7 +290,7 @@ def test_what_a_caller_was_handling_keeps_its_frames() -> None:
     assert [frame.name for frame in traceback.extract_tb(handled.__traceback__)][-1] == "fail"
 
 
-def test_what_code_of_the_users_own_raises_keeps_the_frames_of_that_code() -> None:
+def test_an_error_of_the_users_code_keeps_the_frames_of_that_code() -> None:
     class Variables(dict[str, str]):
         def get(self, name: str, default: object = None) -> Any:
             return self.looked_up(name)
@@ -303,7 +303,7 @@ def test_what_code_of_the_users_own_raises_keeps_the_frames_of_that_code() -> No
     assert names[-6:-3] == ["concealed_at_once", "get", "looked_up"]
 
 
-async def test_what_an_iterator_of_the_users_own_raises_keeps_its_frames() -> None:
+async def test_an_error_of_the_users_iterator_keeps_its_frames() -> None:
     def actions() -> Iterator[TypeText]:
         yield TypeText(SECRET)
         raise KeyError("the user's mistake")

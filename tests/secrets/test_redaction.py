@@ -1,4 +1,4 @@
-"""What a peer repeats of a request is in no error, however it spells it and wherever it puts it."""
+"""No error holds a secret that a peer repeats, in any spelling and in any place."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ AROUND = st.text(st.sampled_from("ab1 .,:[]{}'\"/\n"), max_size=8)
 @pytest.mark.parametrize("way", WHOLE)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("api", CALLS)
-async def test_an_answers_text_is_told_without_it(api: str, place: str, way: str) -> None:
-    told = json.dumps(PLACES[place]).replace(HOLE, json.dumps(WHOLE[way](SECRET))[1:-1])
+async def test_an_answers_text_is_shown_without_the_secret(api: str, place: str, way: str) -> None:
+    echoed = json.dumps(PLACES[place]).replace(HOLE, json.dumps(WHOLE[way](SECRET))[1:-1])
     for status in (200, 400, 401, 503):
-        assert_hidden(await error_of(api, SECRET, Response(status, {}, told.encode())), SECRET)
+        assert_hidden(await error_of(api, SECRET, Response(status, {}, echoed.encode())), SECRET)
 
 
 @pytest.mark.parametrize("way", [way for way in WHOLE if "JSON" in way])
@@ -92,14 +92,14 @@ async def test_an_answers_text_is_told_without_it(api: str, place: str, way: str
 async def test_an_escape_of_the_answers_own_hides_nothing_from_the_search(
     place: str, way: str
 ) -> None:
-    told = json.dumps(PLACES[place]).replace(HOLE, WHOLE[way](SECRET).strip('"'))
+    echoed = json.dumps(PLACES[place]).replace(HOLE, WHOLE[way](SECRET).strip('"'))
     for status in (200, 400):
-        answer = Response(status, {}, told.encode())
+        answer = Response(status, {}, echoed.encode())
         assert_hidden(await error_of("streamspace", SECRET, answer), SECRET)
 
 
 @pytest.mark.parametrize("way", WHOLE)
-async def test_what_is_no_json_is_quoted_without_it(way: str) -> None:
+async def test_invalid_json_is_quoted_without_the_secret(way: str) -> None:
     said = WHOLE[way](SECRET)
     for api in CALLS:
         for page in (f"<html>{said}</html>", said, f'{{"error": "{said}', f"\ufeff {said}"):
@@ -109,7 +109,7 @@ async def test_what_is_no_json_is_quoted_without_it(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WHOLE)
-async def test_a_header_is_told_without_it(way: str) -> None:
+async def test_a_header_is_shown_without_the_secret(way: str) -> None:
     said = WHOLE[way](SECRET).replace("\n", "")
     headers = {"X-Request-Id": said, "Location": f"https://me:{said}@host/{said}?{said}#{said}"}
     for status in (302, 400, 503):
@@ -120,7 +120,7 @@ async def test_a_header_is_told_without_it(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["as it is", "JSON, escaped", "percent", "Base64 after one"])
 @pytest.mark.parametrize("left", [0.4, 0.6, 0.9])
-async def test_a_secret_that_the_end_of_an_answer_cuts_off_is_not_told(
+async def test_a_secret_that_is_cut_off_at_the_end_of_an_answer_is_redacted(
     way: str, left: float
 ) -> None:
     secret = "ck_0123456789abcdefghijklmnopqrstuvwxyz-ABCDEF"
@@ -133,14 +133,14 @@ async def test_a_secret_that_the_end_of_an_answer_cuts_off_is_not_told(
 
 
 @pytest.mark.parametrize("way", WHOLE)
-async def test_an_answer_too_large_to_search_is_quoted_without_it(way: str) -> None:
+async def test_an_answer_too_large_to_search_is_quoted_without_the_secret(way: str) -> None:
     secret = "ck_0123456789abcdefghijklmnopqrstuvwxyz-ABCDEF"
     said = WHOLE[way](secret)
     for at in (0, 60, 90, 110, 980):
         for place in ("error", "code", "details", "requestId"):
-            told = {"status": "error", "error": "b", place: "x" * at + said, "z": "y" * SEARCHED}
+            echoed = {"status": "error", "error": "b", place: "x" * at + said, "z": "y" * SEARCHED}
             for status in (200, 400):
-                answer = Response(status, {}, json.dumps(told).encode())
+                answer = Response(status, {}, json.dumps(echoed).encode())
                 for api in CALLS:
                     error = await error_of(api, secret, answer)
                     for text in texts_of(error):
@@ -159,11 +159,11 @@ def test_a_header_that_is_not_utf_8_is_searched_by_its_bytes() -> None:
     assert redactor.text("\ud83d \udcfc pässwörd-é1") == "\ud83d \udcfc ***"
 
 
-async def test_the_states_of_a_large_refusal_are_told_without_it() -> None:
+async def test_the_states_of_a_large_refusal_are_shown_without_the_secret() -> None:
     words = f"Cannot transition from '{SECRET}' to '{SECRET}'"
-    told = json.dumps({"error": words, "fields": "y" * SEARCHED}).encode()
+    echoed = json.dumps({"error": words, "fields": "y" * SEARCHED}).encode()
 
-    error = await error_of("streamspace", SECRET, Response(400, {}, told))
+    error = await error_of("streamspace", SECRET, Response(400, {}, echoed))
 
     assert isinstance(error, InvalidTransitionError)
     assert (error.from_state, error.to_state) == (SessionState("***"), SessionState("***"))
@@ -193,8 +193,8 @@ async def test_a_secret_in_any_spelling_in_any_place_is_in_no_error(data: st.Dat
     secret = data.draw(HEADER_SECRETS.filter(lambda text: ":" not in text))
     said = data.draw(AROUND) + data.draw(spelled(secret)) + data.draw(AROUND)
     place = data.draw(st.sampled_from(list(PLACES)))
-    told = json.dumps(PLACES[place]).replace(HOLE, json.dumps(said)[1:-1]).encode()
-    body = data.draw(st.sampled_from([told, said.encode(), told[:-20], b"<p>" + said.encode()]))
+    echoed = json.dumps(PLACES[place]).replace(HOLE, json.dumps(said)[1:-1]).encode()
+    body = data.draw(st.sampled_from([echoed, said.encode(), echoed[:-20], b"<p>" + said.encode()]))
     status = data.draw(st.sampled_from([200, 302, 400, 401, 404, 429, 500]))
     headers = {"X-Request-Id": " ".join(said.split())}
     answer = Response(status, headers, body)
@@ -208,7 +208,7 @@ def test_a_text_that_repeats_nothing_is_the_same(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "expected"),
     [
         ("hunter2 is too weak", "*** is too weak"),
         ("password 'hunter2': HUNTER2", "password '***': ***"),
@@ -216,8 +216,8 @@ def test_a_text_that_repeats_nothing_is_the_same(text: str) -> None:
         ("hunter200 is a user, and hunter a word", "hunter200 is a user, and hunter a word"),
     ],
 )
-def test_a_short_password_is_taken_out_as_a_word(said: str, told: str) -> None:
-    assert Redactor((), ["hunter2"]).text(said) == told
+def test_a_short_password_is_taken_out_as_a_word(said: str, expected: str) -> None:
+    assert Redactor((), ["hunter2"]).text(said) == expected
 
 
 def test_a_short_header_is_a_word_like_any_other() -> None:
@@ -231,7 +231,7 @@ def test_a_password_is_found_as_basic_has_it() -> None:
     assert redactor.text("Basic bWU6cHcgMQ== is wrong") == "Basic ***Q== is wrong"
 
 
-def test_the_key_of_a_signed_request_is_found_by_itself() -> None:
+def test_the_key_of_a_signed_request_is_found_alone() -> None:
     redactor = redactor_for(
         Request("GET", "/"), [("Authorization", f"HMAC ak_12345678:{'a1' * 32}:{'b2' * 16}:17")]
     )
@@ -247,7 +247,7 @@ def test_the_signature_alone_is_found_and_a_short_key_and_the_time_are_not() -> 
     assert redactor.text(said) == "ak_1 sent *** at 1700000000000"
 
 
-def test_json_stays_json_and_what_is_beside_the_secret_stays() -> None:
+def test_json_stays_json_and_text_next_to_the_secret_is_kept() -> None:
     body = b'{"n":\\u0000'.replace(b"\\u0000", b"1.50") + b',"t":"\\nsecret-1","u":"a secret-1 b"}'
     clean = Redactor(["nsecret-1", "secret-1"]).response(Response(400, {}, body))
     assert json.loads(clean.body) == {"n": 1.5, "t": "\n***", "u": "a *** b"}

@@ -1,4 +1,4 @@
-"""What an error quotes of a success repeats no credential: of a command's output, of a state."""
+"""An error that quotes a success (a command's output, a state) holds no credential."""
 
 from __future__ import annotations
 

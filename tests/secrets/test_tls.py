@@ -64,7 +64,7 @@ async def works(cloud: VCloud, emulator: Emulator) -> None:
     assert_nothing_held(cloud)
 
 
-async def test_a_server_that_nobody_vouches_for_is_refused_and_the_error_says_what_to_do(
+async def test_an_untrusted_server_is_refused_and_the_error_says_what_to_do(
     emulator: Emulator,
 ) -> None:
     async with (
@@ -82,7 +82,7 @@ async def test_a_server_that_nobody_vouches_for_is_refused_and_the_error_says_wh
     assert not emulator.calls
 
 
-async def test_an_authority_of_ones_own_is_accepted(emulator: Emulator, tmp_path: Path) -> None:
+async def test_the_users_own_authority_is_accepted(emulator: Emulator, tmp_path: Path) -> None:
     async with before(emulator.url, server_context("127.0.0.1")) as url:
         async with client(emulator, url, ssl=client_context()) as cloud:
             await works(cloud, emulator)
@@ -253,7 +253,7 @@ async def test_the_picture_of_a_session_on_another_host_gets_no_token(emulator: 
             next(iter(emulator.streamspace.sessions))
         ).refresh()
         assert session.vnc_url == named
-        with pytest.raises(ConfigurationError, match="the token is only for"):
+        with pytest.raises(ConfigurationError, match="the token is only sent to"):
             await session.connect_url()
-        with pytest.raises(ConfigurationError, match="the token is only for"):
+        with pytest.raises(ConfigurationError, match="the token is only sent to"):
             session.open_vnc()

@@ -1,4 +1,4 @@
-"""Peers that are no HTTP servers and repeat what they hear: their words are in no error."""
+"""Peers that are not HTTP servers and repeat what they receive: no error quotes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from tests.secrets.sniffing import CANARY, Listener, smelled
+from tests.secrets.sniffing import CANARY, Listener, leaks_in
 from tests.secrets.test_canary import ONCE, everything, outcome
 from vcloud import (
     APIKeyAuth,
@@ -143,13 +143,13 @@ async def journaled(cloud: VCloud, directory: Path) -> str:
     async with Bulk(["1", "2"], stop, journal=directory / "journal") as run:
         errors = [one.error async for one in run]
     assert all(isinstance(error, VCloudError) for error in errors)
-    assert not [hit for error in errors for hit in smelled(error)]
+    assert not [hit for error in errors for hit in leaks_in(error)]
     async with Journal(directory / "journal") as journal:
         return repr(await journal.entries())
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_cannot_be_parsed_is_told_by_its_kind(way: str, tmp_path: Path) -> None:
+async def test_an_unparsable_answer_is_reported_by_its_kind(way: str, tmp_path: Path) -> None:
     answer, words = WAYS[way]
     async with peer(answer) as url, everything(url, BearerAuth(TOKEN)) as cloud:
         session = cloud.streamspace.sessions.ref("1")
@@ -165,19 +165,19 @@ async def test_what_cannot_be_parsed_is_told_by_its_kind(way: str, tmp_path: Pat
         for call in calls:
             error = await outcome(call)
             assert isinstance(error, VCloudError)
-            assert not smelled(error)
+            assert not leaks_in(error)
         with pytest.raises(VCloudError, match=words):
             await cloud.desktops.get("1")
         assert CANARY not in await journaled(cloud, tmp_path)
 
 
 @pytest.mark.parametrize("way", UPGRADES)
-async def test_an_upgrade_that_is_none_is_told_by_its_kind(way: str) -> None:
+async def test_an_invalid_upgrade_is_reported_by_its_kind(way: str) -> None:
     async with peer(UPGRADES[way]) as url, everything(url, BearerAuth(TOKEN)) as cloud:
         error = await outcome(cloud.streamspace.sessions.ref("1").open_vnc().aopen)
         assert isinstance(error, VCloudError)
         assert "upgrade" in str(error)
-        assert not smelled(error)
+        assert not leaks_in(error)
 
 
 async def test_a_websocket_that_repeats_the_token_when_it_closes_is_not_quoted() -> None:
@@ -206,7 +206,7 @@ async def test_a_websocket_that_repeats_the_token_when_it_closes_is_not_quoted()
                 one = await outcome(call)
                 assert isinstance(one, VCloudError)
                 assert "no ***" in str(one)
-                assert not smelled(one)
+                assert not leaks_in(one)
     finally:
         listening.close()
         await server.shutdown(0.1)
@@ -227,7 +227,7 @@ async def test_a_proxy_that_repeats_its_password_is_not_quoted(way: str, scheme:
         ) as cloud:
             error = await outcome(lambda: cloud.desktops.get("1"))
             assert isinstance(error, VCloudError)
-            assert not smelled(error)
+            assert not leaks_in(error)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ async def test_a_store_that_is_none_and_repeats_its_password_is_not_quoted(way: 
             async with VCloud(computers=endpoint) as cloud:
                 error = await outcome(lambda: cloud.computers.machines.get("100"))
                 assert isinstance(error, VCloudError)
-                assert not smelled(error)
+                assert not leaks_in(error)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ async def test_a_store_that_is_none_and_repeats_its_password_is_not_quoted(way: 
         (lambda port: "https://no-such-name.invalid", "no-such-name.invalid was not resolved"),
     ],
 )
-async def test_what_keeps_a_connection_from_being_made_is_still_told(
+async def test_the_reason_for_a_missing_connection_is_still_reported(
     make: Callable[[int], str], words: str
 ) -> None:
     with socket.socket() as free:
@@ -283,7 +283,7 @@ async def test_what_keeps_a_connection_from_being_made_is_still_told(
             await cloud.desktops.get("1")
 
 
-async def test_plain_http_at_a_tls_address_is_told() -> None:
+async def test_plain_http_at_a_tls_address_is_reported() -> None:
     async with peer(lambda request: b"") as url:
         address = url.replace("http", "https")
         async with VCloud(desktops=Endpoint(address, auth=APIKeyAuth(KEY), retry=ONCE)) as cloud:
@@ -331,7 +331,7 @@ def every_error() -> Iterator[Any]:
             yield kind(info, (), message=said)  # type: ignore[call-arg]
 
 
-def test_no_fault_is_told_in_a_librarys_words() -> None:
+def test_no_fault_is_reported_in_a_librarys_words() -> None:
     errors = list(every_error())
     assert len(errors) > 40
     for error in errors:

@@ -5,65 +5,271 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
-from vcloud import Pager, StreamSpace
+from vcloud import Instance, Pager, Stats, StreamSpace
 from vcloud.providers.streamspace import (
     Agent,
+    AgentCapacity,
     AgentRef,
+    Agents,
+    AgentSession,
     AgentStats,
+    AgentStatus,
     AgentUpdate,
     Login,
+    LoginUser,
     LogStream,
     Platform,
     Resources,
     Session,
     SessionRef,
+    Sessions,
     SessionState,
+    SessionStatus,
     SessionUpdate,
     Template,
     TemplateRef,
+    TemplateResources,
+    Templates,
+    TemplateVNC,
     User,
+    UserRole,
+    Users,
+    Utilization,
     VNCForward,
     VNCTunnel,
 )
 
 
-async def collections(streamspace: StreamSpace) -> None:
-    assert_type(streamspace.sessions.list(), Pager[Session])
-    assert_type(await streamspace.sessions.get("s-1"), Session)
-    assert_type(streamspace.sessions.ref("s-1"), SessionRef)
-    assert_type(streamspace.agents.list(), Pager[Agent])
-    assert_type(streamspace.agents.ref("a"), AgentRef)
-    assert_type(await streamspace.agents.stats(), AgentStats)
-    assert_type(await streamspace.agents.ref("a").drain(), AgentUpdate)
-    assert_type(streamspace.templates.list(), Pager[Template])
-    assert_type(streamspace.templates.ref("t"), TemplateRef)
-    assert_type(streamspace.users.list(), Pager[User])
+async def client(streamspace: StreamSpace) -> None:
+    assert_type(streamspace.agents, Agents)
+    assert_type(streamspace.sessions, Sessions)
+    assert_type(streamspace.templates, Templates)
+    assert_type(streamspace.users, Users)
+    assert_type(streamspace.instances(), Pager[Instance])
+    assert_type(streamspace.stats(), Stats)
+    assert_type(streamspace.with_options(timeout=5), StreamSpace)
     assert_type(await streamspace.login("me", "password"), Login)
+    assert_type(await streamspace.refresh_token(), Login)
     assert_type(await streamspace.logout(), None)
 
 
-async def verbs(session: SessionRef) -> None:
+async def collections(streamspace: StreamSpace) -> None:
+    assert_type(await streamspace.sessions.create("me", "firefox", platform="docker"), Session)
+    assert_type(streamspace.sessions.list(state="running", tags=["a"]), Pager[Session])
+    assert_type(await streamspace.sessions.get("s-1"), Session)
+    assert_type(streamspace.sessions.ref("s-1"), SessionRef)
+    assert_type(streamspace.agents.list(platform=Platform.DOCKER), Pager[Agent])
+    assert_type(await streamspace.agents.get("a"), Agent)
+    assert_type(await streamspace.agents.stats(), AgentStats)
+    assert_type(streamspace.agents.ref("a"), AgentRef)
+    assert_type(await streamspace.agents.ref("a").refresh(), Agent)
+    assert_type(await streamspace.agents.ref("a").set_status("draining"), AgentUpdate)
+    assert_type(await streamspace.agents.ref("a").drain(), AgentUpdate)
+    assert_type(streamspace.templates.list(), Pager[Template])
+    assert_type(await streamspace.templates.get("t"), Template)
+    assert_type(streamspace.templates.ref("t"), TemplateRef)
+    assert_type(await streamspace.templates.ref("t").refresh(), Template)
+    assert_type(streamspace.users.list(role="admin"), Pager[User])
+    assert_type(await streamspace.users.create("me", "me@example.com", "password"), User)
+
+
+async def sessions(session: SessionRef) -> None:
+    assert_type(await session.refresh(), Session)
     assert_type(await session.hibernate(), SessionUpdate)
     assert_type(await session.wake(), SessionUpdate)
     assert_type(await session.terminate(), SessionUpdate)
-    assert_type(await session.delete(), None)
+    assert_type(await session.force_terminate(), SessionUpdate)
+    assert_type(await session.delete(force=True), None)
+    assert_type(await session.start(), SessionUpdate)
+    assert_type(await session.stop(), SessionUpdate)
     assert_type(await session.wait_until(SessionState.RUNNING), Session)
     assert_type(await session.connect_url(), str)
-    assert_type(session.open_vnc(), VNCTunnel)
-    assert_type(session.forward_vnc(), VNCForward)
+    assert_type(session.vnc_url, str)
+
+
+async def logs(session: SessionRef, follow: bool) -> None:
     assert_type(await session.logs(), tuple[str, ...])
     assert_type(session.logs(follow=True), LogStream)
-    async for line in session.logs(follow=True):
-        assert_type(line, str)
+    async with session.logs(follow=True, tail=10) as stream:
+        assert_type(stream, LogStream)
+        async for line in stream:
+            assert_type(line, str)
+        assert_type(await stream.aclose(), None)
 
 
-async def fields(session: Session) -> None:
-    assert_type(session.id, str)
-    assert_type(session.state, SessionState | None)
-    assert_type(session.platform, Platform | None)
-    assert_type(session.resources, Resources | None)
-    assert_type(session.idle_timeout, timedelta | None)
-    assert_type(session.tags, tuple[str, ...])
-    assert_type(session.platform_metadata, dict[str, Any])
-    assert_type(session.created_at, datetime | None)
-    assert_type(session.vnc_url, str)
+async def vnc(session: SessionRef) -> None:
+    async with session.open_vnc() as tunnel:
+        assert_type(tunnel, VNCTunnel)
+        assert_type(tunnel.opened, bool)
+        assert_type(tunnel.close_code, int | None)
+        assert_type(tunnel.close_reason, str)
+        assert_type(tunnel.unsent, int)
+        assert_type(await tunnel.read(), bytes)
+        assert_type(await tunnel.write(b"bytes"), None)
+        assert_type(await tunnel.finish(), None)
+        assert_type(await tunnel.aclose(), None)
+        async for data in tunnel:
+            assert_type(data, bytes)
+    async with session.forward_vnc(5900, on_error=print) as forward:
+        assert_type(forward, VNCForward)
+        assert_type(forward.host, str)
+        assert_type(forward.port, int)
+        assert_type(forward.connections, int)
+        assert_type(forward.errors, tuple[Exception, ...])
+        assert_type(forward.refused, int)
+        assert_type(await forward.aclose(), None)
+
+
+def session_fields(value: Session) -> None:
+    assert_type(value.id, str)
+    assert_type(value.name, str | None)
+    assert_type(value.namespace, str | None)
+    assert_type(value.user, str | None)
+    assert_type(value.template, str | None)
+    assert_type(value.platform, Platform | None)
+    assert_type(value.agent_id, str | None)
+    assert_type(value.state, SessionState | None)
+    assert_type(value.resources, Resources | None)
+    assert_type(value.persistent_home, bool | None)
+    assert_type(value.idle_timeout, timedelta | None)
+    assert_type(value.tags, tuple[str, ...])
+    assert_type(value.status, SessionStatus | None)
+    assert_type(value.platform_metadata, dict[str, Any])
+    assert_type(value.created_at, datetime | None)
+    assert_type(value.updated_at, datetime | None)
+    assert_type(value.last_activity, datetime | None)
+    assert_type(value.vnc_url, str)
+    assert_type(value.raw, dict[str, Any])
+
+
+def session_status_fields(value: SessionStatus) -> None:
+    assert_type(value.phase, str | None)
+    assert_type(value.message, str | None)
+    assert_type(value.pod_ip, str | None)
+    assert_type(value.vnc_url, str | None)
+    assert_type(value.pod_name, str | None)
+    assert_type(value.container_id, str | None)
+    assert_type(value.started_at, datetime | None)
+
+
+def session_update_fields(value: SessionUpdate) -> None:
+    assert_type(value.id, str)
+    assert_type(value.state, SessionState)
+    assert_type(value.status, SessionStatus | None)
+    assert_type(value.updated_at, datetime | None)
+
+
+def agent_fields(value: Agent) -> None:
+    assert_type(value.agent_id, str)
+    assert_type(value.id, str | None)
+    assert_type(value.platform, Platform | None)
+    assert_type(value.region, str | None)
+    assert_type(value.status, AgentStatus | None)
+    assert_type(value.capacity, AgentCapacity | None)
+    assert_type(value.metadata, dict[str, Any])
+    assert_type(value.websocket_conn_id, str | None)
+    assert_type(value.last_heartbeat, datetime | None)
+    assert_type(value.uptime_seconds, timedelta | None)
+    assert_type(value.sessions, tuple[AgentSession, ...])
+    assert_type(value.created_at, datetime | None)
+    assert_type(value.updated_at, datetime | None)
+    assert_type(value.raw, dict[str, Any])
+
+
+def agent_capacity_fields(value: AgentCapacity) -> None:
+    assert_type(value.max_cpu, float | None)
+    assert_type(value.max_memory, float | None)
+    assert_type(value.max_sessions, int | None)
+    assert_type(value.current_sessions, int | None)
+
+
+def agent_session_fields(value: AgentSession) -> None:
+    assert_type(value.id, str | None)
+    assert_type(value.name, str | None)
+    assert_type(value.user, str | None)
+    assert_type(value.template, str | None)
+    assert_type(value.state, SessionState | None)
+
+
+def agent_stats_fields(value: AgentStats) -> None:
+    assert_type(value.total_agents, int)
+    assert_type(value.online_agents, int | None)
+    assert_type(value.offline_agents, int | None)
+    assert_type(value.draining_agents, int | None)
+    assert_type(value.by_platform, dict[str, int | None])
+    assert_type(value.total_capacity, AgentCapacity | None)
+    assert_type(value.utilization, Utilization | None)
+
+
+def agent_update_fields(value: AgentUpdate) -> None:
+    assert_type(value.id, str | None)
+    assert_type(value.agent_id, str)
+    assert_type(value.status, AgentStatus)
+    assert_type(value.updated_at, datetime | None)
+
+
+def utilization_fields(value: Utilization) -> None:
+    assert_type(value.percentage, float | None)
+    assert_type(value.sessions_available, int | None)
+
+
+def template_fields(value: Template) -> None:
+    assert_type(value.name, str)
+    assert_type(value.id, str)
+    assert_type(value.display_name, str | None)
+    assert_type(value.category, str | None)
+    assert_type(value.description, str | None)
+    assert_type(value.base_image, str | None)
+    assert_type(value.default_resources, TemplateResources | None)
+    assert_type(value.vnc, TemplateVNC | None)
+    assert_type(value.environment, dict[str, Any])
+    assert_type(value.persistent_home, bool | None)
+    assert_type(value.idle_timeout, timedelta | None)
+    assert_type(value.icon_url, str | None)
+    assert_type(value.tags, tuple[str, ...])
+    assert_type(value.created_at, datetime | None)
+    assert_type(value.updated_at, datetime | None)
+    assert_type(value.raw, dict[str, Any])
+
+
+def template_resources_fields(value: TemplateResources) -> None:
+    assert_type(value.memory, str | None)
+    assert_type(value.cpu, str | None)
+    assert_type(value.storage, str | None)
+
+
+def template_vnc_fields(value: TemplateVNC) -> None:
+    assert_type(value.enabled, bool | None)
+    assert_type(value.port, int | None)
+    assert_type(value.resolution, str | None)
+    assert_type(value.color_depth, int | None)
+
+
+def resources_fields(value: Resources) -> None:
+    assert_type(value.memory, str | None)
+    assert_type(value.cpu, str | None)
+
+
+def user_fields(value: User) -> None:
+    assert_type(value.id, str)
+    assert_type(value.username, str | None)
+    assert_type(value.email, str | None)
+    assert_type(value.role, UserRole | None)
+    assert_type(value.active, bool | None)
+    assert_type(value.created_at, datetime | None)
+    assert_type(value.last_login, datetime | None)
+    assert_type(value.raw, dict[str, Any])
+
+
+def login_fields(value: Login) -> None:
+    assert_type(value.token, str)
+    assert_type(value.user, LoginUser | None)
+    assert_type(value.expires_at, datetime | None)
+
+
+def login_user_fields(value: LoginUser) -> None:
+    assert_type(value.id, str | None)
+    assert_type(value.username, str | None)
+    assert_type(value.email, str | None)
+    assert_type(value.role, UserRole | None)
+    assert_type(value.created_at, datetime | None)

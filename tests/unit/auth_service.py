@@ -1,4 +1,4 @@
-"""A service that gives tokens, and what the tests of strategies share."""
+"""A service that issues tokens, and helpers of the tests of strategies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A list at a service that changes between two requests, and what an iteration of it comes to."""
+"""A list that changes between two requests, and the result of an iteration."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from vcloud import (
     RetryPolicy,
 )
 from vcloud._core.client import client_with
+from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import Codec
 from vcloud._core.transport import Transport
 from vcloud.providers.desktops import (
     Desktops,

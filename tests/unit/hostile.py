@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from tests.contract.contract_harness import PROVIDERS, CannedTransport, Provider
 from vcloud import Endpoint, RetryPolicy
 from vcloud._core.client import client_with
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 
 ONCE = RetryPolicy(attempts=1)
 #: The same examples in every run: what fails, fails for everybody, and for a change that was made.

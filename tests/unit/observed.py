@@ -1,4 +1,4 @@
-"""A session with a scripted transport and a clock of its own, to see what its observers hear."""
+"""A session with a scripted transport and its own clock, to record the calls of observers."""
 
 from __future__ import annotations
 

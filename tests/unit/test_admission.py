@@ -1,4 +1,4 @@
-"""Who is admitted, and in which order; what a cancelled or refused request leaves."""
+"""Which requests are admitted, in which order, and the state after cancelled or refused ones."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_slot_given_to_a_cancelled_waiter_goes_to_the_next() -> None:
         await first
 
 
-async def test_a_deadline_ends_the_wait_and_holds_nothing() -> None:
+async def test_a_deadline_ends_the_wait_and_nothing_stays_reserved() -> None:
     admission = Admission(1, asyncio.get_running_loop().time)
     assert admission.try_enter(admission.bucket(""))
     with pytest.raises(TimeoutError):

@@ -65,14 +65,16 @@ def test_an_id_is_a_plain_text_however_it_was_given(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [True, False, 1.0, None, b"1", [1], 10**19, -(10**19)])
-def test_what_is_neither_text_nor_a_whole_number_of_bearable_length_is_no_id(value: Any) -> None:
+def test_an_id_is_a_string_or_a_whole_number_of_bounded_length(value: Any) -> None:
     for check in (identifier, number):
         with pytest.raises(InvalidArgumentError, match="machine_id must"):
             check(value, "machine_id")
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.0, "1", None, [1], Whole(1)])
-def test_what_is_no_whole_number_above_zero_is_refused_by_name(value: Any) -> None:
+def test_a_number_that_is_not_a_positive_integer_is_refused_with_the_argument_name(
+    value: Any,
+) -> None:
     with pytest.raises(
         InvalidArgumentError, match="per_page must be a whole number of at least 1, not"
     ):
@@ -131,7 +133,7 @@ def test_a_text_that_the_service_does_not_enumerate_is_a_slip(value: Any) -> Non
         member(value, MachineStatus, "status")
 
 
-def test_a_value_that_this_sdk_does_not_know_is_wrapped_by_whoever_means_it() -> None:
+def test_an_unknown_value_is_accepted_as_a_member_of_the_enumeration() -> None:
     assert member(MachineStatus("offf"), MachineStatus, "status") == "offf"
     assert Capacity(Region("atlantis"), 1).wire()["region"] == "atlantis"
     with pytest.raises(InvalidArgumentError, match="region must be one of dublin"):
@@ -155,7 +157,7 @@ def test_an_instant_is_written_as_the_documents_do(value: datetime | str) -> Non
 @pytest.mark.parametrize(
     "value", ["garbage", "", "yesterday", 5, 1.5, True, None, b"2023", "2023-13-01T00:00:00Z"]
 )
-def test_what_is_no_instant_is_refused_by_name(value: Any) -> None:
+def test_an_invalid_instant_is_refused_with_the_argument_name(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="start_at must be an aware datetime or an ISO"):
         instant(value, "start_at")
 
@@ -198,8 +200,8 @@ def test_a_duration_that_would_have_to_be_rounded_or_is_too_small_is_refused(val
 
 
 @pytest.mark.parametrize("value", ["", " \t", None, 5, b"x"])
-def test_a_text_that_says_nothing_is_refused_and_not_repeated(value: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^password must be a non-empty text$"):
+def test_a_blank_string_is_refused_and_not_repeated(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^password must be a non-empty string$"):
         text(value, "password")
 
 
@@ -235,7 +237,7 @@ def test_a_duration_too_long_for_a_float_is_refused_by_name(value: int) -> None:
         (lambda: Endpoint(auth=BearerAuth("t"), timeout="1"), "timeout"),  # type: ignore[arg-type]
     ],
 )
-def test_a_constructor_names_the_argument_that_is_no_duration(
+def test_a_constructor_names_an_argument_that_is_not_a_duration(
     make: Callable[[], object], name: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:

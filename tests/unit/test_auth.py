@@ -81,7 +81,7 @@ async def test_a_failed_login_fails_for_all_who_waited_and_is_tried_once() -> No
     assert {type(outcome) for outcome in outcomes} == {AuthenticationError}
 
 
-async def test_who_waited_for_a_refused_login_knows_that_nothing_was_sent_for_him() -> None:
+async def test_a_call_that_waited_for_a_refused_login_reports_that_nothing_was_sent() -> None:
     auth, service = BearerAuth.login("admin", "wrong"), Service()
     service.failure = AuthenticationError("Invalid username or password", status=401)
     service.gate.clear()
@@ -232,7 +232,7 @@ def test_credentials_that_are_put_together_wrongly_are_refused(make: Callable[[]
 
 
 def test_a_login_needs_both_halves() -> None:
-    with pytest.raises(ConfigurationError, match="(username|password) must be a non-empty text"):
+    with pytest.raises(ConfigurationError, match="(username|password) must be a non-empty string"):
         BearerAuth.login("admin", "")
 
 
@@ -273,7 +273,7 @@ async def test_an_empty_authorization_header_is_never_made() -> None:
 
 
 @pytest.mark.parametrize("had_a_token", [False, True])
-async def test_who_waited_for_a_token_that_was_refused_meanwhile_logs_in_anew(
+async def test_a_call_that_waited_for_a_token_that_was_refused_logs_in_again(
     had_a_token: bool,
 ) -> None:
     auth, service = BearerAuth.login("admin", "hunter2"), Service()

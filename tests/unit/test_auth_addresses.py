@@ -45,7 +45,7 @@ async def test_credentials_given_at_one_base_url_stay_there() -> None:
     assert bearer(given.for_base_url(B)) == "Bearer given"
 
 
-def test_a_clock_offset_is_learnt_for_one_base_url() -> None:
+def test_a_clock_offset_is_kept_for_one_base_url() -> None:
     auth = HMACAuth("ak", "sk")
     first, second = auth.for_base_url(A), auth.for_base_url(B)
     sent = first.headers(Request("GET", "/"), "/", now=NOW, nonce="a")
@@ -87,14 +87,14 @@ class Stateful(Stateless):
         await send(Request("POST", "/token", authenticated=False))
 
 
-def test_a_strategy_of_ones_own_without_state_serves_every_base_url() -> None:
+def test_a_custom_strategy_without_state_serves_every_base_url() -> None:
     auth = Stateless()
     for base_url in (A, B):
         VagonComputers(Endpoint(base_url, auth=auth))
         assert bound_auth(auth, base_url) is auth
 
 
-def test_a_strategy_of_ones_own_with_state_serves_one_base_url() -> None:
+def test_a_custom_strategy_with_state_serves_one_base_url() -> None:
     auth = Stateful()
     for _ in range(2):
         VagonComputers(Endpoint(A, auth=auth))
@@ -102,7 +102,7 @@ def test_a_strategy_of_ones_own_with_state_serves_one_base_url() -> None:
         VagonComputers(Endpoint(B, auth=auth))
 
 
-def test_a_strategy_of_ones_own_can_say_what_serves_a_base_url() -> None:
+def test_a_custom_strategy_can_choose_the_object_for_a_base_url() -> None:
     class Each(Stateful):
         def for_base_url(self, base_url: str) -> Auth:
             return Stateful()

@@ -87,7 +87,7 @@ def test_the_bytes_that_json_body_makes_are_the_bytes_of_the_vectors() -> None:
 
 
 @pytest.mark.parametrize("skew", [-7200.0, -6.0, 6.0, 86400.0])
-def test_a_wrong_clock_is_learnt_from_the_refusals_date(skew: float) -> None:
+def test_clock_skew_is_corrected_by_the_date_of_the_refusal(skew: float) -> None:
     auth = HMACAuth("ak", "sk")
     first, second = (auth.headers(Request("GET", "/"), "/", now=NOW, nonce=nonce) for nonce in "ab")
     assert auth.refused(refusal(NOW + skew), first, now=NOW)
@@ -107,7 +107,7 @@ def signed_by(auth: HMACAuth, now: float = NOW) -> tuple[Mapping[str, str], floa
     return sent, int(sent["Authorization"].rsplit(":", 1)[1]) / 1000 - now
 
 
-def test_a_clock_that_did_not_help_is_dropped_and_not_learnt_again_at_once() -> None:
+def test_a_correction_that_did_not_help_is_dropped_and_not_repeated_at_once() -> None:
     auth = HMACAuth("ak", "sk")
     sent, _ = signed_by(auth)
     assert auth.refused(refusal(NOW + 1200), sent, now=NOW)
@@ -134,7 +134,7 @@ def test_a_clock_that_helped_is_kept_when_the_next_one_does_not_help() -> None:
     assert signed_by(auth)[1] == pytest.approx(3600, abs=1)
 
 
-def test_an_answer_to_what_another_clock_signed_settles_nothing_about_the_present_one() -> None:
+def test_an_answer_to_a_request_of_an_earlier_offset_does_not_affect_the_present_one() -> None:
     auth = HMACAuth("ak", "sk")
     before, _ = signed_by(auth)
     assert auth.refused(refusal(NOW + 1200), before, now=NOW)
@@ -165,7 +165,7 @@ DAY = 86_400.0
 
 
 @pytest.mark.parametrize("skew", [DAY + 2, -DAY - 2, 30 * DAY, -30 * DAY, 73 * 365 * DAY])
-def test_a_clock_that_is_more_than_a_day_off_is_not_learnt(skew: float) -> None:
+def test_a_clock_skew_of_more_than_a_day_is_not_corrected(skew: float) -> None:
     auth = HMACAuth("ak", "sk")
     sent, _ = signed_by(auth)
     assert not auth.refused(refusal(NOW + skew), sent, now=NOW)
@@ -176,7 +176,7 @@ def test_a_clock_that_is_more_than_a_day_off_is_not_learnt(skew: float) -> None:
 
 
 @pytest.mark.parametrize("skew", [0.0, 3600.0, -DAY + 2, DAY])
-def test_a_clock_that_can_be_learnt_is_no_difference_to_be_told_of(skew: float) -> None:
+def test_a_clock_skew_that_can_be_corrected_is_not_reported(skew: float) -> None:
     assert differs(HMACAuth("ak", "sk"), refusal(NOW + skew)) is None
     assert differs(HMACAuth("ak", "sk"), Response(401, {}, b"")) is None
 
@@ -195,7 +195,7 @@ def test_many_refusals_never_move_the_signed_time_by_more_than_a_day() -> None:
 
 
 @pytest.mark.parametrize("jump", [30 * DAY, -30 * DAY, 73 * 365 * DAY])
-def test_after_a_jump_a_date_is_learnt_that_one_of_the_machines_opinions_vouches_for(
+def test_after_a_jump_a_date_that_matches_an_estimate_is_used(
     jump: float,
 ) -> None:
     auth = HMACAuth("ak", "sk")
@@ -206,7 +206,7 @@ def test_after_a_jump_a_date_is_learnt_that_one_of_the_machines_opinions_vouches
         assert auth.refused_after_jump(refusal(NOW + jump), sent, now=NOW, clocks=opinions)
         sent, ahead = signed_by(auth)
         assert ahead == pytest.approx(jump, abs=1)
-        # What is learnt is on trial like any other difference.
+        # This correction is tried like any other difference.
         assert not auth.rejected(sent, now=NOW)
         assert signed_by(auth)[1] == pytest.approx(0, abs=0.01)
         assert not auth.refused_after_jump(refusal(NOW + jump), sent, now=NOW, clocks=opinions)
@@ -214,7 +214,7 @@ def test_after_a_jump_a_date_is_learnt_that_one_of_the_machines_opinions_vouches
         sent, _ = signed_by(auth)
 
 
-def test_a_date_that_no_opinion_vouches_for_is_not_learnt_after_a_jump_either() -> None:
+def test_after_a_jump_a_date_that_matches_no_estimate_is_not_used() -> None:
     auth = HMACAuth("ak", "sk")
     sent, _ = signed_by(auth)
     opinions = (NOW, NOW + 30 * DAY)

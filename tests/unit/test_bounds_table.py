@@ -15,6 +15,7 @@ from vcloud import Endpoint, HMACAuth, RetryPolicy
 from vcloud._core import (
     arguments,
     closing,
+    codec,
     process_limits,
     refused_credentials,
     request,
@@ -22,7 +23,7 @@ from vcloud._core import (
     waiting,
 )
 from vcloud._core.connections import kept_connections, resolver
-from vcloud._core.decoding import codec, converter, plain_json, short_fields
+from vcloud._core.decoding import converter, plain_json, short_fields
 from vcloud._core.limits import cooldown, headers
 from vcloud._core.limits.shared_budget import counter, redis_store, store_access
 from vcloud._core.paging import pages

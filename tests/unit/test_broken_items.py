@@ -18,8 +18,8 @@ from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import ONCE, STEADY, answered
 from vcloud import DecodeError, Endpoint, HMACAuth, InstanceState, Response
 from vcloud._core.client import client_with
+from vcloud._core.codec import MAX_BROKEN, Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import MAX_BROKEN, Codec
 from vcloud._core.transport import Transport
 from vcloud.providers.computers import BaseImage, Software, VagonComputers
 
@@ -96,7 +96,7 @@ def first_broken(places: list[tuple[Any, str] | None], per_page: int) -> list[tu
 
 
 @pytest.mark.parametrize("says", ["next_page", "count", "nothing"])
-def test_a_page_with_broken_items_is_an_error_and_the_rest_of_the_list_comes_all_the_same(
+def test_a_page_with_broken_items_is_an_error_and_the_rest_of_the_list_still_comes(
     says: str,
 ) -> None:
     with asyncio.Runner() as runner:
@@ -155,7 +155,7 @@ async def read(pager: Any) -> tuple[list[str], list[DecodeError]]:
             return ids, errors
 
 
-async def test_what_such_an_error_holds_can_be_used_shown_and_pickled() -> None:
+async def test_the_values_of_such_an_error_can_be_used_shown_and_pickled() -> None:
     answer = body(machines=[item("1", new=1), item("2", disk_size="much"), item("3", new=3)])
     with pytest.raises(
         DecodeError, match=r"page 1 .*machines\[1\]\.attributes\.disk_size"
@@ -187,7 +187,7 @@ async def test_items_that_were_seen_or_that_a_view_leaves_out_are_not_held_again
     assert got == ["2", "3", "4"]
 
 
-async def test_a_broken_item_among_those_that_were_bought_hides_none_of_the_others() -> None:
+async def test_a_broken_item_among_new_machines_does_not_hide_the_others() -> None:
     answer = body(machines=[item("1"), item("2", disk_size="much"), item("3")])
     with pytest.raises(DecodeError, match=r"machines\[1\]\.attributes\.disk_size") as caught:
         await computers(answer).machines.create(1, quantity=3)
@@ -204,7 +204,7 @@ async def test_a_broken_item_of_a_short_list_is_named_and_the_others_are_held() 
     assert [kind.id for kind in caught.value.items] == ["11"]
 
 
-async def test_what_a_broken_item_repeats_of_the_credentials_stays_out_of_the_error() -> None:
+async def test_credentials_in_a_broken_item_are_not_in_the_error() -> None:
     class Echo(Transport):
         def check(self) -> None: ...
 
@@ -268,7 +268,7 @@ class CountedList:
     numbers: list[Counted] | None = None
 
 
-def test_however_many_items_are_broken_only_so_many_are_looked_at() -> None:
+def test_only_a_bounded_number_of_broken_items_is_examined() -> None:
     answer = json.dumps({"numbers": [{"number": "x"}] * 5000}).encode()
     Counted.looked_at.clear()
     with pytest.raises(DecodeError, match=r"numbers\[0\]\.number"):
@@ -282,7 +282,7 @@ def test_however_many_items_are_broken_only_so_many_are_looked_at() -> None:
     assert len(Counted.looked_at) == MAX_BROKEN
 
 
-def test_a_few_broken_items_cost_none_of_the_good_ones() -> None:
+def test_broken_items_do_not_lose_the_readable_ones() -> None:
     numbers = [{"number": "x" if index % 100 == 7 else index} for index in range(1000)]
     found, broken = Codec().decode_items(json.dumps({"numbers": numbers}).encode(), CountedList)
     assert found.numbers is not None
@@ -333,7 +333,7 @@ async def test_broken_images_do_not_hide_the_software() -> None:
         await catalog.base_images().all()
 
 
-async def test_an_error_tells_whether_its_page_was_passed() -> None:
+async def test_an_error_says_whether_its_page_was_passed() -> None:
     client = computers(body(machines=[item("1"), item([]), item("3")]))
     pages = client.machines.list().pages()
     with pytest.raises(DecodeError) as caught:
@@ -385,7 +385,7 @@ async def test_waiting_for_a_state_needs_one() -> None:
         await client.machines.ref("1").wait_until("ready")
 
 
-async def test_what_is_nested_may_come_without_its_id() -> None:
+async def test_a_nested_resource_may_come_without_its_id() -> None:
     stream = {"id": "7", "attributes": {"application": {"attributes": {"name": "App"}}}}
     client, _ = answered(PROVIDERS["streams"], 200, {}, body(**stream))
     got = await client.streams.ref("7", uid="u").refresh()

@@ -373,7 +373,7 @@ def make_strange(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda path: path.write_bytes(b"no database " * 1000), "no journal, or it is damaged"),
+        (lambda path: path.write_bytes(b"no database " * 1000), "not a journal, or it is damaged"),
         (spoil, "damaged"),
         (disorder, "damaged"),
         (make_newer, "later version"),
@@ -515,7 +515,7 @@ async def test_a_text_that_cannot_be_encoded_affects_no_other_item(tmp_path: Pat
     path = tmp_path / "journal"
     assert (await Bulk(range(3), act, journal=path).run()).done == 2
     assert "half of a pair: \\ud800" in str((await entries(path))["1"].error)
-    with pytest.raises(InvalidArgumentError, match="key must return a text"):
+    with pytest.raises(InvalidArgumentError, match="key must return a string"):
         await Bulk([1], act, journal=path, key=lambda _: "\ud800").run()
 
 

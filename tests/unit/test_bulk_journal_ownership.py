@@ -140,7 +140,7 @@ async def test_root_accepts_its_own_journal_and_that_of_the_folder_owner_only(
     # The user opens what root has opened before.
     assert opened_by(NOBODY, shared / "of the owner") == (
         f"{shared}/of the owner.lock belongs to another user (uid 0; this process has uid "
-        f"{NOBODY}), and whoever can write it decides what is done: if you trust its content, "
+        f"{NOBODY}), and anyone who can write it decides what is done: if you trust its content, "
         f"`chown {NOBODY} '{shared}/of the owner.lock'`; on a file system without owners and "
         "modes, use Journal(path, check_owner=False)"
     )

@@ -1,4 +1,4 @@
-"""Progress lines without a terminal, and runs that go on after standard error has failed."""
+"""Progress lines without a terminal, and runs that continue after standard error has failed."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_without_a_clock_that_no_test_can_change_a_shift_counts_as_a_jump() -> N
     assert day.estimates() == (NOW, NOW + HOUR)
 
 
-def test_a_pause_of_the_process_between_two_readings_is_no_shift() -> None:
+def test_a_pause_of_the_process_between_two_readings_does_not_count_as_a_shift() -> None:
     machine = Machine()
     readings = iter([NOW, NOW, NOW + HOUR])
     machine.read = machine.system  # type: ignore[method-assign]
@@ -100,7 +100,7 @@ def test_the_usual_ways_to_shift_the_time_of_day_are_noticed(
     assert day() == pytest.approx(wall(), abs=1.0)
 
 
-def test_the_time_in_which_a_machine_is_suspended_counts_where_the_system_tells_it() -> None:
+def test_the_time_in_which_a_machine_is_suspended_counts_if_the_system_reports_it() -> None:
     if not hasattr(time, "CLOCK_BOOTTIME"):
         pytest.skip("this system has no clock that counts it separately")
     before = time.clock_gettime(time.CLOCK_BOOTTIME)

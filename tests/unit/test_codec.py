@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.fields import fields
 from vcloud import DecodeError
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.scalars import (
     MAX_REMEMBERED,
     REMEMBERED,
@@ -95,7 +95,7 @@ def test_units_belong_to_the_type() -> None:
 
 
 @pytest.mark.parametrize("kind", [Id, Minutes])
-def test_however_many_values_were_seen_no_more_than_so_many_are_remembered(kind: type[Any]) -> None:
+def test_only_a_bounded_number_of_values_is_cached(kind: type[Any]) -> None:
     sizes = set()
     for number in range(2 * MAX_REMEMBERED + 2):
         assert convert(kind, number) == (str(number) if kind is Id else timedelta(minutes=number))
@@ -149,7 +149,7 @@ def test_known_misspellings_of_a_value_are_understood(
         ("text", ["x"]),
     ],
 )
-def test_what_cannot_be_meant_is_refused_and_named(field: str, wire: object) -> None:
+def test_an_invalid_value_in_an_answer_is_refused_and_named(field: str, wire: object) -> None:
     # Decoded twice, because scalars are remembered: the second time must not be more generous than
     # the first.
     decode()
@@ -258,13 +258,13 @@ MACHINE = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("body", [b'{"client_code":200,"new":"\xff\xfe"}', b'{"\xc3(":1}'])
-def test_what_is_no_utf8_is_no_json_even_where_nobody_looks(body: bytes) -> None:
+def test_invalid_utf8_is_refused_even_in_unknown_fields(body: bytes) -> None:
     with pytest.raises(DecodeError, match="not JSON"):
         CODEC.decode(body, Envelope)
 
 
 @pytest.mark.parametrize("value", ["abc", {"a": 1}, 7])
-def test_a_text_or_an_object_is_no_list(value: object) -> None:
+def test_a_string_or_an_object_is_not_a_list(value: object) -> None:
     with pytest.raises(DecodeError, match="expected a list"):
         CODEC.decode(json.dumps({"logs": value}).encode(), SessionLogs)
     with pytest.raises(DecodeError, match="expected a list"):

@@ -54,7 +54,7 @@ def test_an_amount_beside_a_misspelt_number_is_the_same_amount(amount: str) -> N
     assert str(bills[0].cost) == str(bills[1].cost) == amount.strip('"')
 
 
-def test_what_is_no_amount_is_a_plain_float_the_lenient_way_too() -> None:
+def test_a_number_that_is_not_an_amount_is_a_plain_float_in_the_lenient_decoder_too() -> None:
     body = b'{"cost":1,"number":"2","ratio":0.5,"free":{"a":[0.25]},"extra":{"b":1.5}}'
     bill = CODEC.decode(body, Bill)
     assert bill.free is not None
@@ -109,7 +109,7 @@ def test_a_byte_order_mark_is_skipped(count: str) -> None:
         CODEC.decode(b"\xef\xbb\xbf" + b'{"tags":["\xff"],"count":3}', Tagged)
 
 
-async def test_what_was_repaired_can_be_looked_at_and_pickled() -> None:
+async def test_repaired_json_can_be_shown_and_pickled() -> None:
     item = '{"id":"1","attributes":{"name":"Render \\ud83d"},"\\udfff":"\\udfff"}'
     text = '\ufeff{"machines":[' + item + '],"client_code":200}'
     client, _ = answered(PROVIDERS["computers"], 200, {}, text.encode())

@@ -1,4 +1,4 @@
-"""What is wrong with how a client was set up, before anything is sent."""
+"""Mistakes in the configuration of a client, which are found before anything is sent."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_permission_in_other_words_is_refused(written: str) -> None:
         VCloud.from_env({"VCLOUD_DESKTOPS_API_KEY": "ck", "VCLOUD_ALLOW_HTTP": written})
 
 
-def test_an_endpoint_of_ones_own_is_not_permitted_by_the_environment(
+def test_the_environment_does_not_permit_http_for_the_users_own_endpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VCLOUD_ALLOW_HTTP", "1")
@@ -184,12 +184,12 @@ def test_options_of_the_wrong_kind_are_refused_when_they_are_given(options: dict
 
 
 @pytest.mark.parametrize("word", ["false", "true", 1, None])
-def test_no_word_permits_what_only_true_may(word: Any) -> None:
+def test_only_true_permits_it(word: Any) -> None:
     with pytest.raises(ConfigurationError, match="allow_http must be True or False"):
         Endpoint("http://streamspace.example.com/api/v1", auth=AUTH, allow_http=word)
 
 
-def test_a_strategy_of_ones_own_that_cannot_work_is_refused_when_it_is_given() -> None:
+def test_a_custom_strategy_that_cannot_work_is_refused_by_the_endpoint() -> None:
     class Forgetful(Auth):
         def header(self) -> None: ...
 
@@ -202,7 +202,7 @@ def test_a_strategy_of_ones_own_that_cannot_work_is_refused_when_it_is_given() -
         Endpoint(auth=Awaited())
 
 
-def test_whoever_watches_all_providers_is_named_in_a_list() -> None:
+def test_observers_of_all_providers_are_given_in_a_list() -> None:
     with pytest.raises(ConfigurationError, match="observers must be a list of Observer objects"):
         VCloud(computers=Endpoint(auth=AUTH), observers=Observer())  # type: ignore[arg-type]
 
@@ -223,7 +223,7 @@ def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any]) -> Non
     assert RetryPolicy(cap=timedelta(seconds=5)).cap == 5.0
 
 
-def test_a_client_wants_an_endpoint_and_an_aiohttp_session() -> None:
+def test_a_client_requires_an_endpoint_and_an_aiohttp_session() -> None:
     with pytest.raises(
         ConfigurationError, match=r"VagonComputers needs an Endpoint\(auth=...\), not HMACAuth"
     ):
@@ -256,7 +256,7 @@ def test_durations_are_seconds_or_timedeltas() -> None:
     assert Endpoint(auth=AUTH).heartbeat == 20.0
 
 
-def test_credentials_that_are_no_strategy_are_refused_without_being_shown() -> None:
+def test_credentials_that_are_not_a_strategy_are_refused_without_being_shown() -> None:
     with pytest.raises(ConfigurationError, match="auth must be an Auth") as caught:
         Endpoint(auth=("ak", "sk_canary"))  # type: ignore[arg-type]
     assert "canary" not in str(caught.value)

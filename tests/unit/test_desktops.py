@@ -24,7 +24,7 @@ from vcloud import (
     InvalidArgumentError,
     Response,
 )
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud.providers.desktops import (
     Desktop,
     Desktops,
@@ -62,8 +62,8 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "a drag to half a place": lambda c: c.ref(ID).drag((0, 0), (5,)),  # type: ignore[arg-type]
     "a drag to a text": lambda c: c.ref(ID).drag((0, 0), "55"),  # type: ignore[arg-type]
     "an empty text": lambda c: c.ref(ID).type(""),
-    "a text that is not a text": lambda c: c.ref(ID).type(None),  # type: ignore[arg-type]
-    "a text that is no unicode": lambda c: c.ref(ID).type("\ud800"),
+    "a text that is not a string": lambda c: c.ref(ID).type(None),  # type: ignore[arg-type]
+    "a text that is not unicode": lambda c: c.ref(ID).type("\ud800"),
     "no key": lambda c: c.ref(ID).press(),
     "an empty key": lambda c: c.ref(ID).press(""),
     "a key name with a semicolon": lambda c: c.ref(ID).press("Return;reboot"),
@@ -79,7 +79,7 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "a wait backwards": lambda c: c.ref(ID).wait(-1),
     "a wait of half a millisecond": lambda c: c.ref(ID).wait(0.0005),
     "a wait for not a number": lambda c: c.ref(ID).wait(float("nan")),
-    "a wait for ever": lambda c: c.ref(ID).wait(float("inf")),
+    "a wait forever": lambda c: c.ref(ID).wait(float("inf")),
     "an empty command": lambda c: c.ref(ID).bash(""),
     "a command with a NUL": lambda c: c.ref(ID).bash("echo a\0b"),
     "a timeout below a minute": lambda c: c.launch(59.999),

@@ -452,7 +452,7 @@ async def test_a_key_that_could_not_be_held_is_an_error_although_the_service_rep
     ],
 )
 @pytest.mark.parametrize("way", ["move", "bash"])
-async def test_an_error_tells_whether_the_action_may_have_been_done(
+async def test_an_error_says_whether_the_action_may_have_been_done(
     status: int, error: str, id: str, unknown: bool, way: str
 ) -> None:
     desktops, _ = answering(response({"status": "error", "error": error, "docs": "d"}, status))

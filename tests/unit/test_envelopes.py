@@ -174,7 +174,7 @@ def bash(client: Any) -> Awaitable[object]:
         (bash, {"status": "error", "id": "x", "output": ""}, DecodeError),
     ],
 )
-def test_a_desktop_did_what_it_says_that_it_did(
+def test_the_answer_decides_whether_a_desktop_action_was_done(
     call: Callable[[Any], Awaitable[object]],
     body: object,
     kind: type[VCloudError] | None,

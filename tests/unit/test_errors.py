@@ -94,7 +94,7 @@ def test_an_error_gives_the_meaning_of_its_code_only_where_it_adds_something(
     assert str(error).endswith(f"was refused: 400, code 4204: {said}")
 
 
-def test_what_a_code_means_is_for_people_and_leaves_its_source_to_the_documentation() -> None:
+def test_the_meaning_of_a_code_does_not_name_its_source() -> None:
     assert [code for code in VagonCode if "client" in code.meaning] == []
 
 
@@ -174,7 +174,7 @@ def test_a_status_that_no_table_names_has_a_class(status: int, kind: str) -> Non
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
 )
-def test_a_copy_has_notes_of_its_own(copied: Callable[[VCloudError], VCloudError]) -> None:
+def test_a_copy_has_its_own_notes(copied: Callable[[VCloudError], VCloudError]) -> None:
     error = AuthenticationError("no", status=401)
     error.add_note("tried 4 times")
     made = copied(error)

@@ -1,4 +1,4 @@
-"""The order of those in line: cleanups, then turns between flows, first come first in each."""
+"""The order of waiting requests: cleanups, then round robin between flows, first come in each."""
 
 from __future__ import annotations
 
@@ -289,12 +289,12 @@ def steps(do: Callable[[], object]) -> int:
     return count
 
 
-async def admissions(crowd: int, flows: int) -> float:
+async def admissions(waiting_calls: int, flows: int) -> float:
     """How many lines of Python one admission runs while so many wait in so many flows."""
     queue = Queue(Admission(1, Clock()))
     queue.occupy()
     runs: list[Flow | None] = [None, *[Flow() for _ in range(flows - 1)]]
-    tasks = [queue.join(str(number), runs[number % flows]) for number in range(crowd)]
+    tasks = [queue.join(str(number), runs[number % flows]) for number in range(waiting_calls)]
     await settle()
     for task in tasks[1::3]:
         task.cancel()

@@ -1,4 +1,4 @@
-"""When a WebSocket's peer is pinged, and when it is given up, with a clock of the test."""
+"""When a WebSocket's peer is pinged, and when its connection is closed, with the test's clock."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_peer_that_does_not_answer_a_ping_for_another_interval_is_lost() -> No
     assert heartbeat.check(heartbeat.due) == "lost"
 
 
-def test_what_arrived_while_the_loop_was_blocked_counts() -> None:
+def test_data_that_arrived_while_the_loop_was_blocked_is_used() -> None:
     heartbeat = Heartbeat(INTERVAL, 0.0)
     assert heartbeat.check(20.0) == "ping"
     # The timer runs late, and before what has arrived meanwhile is read.
@@ -93,7 +93,7 @@ def test_a_peer_that_is_not_read_is_pinged_and_never_lost() -> None:
         assert heartbeat.check(now, reading=False) == "ping"
 
 
-def test_a_peer_that_accepts_bytes_is_alive() -> None:
+def test_a_peer_that_accepts_bytes_is_not_lost() -> None:
     heartbeat = Heartbeat(INTERVAL, 0.0)
     assert heartbeat.check(20.0, taken=1000) == "ping"
     assert heartbeat.check(40.0, taken=1001) == "ping"

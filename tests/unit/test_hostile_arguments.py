@@ -1,4 +1,4 @@
-"""Any id or text is refused, or is exactly one segment, parameter or JSON text on the wire."""
+"""Any id or string is refused, or is exactly one segment, parameter or JSON string on the wire."""
 
 from __future__ import annotations
 

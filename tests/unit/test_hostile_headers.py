@@ -38,7 +38,7 @@ def test_any_headers_give_finite_numbers_or_none(headers: dict[str, str]) -> Non
 
 @settings(STEADY, max_examples=100)
 @given(st.lists(st.tuples(HEADERS, st.booleans()), min_size=1, max_size=6))
-def test_an_allowance_survives_whatever_it_is_told(
+def test_an_allowance_accepts_any_sequence_of_events(
     answers: list[tuple[dict[str, str], bool]],
 ) -> None:
     allowance = Allowance()
@@ -89,7 +89,7 @@ MESSAGES = [
 ]  # fmt: skip
 
 
-def test_the_messages_are_what_they_should_be_before_they_are_spoiled() -> None:
+def test_the_unchanged_messages_are_valid() -> None:
     import json
 
     for message in MESSAGES:

@@ -174,7 +174,7 @@ async def test_max_pages_is_the_number_of_pages_that_are_read(ahead: int) -> Non
         for _ in range(2):
             with pytest.raises(
                 LimitExceededError,
-                match=f"goes on after {bound} pages.*max_pages.*begin with page {bound + 1}",
+                match=f"continues after {bound} pages.*max_pages.*begin with page {bound + 1}",
             ):
                 await anext(pages)
         assert asked == list(range(1, bound + 1))

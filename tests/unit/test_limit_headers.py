@@ -1,4 +1,4 @@
-"""What is read from ``Retry-After`` and from limit headers."""
+"""Reading ``Retry-After`` and limit headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links that services hand out: which ones are, and that Node reads those as we do."""
+"""Which links of services are safe to open, and that Node reads those in the same way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links that calls hand out: only those that are safe to open."""
+"""Links that calls return: only those that are safe to open."""
 
 from __future__ import annotations
 

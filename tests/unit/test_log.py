@@ -41,7 +41,7 @@ def test_a_message_that_needs_no_escape_keeps_its_format_and_its_arguments(
     assert (record.msg, record.args) == ("agent %s: %s", ("a-1", "100 % busy"))
 
 
-def test_a_percent_sign_in_an_escaped_message_is_no_format(lines: list[str]) -> None:
+def test_a_percent_sign_in_an_escaped_message_is_not_a_format(lines: list[str]) -> None:
     printable_logger(NAME).warning("%s", "100 %s\x1b")
     assert lines == [rf"WARNING {NAME} 100 %s\x1b"]
 
@@ -97,7 +97,7 @@ def test_a_queue_and_its_listener_get_the_escaped_traceback() -> None:
     assert_printable_lines(records.get_nowait().getMessage())
 
 
-def test_what_handlers_and_formatters_do_without_an_error_is_left_alone(lines: list[str]) -> None:
+def test_records_without_an_error_are_left_to_handlers_and_formatters(lines: list[str]) -> None:
     printable_logger(NAME).error("failed", exc_info=True)
     assert lines == [f"ERROR {NAME} failed\nNoneType: None"]
 

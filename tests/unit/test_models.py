@@ -26,7 +26,7 @@ import pytest
 
 import vcloud.providers
 from tests.contract.contract_harness import PROVIDERS, CannedTransport
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.scalars import Amount, GoDuration, Id, Minutes, OpenEnum, Seconds
 from vcloud._core.timing.clock import datetime_class

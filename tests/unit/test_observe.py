@@ -1,4 +1,4 @@
-"""What observers hear of the attempts of a call, and where they are given."""
+"""The calls of observers for the attempts of a call, and where observers are configured."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return moving_clock(monkeypatch)
 
 
-async def test_an_observer_hears_of_start_end_and_retry_in_order(clock: Clock) -> None:
+async def test_an_observer_is_called_for_start_end_and_retry_in_order(clock: Clock) -> None:
     diary = Diary()
     await session(clock, BUSY, ConnectError("refused"), OK, observers=[diary]).send(START)
     assert diary.heard == [
@@ -68,7 +68,7 @@ async def test_an_attempt_says_where_it_goes_without_the_query(clock: Clock) -> 
     assert "secret" not in repr(attempt)
 
 
-async def test_an_attempt_of_a_sensitive_request_says_no_ids(clock: Clock) -> None:
+async def test_an_attempt_of_a_sensitive_request_shows_no_ids(clock: Clock) -> None:
     diary = Diary()
     await session(clock, OK, observers=[diary]).send(
         Request("GET", "/machines/canary", sensitive=True)
@@ -123,7 +123,7 @@ async def test_an_attempt_signed_once_more_is_a_retry_at_once(clock: Clock) -> N
     ]
 
 
-async def test_a_login_is_an_attempt_of_its_own_and_the_request_waited_for_it(clock: Clock) -> None:
+async def test_a_login_is_a_separate_attempt_and_the_request_waited_for_it(clock: Clock) -> None:
     diary = Diary()
     login = Response(200, {}, b'{"client_code":200,"token":"canary-token"}')
     await session(
@@ -227,7 +227,7 @@ async def test_a_call_that_is_never_sent_starts_nothing(clock: Clock) -> None:
 
 @define
 class Named(Observer):
-    """Notes its name when it hears of an attempt."""
+    """Notes its name when it is called for an attempt."""
 
     name: str
     heard: list[str]
@@ -289,6 +289,8 @@ class Async(Observer):
         ([Async()], "Async.ended must be a plain function, not async"),
     ],
 )
-def test_what_would_never_hear_anything_is_refused_at_the_start(given: Any, complaint: str) -> None:
+def test_an_observer_that_would_never_be_called_is_refused_at_the_start(
+    given: Any, complaint: str
+) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         Endpoint(auth=HMACAuth("ak", "sk"), observers=given)

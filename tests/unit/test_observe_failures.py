@@ -1,4 +1,4 @@
-"""What observers and hooks raise: it is logged, and disturbs nothing else."""
+"""Errors of observers and hooks are logged, and affect nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Broken(Observer):
         raise OSError("between them")
 
 
-async def test_what_an_observer_raises_is_logged_and_neither_the_call_nor_the_others_notice(
+async def test_an_observers_error_is_logged_and_affects_nothing_else(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     diary = Diary()
@@ -46,7 +46,7 @@ async def test_what_an_observer_raises_is_logged_and_neither_the_call_nor_the_ot
     assert record.exc_info is None
     (message,) = caplog.messages
     assert message.startswith(
-        "Broken.started failed for POST /machines/{id}/start; the call goes on: "
+        "Broken.started failed for POST /machines/{id}/start; the call continues: "
         f"ValueError: at the start ({__file__}:"
     )
 
@@ -88,7 +88,7 @@ async def test_each_observer_has_a_line_of_its_own_whichever_clients_it_watches(
     assert len(caplog.records) == 2
 
 
-async def test_a_new_observer_is_not_taken_for_one_that_is_gone(
+async def test_a_new_observer_is_not_mistaken_for_a_collected_one(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Objects of one kind that follow each other often have the same address.
@@ -108,7 +108,7 @@ async def test_where_the_log_is_enabled_for_debug_it_has_the_traceback_too(
     assert "in started" in caplog.text
 
 
-async def test_what_an_observer_raises_may_be_long_and_have_no_words(
+async def test_an_observers_error_may_be_long_or_without_text(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Unspeakable(Exception):
@@ -160,11 +160,11 @@ async def test_a_hook_that_raises_costs_one_line_a_minute_too(
         assert isinstance(raised, KeyError)
     (message,) = caplog.messages
     assert message.startswith(
-        "on_error of x failed; what it was called for goes on: KeyError: 'in the hook' ("
+        "on_error of x failed; its caller continues: KeyError: 'in the hook' ("
     )
 
 
-async def test_what_stops_a_program_also_stops_it_in_an_observer_and_leaves_the_slot_free(
+async def test_an_exception_that_stops_the_program_passes_an_observer_and_frees_the_slot(
     clock: Clock,
 ) -> None:
     class Stop(Observer):

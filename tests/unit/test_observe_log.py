@@ -77,7 +77,7 @@ async def test_the_log_can_be_enabled_while_the_client_runs_and_for_one_provider
     assert len(caplog.records) == 1
 
 
-async def test_without_observers_a_call_asks_once_whether_the_log_is_enabled_and_no_more(
+async def test_without_observers_a_call_only_checks_once_whether_the_log_is_enabled(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

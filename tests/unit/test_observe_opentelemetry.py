@@ -204,7 +204,7 @@ def test_durations_and_requests_under_way_are_measured(seen: Seen) -> None:
     end(seen.observer, third)
 
 
-def test_nothing_in_a_metric_tells_one_id_from_another(seen: Seen) -> None:
+def test_metrics_have_one_series_for_all_ids(seen: Seen) -> None:
     for number in range(5):
         one = attempt(number + 1)
         one.path, one.waited = f"/machines/{number}/start", float(number)
@@ -230,7 +230,7 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         OpenTelemetry()
 
 
-def test_without_an_sdk_it_keeps_nothing() -> None:
+def test_without_an_opentelemetry_sdk_it_keeps_nothing() -> None:
     observer, one = OpenTelemetry(), attempt()
     gone = weakref.ref(one)
     observer.started(one)

@@ -16,7 +16,7 @@ from tests.contract.contract_harness import PROVIDERS, CannedTransport
 from tests.unit.fields import fields
 from tests.unit.hostile import STEADY, Case, answered, cases
 from vcloud import DecodeError, VCloudError
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 
 CODEC = Codec()
 #: What each call is made for, by the path in its answer; of a list, the items and the ids by which

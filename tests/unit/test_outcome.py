@@ -152,7 +152,7 @@ async def test_a_read_is_repeated_after_what_proves_nothing_for_a_create(
     assert len(script.asked) == 3
 
 
-async def test_an_id_that_is_no_uuid_is_a_known_failure_and_a_500_for_another_is_none(
+async def test_a_500_is_a_known_failure_only_for_an_id_that_is_not_a_uuid(
     time: Time,
 ) -> None:
     unexpected = desktops(500, "An unexpected internal server error occurred.")
@@ -312,7 +312,7 @@ async def test_a_page_is_decoded_once(time: Time, monkeypatch: pytest.MonkeyPatc
     assert decoded == [Envelope]
 
 
-async def test_what_of_several_actions_failed_says_whether_it_may_have_been_done() -> None:
+async def test_the_error_of_several_actions_says_whether_one_may_have_been_done() -> None:
     done = response({"output": ""})
     refused = response({"status": "error", "error": "not running"}, 409)
     for answers, unknown in (

@@ -1,4 +1,4 @@
-"""Outcomes where a proxy between may have repeated a request, or a clock is wrong."""
+"""Outcomes if a proxy may have repeated a request, or a clock is wrong."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 @pytest.mark.parametrize("request_", [GET, PUT, DELETE], ids=lambda request: request.method)
-async def test_what_a_proxy_repeated_is_signed_anew_where_a_repeat_does_no_harm(
+async def test_a_request_that_a_proxy_repeated_is_signed_again_if_a_repeat_is_harmless(
     request_: Request, time: Time
 ) -> None:
     script = Script(REPLAYED, REPLAYED, code(200, 200))
@@ -87,7 +87,7 @@ class Slow(Script):
         return await super().exchange(method, url, headers, body, wire)
 
 
-#: What the service says of a second copy, in words that nobody knows.
+#: The service's refusal of a second copy, in unknown words.
 COPY = says(401, {"client_code": 401, "message": "Unauthorized"}, Date=OTHER_TIME)
 
 
@@ -103,7 +103,7 @@ async def test_a_create_whose_refusal_came_late_is_not_signed_again(time: Time) 
 A_MINUTE_AHEAD = {"Date": "Thu, 01 Jan 1970 00:17:40 GMT"}
 
 
-async def test_a_clock_that_was_accepted_is_no_reason_to_sign_a_create_again(time: Time) -> None:
+async def test_a_create_is_not_signed_again_at_an_accepted_clock_skew(time: Time) -> None:
     """Wrong by a minute, which the service puts up with."""
     copied = Response(401, A_MINUTE_AHEAD, COPY.body)
     ok = Response(200, A_MINUTE_AHEAD, code(200, 200).body)

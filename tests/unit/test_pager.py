@@ -131,7 +131,7 @@ async def test_items_without_identity_are_all_yielded() -> None:
     assert await Pager(fetch).all() == ["x", "y"] * 3
 
 
-async def test_a_page_that_comes_again_because_the_list_grew_by_a_page_is_no_error() -> None:
+async def test_a_page_that_comes_again_because_the_list_grew_is_not_an_error() -> None:
     async def fetch(number: int) -> Page[str]:
         items = (("a", "b"), ("a", "b"), ("c", "d"))[number - 1]
         return Page(items, number, 4 if number == 1 else 6, number + 1 if number < 3 else None)

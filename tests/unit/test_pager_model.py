@@ -1,4 +1,4 @@
-"""Lists that change while one acts on them: promise, exception and cost, held against a model.
+"""Lists that change during the iteration: results, exceptions and cost, compared with a model.
 
 The long form: ``python -m pytest -n 0 -m long tests/unit/test_pager_model.py``
 """

@@ -94,7 +94,7 @@ def test_streamspace_lists_end_with_total_pages_or_at_once_without() -> None:
 
 
 @given(total=st.integers(1, 200), size=st.integers(1, 30), data=st.data())
-def test_a_right_count_tells_the_last_page_from_any_other(
+def test_a_correct_count_identifies_the_last_page(
     total: int, size: int, data: st.DataObject
 ) -> None:
     last = -(-total // size)
@@ -108,7 +108,7 @@ def test_a_right_count_tells_the_last_page_from_any_other(
         assert place.announced == (says is not UNSET and following is not None)
 
 
-def test_no_last_page_is_made_up_where_the_service_does_not_tell() -> None:
+def test_no_last_page_is_invented_if_the_service_does_not_say() -> None:
     by_count = ByCount(20)
     assert by_count.place(answer(1, 20), 20, 20).last is None
     assert by_count.place(answer(1, 20, 100, 3), 20, 20).last is None, (
@@ -122,7 +122,7 @@ def test_no_last_page_is_made_up_where_the_service_does_not_tell() -> None:
     )
 
 
-def test_a_page_that_the_service_says_is_followed_is_no_short_last_page() -> None:
+def test_a_short_page_is_not_the_last_if_the_service_announces_another() -> None:
     assert ByCount(20).place(answer(1, 5, 15, 2), 5, 0).last == 3
 
 
@@ -136,7 +136,7 @@ def test_a_list_that_comes_all_at_once_has_one_page() -> None:
     assert (place.next, place.last, place.announced) == (None, 1, False)
 
 
-def test_streamspace_tells_how_many_pages_there_are_and_announces_the_next() -> None:
+def test_streamspace_announces_the_number_of_pages_and_the_next_page() -> None:
     place = ByTotalPages().place(answer(1, 20, 50, total_pages=3), 20, 20)
     assert (place.next, place.last, place.announced) == (2, 3, True)
     place = ByTotalPages().place(answer(3, 10, 50, total_pages=3), 50, 20)

@@ -178,7 +178,7 @@ async def test_a_list_begun_in_the_middle_is_read_to_its_end_where_the_service_c
     assert ids == [str(one) for one in range((start - 1) * 20, 120)]
 
 
-async def test_a_short_first_page_does_not_tell_the_size_of_a_full_page() -> None:
+async def test_a_short_first_page_does_not_show_the_size_of_a_full_page() -> None:
     service = Service(total=45, cap=20, count=45, says_next=False)
     assert len(await service.pager(20, 3).prefetch(8).all()) == 5
     assert service.asked == [3, 4], "one empty page to be sure, and none beyond"

@@ -1,20 +1,23 @@
-"""What is public, by name; and that importing it costs nothing."""
+"""The public names; and that importing them loads nothing else."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vcloud
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, VCloud
-from vcloud._core.client import Client
+from vcloud._core.client import Client, session_of
 from vcloud.cloud import Provider
 
 VAGON = Endpoint(auth=HMACAuth("ak", "sk"))
@@ -77,7 +80,7 @@ def test_each_provider_is_a_keyword_and_an_attribute_of_the_facade_and_a_package
     for name, provider in providers().items():
         client = getattr(cloud, name)
         assert type(client) is provider.client_class()
-        assert client.dialect.provider == name
+        assert session_of(client).dialect.provider == name
         assert getattr(vcloud.providers, name).__name__ == f"vcloud.providers.{name}"
 
 
@@ -138,3 +141,20 @@ def test_wildcard_import_gives_what_all_says(wildcard: str) -> None:
     space: dict[str, object] = {}
     exec(f"from {wildcard} import *", space)
     assert set(sys.modules[wildcard].__all__) <= set(space)
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        "vcloud",
+        "vcloud.bulk",
+        "vcloud.emulator",
+        *[f"vcloud.providers.{name}" for name in ENDPOINTS],
+    ],
+)
+def test_the_types_of_every_public_name_are_asserted(package: str) -> None:
+    asserted = "".join(
+        path.read_text("utf-8") for path in (Path(__file__).parents[1] / "typing").glob("*.py")
+    )
+    names: list[str] = import_module(package).__all__
+    assert [name for name in names if not re.search(rf"\b{name}\b", asserted)] == []

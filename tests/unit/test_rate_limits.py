@@ -142,7 +142,7 @@ def test_an_announced_limit_above_the_documented_one_is_used() -> None:
     assert bucket.all_at_once() == 981
 
 
-def test_requests_without_answers_do_not_stop_the_bucket_for_ever() -> None:
+def test_requests_without_answers_do_not_stop_the_bucket_forever() -> None:
     bucket = Bucket(expected=RateLimit(3, 60))
     assert bucket.all_at_once() == 3
     for _ in range(3):

@@ -41,7 +41,7 @@ class Service:
         }
 
 
-def crowd(
+def simulate(
     allowance: Allowance,
     service: Callable[[float], dict[str, str]],
     total: int,
@@ -49,7 +49,7 @@ def crowd(
     latencies: list[float],
     now: float,
 ) -> None:
-    """Simulate a crowd without sockets and clocks. Requests and answers take a while to arrive."""
+    """Simulate concurrent requests, without sockets and clocks. Both ways take a while."""
     trip = itertools.cycle(latencies)
     sent, free = 0, at_once
     events: list[tuple[float, int, dict[str, str] | None]] = []
@@ -84,16 +84,16 @@ LATENCIES = st.lists(st.floats(0.001, 1.0), min_size=1, max_size=7)
     grain=st.booleans(),
     known=st.booleans(),
 )
-def test_a_crowd_is_never_refused_and_uses_nine_tenths_of_the_limit(
+def test_concurrent_requests_are_never_refused_and_use_nine_tenths_of_the_limit(
     limit: int, length: float, at_once: int, latencies: list[float], grain: bool, known: bool
 ) -> None:
     service = Service(limit, length, grain)
     allowance = Allowance(expected=RateLimit(limit, length) if known else None)
     if not known:
-        crowd(allowance, service.take, 1, 1, latencies, 0.0)
-    crowd(allowance, service.take, limit * 6, at_once, latencies, 3.0)
+        simulate(allowance, service.take, 1, 1, latencies, 0.0)
+    simulate(allowance, service.take, limit * 6, at_once, latencies, 3.0)
     assert service.refused == 0
-    # The time in which the crowd can send one window's requests.
+    # The time in which one window's requests can be sent if nothing delays them.
     needed = 2 * max(latencies) * (limit / at_once + 1)
     if needed < length / 20:
         allowed = (service.begins[-1] - service.begins[0]) / length * limit
@@ -111,7 +111,7 @@ def test_a_configured_limit_holds_in_every_window_wherever_it_begins(
         arrivals.append(now)
         return {}
 
-    crowd(Allowance(RateLimit(limit, 10.0)), serve, limit * 5, at_once, latencies, 0.0)
+    simulate(Allowance(RateLimit(limit, 10.0)), serve, limit * 5, at_once, latencies, 0.0)
     assert all(
         later - earlier >= 10.0 - 1e-9
         for earlier, later in zip(arrivals, arrivals[limit:], strict=False)

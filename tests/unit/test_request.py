@@ -25,7 +25,7 @@ def test_any_text_is_exactly_one_segment_and_comes_back_unchanged(text: str) -> 
 
 
 @pytest.mark.parametrize("bad", ["", ".", "..", None, True, 1.0, 10**19, b"x", "\ud800"])
-def test_what_cannot_be_an_id_is_refused_by_name(bad: object) -> None:
+def test_an_invalid_id_is_refused_with_the_argument_name(bad: object) -> None:
     with pytest.raises(InvalidArgumentError, match="machine id"):
         path_segment(bad, "machine id")  # type: ignore[arg-type]
 

@@ -83,7 +83,7 @@ async def test_a_request_without_a_body_has_no_content_type(
         ({"region": "dublin"}, {"region": "dublin"}),
     ],
 )
-async def test_a_start_says_on_what_and_where_when_that_is_given(
+async def test_a_start_sends_machine_type_and_region_if_they_are_given(
     wire: aioresponses, computers: VagonComputers, given: dict[str, Any], body: dict[str, Any]
 ) -> None:
     wire.post(f"{BASE}/machines/100/start", payload=DONE, response_class=Answer)
@@ -96,7 +96,7 @@ async def test_a_start_says_on_what_and_where_when_that_is_given(
 @pytest.mark.parametrize(
     "given", [{"machine_type_id": "Planet"}, {"machine_type_id": True}, {"region": ""}], ids=str
 )
-async def test_a_start_on_what_is_no_id_or_nowhere_is_refused(
+async def test_a_start_with_an_invalid_id_or_region_is_refused(
     wire: aioresponses, computers: VagonComputers, given: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(given))):

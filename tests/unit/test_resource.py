@@ -21,7 +21,7 @@ from vcloud import (
     WaitTimeout,
 )
 from vcloud._core.client import client_with
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.request import Request
 from vcloud._core.states import wait_until
 from vcloud._core.transport import Transport

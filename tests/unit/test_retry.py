@@ -18,15 +18,17 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core.retry import Decision, RetryAfter, Verdict
+from vcloud._core.retry import Decision, RetryAfter, Verdict, decide
 
 POLICY = RetryPolicy(attempts=3, base=1.0, cap=8.0, max_retry_after=60.0)
 
 
-def decide(
+def decided(
     error: VCloudError, *, repeatable: bool = True, attempt: int = 1, renewed: bool = False
 ) -> Decision:
-    return POLICY.decide(error, repeatable=repeatable, attempt=attempt, random=0.5, renewed=renewed)
+    return decide(
+        POLICY, error, repeatable=repeatable, attempt=attempt, random=0.5, renewed=renewed
+    )
 
 
 def rate_limited(retry_after: float | None) -> RateLimitError:
@@ -58,32 +60,34 @@ STANDING = [
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
-def test_what_may_pass_is_sent_again_only_if_it_may_be(error: VCloudError) -> None:
-    assert isinstance(decide(error), RetryAfter)
-    assert decide(error, repeatable=False) is Verdict.STOP
+def test_a_request_is_repeated_after_a_transient_error_only_if_it_is_repeatable(
+    error: VCloudError,
+) -> None:
+    assert isinstance(decided(error), RetryAfter)
+    assert decided(error, repeatable=False) is Verdict.STOP
 
 
 @pytest.mark.parametrize("error", STANDING, ids=repr)
 def test_a_considered_no_stands(error: VCloudError) -> None:
-    assert decide(error) is Verdict.STOP
+    assert decided(error) is Verdict.STOP
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
 def test_attempts_are_bounded(error: VCloudError) -> None:
-    assert decide(error, attempt=3) is Verdict.STOP
+    assert decided(error, attempt=3) is Verdict.STOP
 
 
 def test_a_refused_credential_is_renewed_once() -> None:
     refused = AuthenticationError("who?", status=401)
-    assert decide(refused) is Verdict.REAUTHENTICATE
-    assert decide(refused, renewed=True) is Verdict.STOP
-    assert decide(refused, repeatable=False) is Verdict.STOP
+    assert decided(refused) is Verdict.REAUTHENTICATE
+    assert decided(refused, renewed=True) is Verdict.STOP
+    assert decided(refused, repeatable=False) is Verdict.STOP
 
 
 @given(asked=st.floats(0, 60), random=st.floats(0, 1), attempt=st.integers(1, 2))
 def test_retry_after_is_never_undercut(asked: float, random: float, attempt: int) -> None:
-    decision = POLICY.decide(
-        rate_limited(asked), repeatable=True, attempt=attempt, random=random, renewed=False
+    decision = decide(
+        POLICY, rate_limited(asked), repeatable=True, attempt=attempt, random=random, renewed=False
     )
     assert isinstance(decision, RetryAfter)
     assert decision.seconds >= asked
@@ -95,16 +99,16 @@ def test_retry_after_never_shortens_what_the_policy_waits_by_itself(
 ) -> None:
     for error in (rate_limited(asked), ServerError("maintenance", status=503)):
         error.retry_after = asked
-        decision = POLICY.decide(
-            error, repeatable=True, attempt=attempt, random=random, renewed=False
+        decision = decide(
+            POLICY, error, repeatable=True, attempt=attempt, random=random, renewed=False
         )
         assert isinstance(decision, RetryAfter)
         assert decision.seconds >= POLICY.backoff(attempt, random)
 
 
-def test_a_retry_after_beyond_patience_ends_the_call_instead() -> None:
-    assert isinstance(decide(rate_limited(60.0)), RetryAfter)
-    assert decide(rate_limited(60.1)) is Verdict.STOP
+def test_a_retry_after_above_the_maximum_ends_the_call() -> None:
+    assert isinstance(decided(rate_limited(60.0)), RetryAfter)
+    assert decided(rate_limited(60.1)) is Verdict.STOP
 
 
 @given(attempt=st.integers(1, 10_000), random=st.floats(0, 1))

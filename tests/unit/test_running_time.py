@@ -84,7 +84,7 @@ async def test_a_countdown_that_has_ended_ends_at_once_when_it_is_started_again(
 
 
 @virtual
-async def test_what_arrived_in_the_last_slice_is_read_before_the_countdown_ends() -> None:
+async def test_data_that_arrived_in_the_last_slice_is_read_before_the_countdown_ends() -> None:
     reader, writer = (asyncio.Event() for _ in range(2))
     order: list[str] = []
 

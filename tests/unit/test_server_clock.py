@@ -1,4 +1,4 @@
-"""How far a ``Date`` is trusted: by how much it may shift a rate window, and when one probes."""
+"""How far a ``Date`` is trusted: its effect on a rate window, and when a request probes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_date_that_contradicts_those_before_it_shows_that_a_clock_was_set(by: 
     assert not clock.moved, "an answer without a Date contradicts nothing"
 
 
-def test_travel_time_and_whole_seconds_are_no_contradiction() -> None:
+def test_travel_time_and_whole_seconds_do_not_contradict_a_date() -> None:
     clock = ServerClock()
     assert not any(read(clock, float(at), -2.5 * (at % 2)) for at in range(20))
 

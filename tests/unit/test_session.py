@@ -101,7 +101,7 @@ async def test_a_delete_that_finds_nothing_after_a_lost_answer_says_why_that_may
     assert "may be what removed it" in caught.value.__notes__[0]
 
 
-async def test_retry_after_is_obeyed_and_holds_back_every_other_task(time: Time) -> None:
+async def test_retry_after_is_obeyed_and_delays_every_other_task(time: Time) -> None:
     script = Script(refused(429, 429, {"Retry-After": "45"}), OK)
     shared = session(script, time)
     first = asyncio.create_task(shared.send(GET))
@@ -120,7 +120,7 @@ async def test_a_retry_after_of_nothing_shortens_no_pause(status: int, time: Tim
     assert time.now - 1000 >= 0.25 + 0.5 + 1.0, "what the policy waits by itself"
 
 
-async def test_a_429_with_a_retry_after_of_nothing_holds_back_every_other_task(time: Time) -> None:
+async def test_a_429_with_retry_after_0_delays_every_other_task(time: Time) -> None:
     shared = session(Script(refused(429, 429, {"Retry-After": "0"}), OK), time)
     with pytest.raises(RateLimitError):
         await shared.with_options(retry=RetryPolicy(attempts=1)).send(GET)

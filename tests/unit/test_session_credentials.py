@@ -77,7 +77,7 @@ async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
 
 
 @pytest.mark.parametrize("deadline", [None, 60])
-async def test_a_strategys_own_timeout_is_not_taken_for_the_deadline(
+async def test_a_strategys_own_timeout_is_not_mistaken_for_the_deadline(
     time: Time, deadline: float | None
 ) -> None:
     class Slow(BearerAuth):

@@ -72,15 +72,15 @@ async def test_a_grant_of_the_store_is_not_kept_for_later_requests() -> None:
 async def test_all_requests_fail_at_once_if_the_store_is_away_or_the_limit_lasts_too_long() -> None:
     store = Store()
     queue = Queue(Admission(10, Clock(), rules=[LIMIT], acquire=store.acquire))
-    crowd = [queue.join(str(number), max_wait=lambda: 30) for number in range(50)]
+    waiting = [queue.join(str(number), max_wait=lambda: 30) for number in range(50)]
     await settle()
     await store.fail(ConnectError("the store is away"))
-    assert {type(task.exception()) for task in crowd} == {ConnectError}
-    crowd = [queue.join(str(number), max_wait=lambda: 30) for number in range(50)]
+    assert {type(task.exception()) for task in waiting} == {ConnectError}
+    waiting = [queue.join(str(number), max_wait=lambda: 30) for number in range(50)]
     lasting = queue.join("lasting", max_wait=lambda: 90)
     await settle()
     await store.fail(WaitTooLongError(60))
-    assert {type(task.exception()) for task in crowd} == {WaitTooLongError}
+    assert {type(task.exception()) for task in waiting} == {WaitTooLongError}
     await settle()
     await store.grant()
     assert lasting.done()

@@ -1,4 +1,4 @@
-"""Whose socket is at the other end, from the kernel's table: its text, and sockets of this machine.
+"""The user of the other end of a connection, from the kernel's table of sockets.
 
 The client and the emulator have a copy each, and every test here runs on both.
 """
@@ -95,7 +95,7 @@ def test_a_row_of_another_connection_is_ignored(table: ModuleType, other: bytes)
 
 @pytest.mark.parametrize("state", range(1, 13))
 def test_a_row_counts_while_a_program_can_hold_the_socket(table: ModuleType, state: int) -> None:
-    """In other states, and without an inode, kernels may say user 0 of a socket that nobody has."""
+    """In other states, and without an inode, kernels may say user 0 for a socket of no program."""
     held = state in (ESTABLISHED, FIN_WAIT1, FIN_WAIT2)
     assert users(table, row(state=state)) == ({1000} if held else None)
     assert users(table, row(state=state, user=0, inode=0)) is None
@@ -230,7 +230,7 @@ def reset(address: Any) -> socket.socket:
 async def test_own_connections_are_ours_while_they_are_open(
     table: ModuleType, host: str, connect: Callable[[Any], socket.socket], ours: bool
 ) -> None:
-    """A closed connection is nobody's: kernels said user 0 of what its program had left."""
+    """A closed connection has no user: kernels said user 0 for it after its program had ended."""
     assert await judged(table, host, connect) is ours
 
 

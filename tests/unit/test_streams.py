@@ -31,7 +31,7 @@ from vcloud import (
     Response,
     VagonCode,
 )
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.scalars import MAX_NUMBER_TEXT
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport

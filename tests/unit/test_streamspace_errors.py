@@ -218,7 +218,7 @@ def test_no_refusal_is_ever_anything_but_a_typed_error(raw: bytes) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 429, 503])
 @pytest.mark.parametrize("code", [[], {}, [[]], {"a": 1}, 7, 1e300, True, None, "\ud800"])
-def test_a_code_that_is_no_text_proves_what_none_proves(code: object, status: int) -> None:
+def test_a_code_that_is_not_a_string_proves_as_much_as_no_code(code: object, status: int) -> None:
     body = {"error": "no", "message": "no"}
     answers = [Response(status, {}, encoded(one)) for one in (body, {**body, "code": code})]
     error = refusal(body, status)

@@ -75,7 +75,9 @@ def test_when_the_remembered_lines_are_there_no_later_line_is_lost(
 
 
 @given(LINES, LINES)
-def test_what_is_new_is_always_the_end_of_what_came(previous: list[str], fresh: list[str]) -> None:
+def test_the_new_lines_are_always_the_last_ones_that_came(
+    previous: list[str], fresh: list[str]
+) -> None:
     result = new_lines(previous, fresh)
     assert fresh[len(fresh) - len(result) :] == result
 

@@ -250,7 +250,7 @@ def test_a_log_that_started_again_with_later_times_is_returned_at_once(
         ("", None),
     ],
 )
-def test_a_time_is_what_a_line_begins_with(line: str, time: tuple[str, str] | None) -> None:
+def test_the_time_of_a_line_is_at_its_beginning(line: str, time: tuple[str, str] | None) -> None:
     assert time_of(line) == time
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud.providers.streamspace.agent.messages import (
     CommandResult,
     CommandStatus,
@@ -92,14 +92,14 @@ def test_unknown_fields_of_a_known_message_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"text"', "\x00", "nonsense\nand more of it"])
-def test_what_is_no_message_is_unreadable(text: str) -> None:
+def test_data_that_is_not_a_message_is_unreadable(text: str) -> None:
     (message,) = read_messages(text)
     assert isinstance(message, UnreadableMessage)
     assert re.search("not JSON|no object", str(message))
     assert message.raw == {}
 
 
-def test_what_cannot_be_read_does_not_keep_the_rest_of_its_frame_from_being_read() -> None:
+def test_the_rest_of_a_frame_is_read_after_an_unreadable_message() -> None:
     stop = {
         "type": "command",
         "command_type": "stop_session",
@@ -217,7 +217,7 @@ def test_camel_case_as_the_published_server_writes_is_understood() -> None:
     assert (start.command_id, start.session_id, start.data.persistent_home) == ("c", "s", True)
 
 
-def test_what_is_none_is_not_sent() -> None:
+def test_none_is_not_sent() -> None:
     result = CommandResult(
         command_id="c",
         agent_id="a",

@@ -26,7 +26,7 @@ from vcloud import (
     ConfigurationError,
     DecodeError,
 )
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.scalars import GoDuration
 from vcloud.providers.streamspace import (
     Agent,
@@ -136,7 +136,7 @@ async def test_lists_of_the_published_server_are_one_page_under_any_of_its_names
     assert await made.templates.list().all() == []
 
 
-async def test_answer_that_is_no_list_is_a_decode_error() -> None:
+async def test_an_answer_that_is_not_a_list_is_a_decode_error() -> None:
     bodies: tuple[object, ...] = (
         {},
         {"error": "x"},

@@ -55,7 +55,7 @@ def test_a_second_agent_is_suspected_once_in_a_row_of_short_registrations() -> N
     assert [backoff.connection_lost(0.3) for _ in range(10)].count(True) == 1
 
 
-def test_failed_connections_are_no_sign_of_a_second_agent() -> None:
+def test_failed_connections_do_not_indicate_a_second_agent() -> None:
     backoff = ReconnectBackoff(POLICY)
     assert not any(backoff.connection_lost(None) for _ in range(10))
     # The published server ends the first one after a drop, too, if it has not noticed the drop.

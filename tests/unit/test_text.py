@@ -1,4 +1,4 @@
-"""Texts from outside, as they are shown."""
+"""How texts from outside are shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANY = st.text(st.characters())  # lone surrogates, too
 
 
 @given(ANY)
-def test_what_is_shown_is_one_line_that_acts_on_nothing(text: str) -> None:
+def test_shown_text_is_one_printable_line(text: str) -> None:
     shown = printable(text)
     assert not {unicodedata.category(one) for one in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     assert len(shown.splitlines()) <= 1
@@ -22,7 +22,7 @@ def test_what_is_shown_is_one_line_that_acts_on_nothing(text: str) -> None:
 
 
 @given(ANY)
-def test_what_was_escaped_is_shown_as_it_is(text: str) -> None:
+def test_escaped_text_is_not_escaped_again(text: str) -> None:
     assert printable(printable(text)) == printable(text)
 
 

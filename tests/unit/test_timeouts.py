@@ -1,4 +1,4 @@
-"""Timers that fire late let the loop read first. Otherwise they behave like asyncio's."""
+"""Before a late timer fires, the loop reads. Otherwise timers behave like asyncio's."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def test_it_waits_for_an_incomplete_answer_while_that_grows(
     )
 
 
-async def test_it_does_not_wait_for_a_growing_answer_for_ever(clock: Clock) -> None:
+async def test_it_does_not_wait_forever_for_a_growing_answer(clock: Clock) -> None:
     fired: list[float] = []
     call_when_due(clock.loop, 110, lambda: fired.append(clock.now), is_growing=lambda: True)
     clock.now = 111

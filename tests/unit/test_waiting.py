@@ -1,4 +1,4 @@
-"""Observers hear of calls that wait for more than a second, with a clock that the test moves."""
+"""Observers are called for calls that wait for more than a second; the test moves the clock."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ async def test_a_call_that_does_not_wait_is_not_registered(
     assert calls.tasks[0].result() is OK
 
 
-async def test_an_observer_without_the_method_still_hears_of_attempts(
+async def test_an_observer_without_the_method_is_still_called_for_attempts(
     make: Make, clock: Clock
 ) -> None:
     class Old(Observer):
@@ -276,7 +276,7 @@ async def test_an_observer_that_raises_costs_one_line_and_no_call(
     assert len(diary.events) == 4
     failures = [line for line in caplog.messages if "Broken" in line]
     assert len(failures) == 1
-    assert "Broken.queued failed for POST /machines/{id}/start; the call goes on: " in failures[0]
+    assert "Broken.queued failed for POST /machines/{id}/start; the call continues: " in failures[0]
     for _ in range(5):
         service.answer()
         await settle()
@@ -292,7 +292,9 @@ async def test_a_coroutine_function_as_the_method_is_refused() -> None:
         Endpoint(auth=APIKeyAuth("key"), observers=[Async()])
 
 
-async def test_an_observer_may_end_the_calls_that_it_hears_of(make: Make, clock: Clock) -> None:
+async def test_an_observer_may_end_the_calls_that_it_is_called_for(
+    make: Make, clock: Clock
+) -> None:
     class Impatient(Observer):
         def __init__(self) -> None:
             self.heard = 0

@@ -1,4 +1,4 @@
-"""The log and the progress of a bulk run say what calls wait for."""
+"""The log and a bulk run's progress say what calls wait for."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_the_log_is_silent_if_each_call_waits_for_less_than_a_second(
     assert caplog.messages == []
 
 
-async def test_a_wait_that_nobody_observes_is_only_counted(
+async def test_a_wait_without_observers_is_only_counted(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []

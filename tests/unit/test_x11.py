@@ -1,4 +1,4 @@
-"""Parts of real desktops that need none: names of keys, and refusals before the start."""
+"""Parts of real desktops that need no display: names of keys, and refusals before the start."""
 
 from __future__ import annotations
 

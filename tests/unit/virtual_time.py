@@ -1,4 +1,4 @@
-"""An event loop with a clock of its own: no test really waits, or depends on real time."""
+"""An event loop with a virtual clock: no test waits in real time, or depends on it."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ async def settle() -> None:
 
 
 class Service(Transport):
-    """Answers each request when it is told to; what has a scripted answer, at once."""
+    """Answers a request when the test says so; one with a scripted answer, at once."""
 
     def __init__(self, *answers: Response) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The ends of real desktops: nothing of them is left, whichever way they end."""
+"""The ends of real desktops: nothing is left of them, however they end."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ async def test_nothing_is_left_after_the_emulator_s_process_is_killed(
         await process.communicate()
 
 
-async def test_a_desktop_whose_x_server_dies_is_in_error_and_leaves_nothing(
+async def test_a_desktop_whose_x_server_ends_is_in_error_and_leaves_nothing(
     emulator: Emulator, desktops: Desktops, temporary: Path
 ) -> None:
     launched = await desktops.launch()

@@ -1,1 +1,1 @@
-"""What every provider stands on. Nothing here knows a provider."""
+"""The code that all providers share. Nothing in it depends on a provider."""

@@ -21,7 +21,7 @@ from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 E = TypeVar("E", bound=StrEnum)
 
-#: Digits. A number in a request is one that the service can hold in 64 bits.
+#: The most digits of a number in a request. The service must be able to hold it in 64 bits.
 MAX_DIGITS: Final = 19
 
 
@@ -60,17 +60,17 @@ def in_seconds(value: timedelta | float) -> float:
 
 
 def identifier(value: str | int, name: str = "id") -> str:
-    """An id as text, whichever way it was given; it can be a single segment of a path.
+    """An id, given as a string or a number, as a string that can be one segment of a path.
 
     Raises:
-        InvalidArgumentError: it is neither a text nor a whole number, or it is empty, ``.`` or
+        InvalidArgumentError: it is neither a string nor a whole number, or it is empty, ``.`` or
             ``..``.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(number(value, name))
     if not isinstance(value, str):
         raise InvalidArgumentError(
-            f"{name} must be a text or a whole number, not {type(value).__name__}: {value!r:.80}"
+            f"{name} must be a string or a whole number, not {type(value).__name__}: {value!r:.80}"
         )
     if value in ("", ".", ".."):
         raise InvalidArgumentError(f"{name} must not be {value!r}: it would address something else")
@@ -83,10 +83,10 @@ def identifier(value: str | int, name: str = "id") -> str:
 
 
 def number(value: str | int, name: str) -> int:
-    """An id that a request writes as a number, whichever way it was given.
+    """An id, given as a string or a number, as the number that a request needs.
 
     Raises:
-        InvalidArgumentError: it is no whole number, or one that no service can hold.
+        InvalidArgumentError: it is not a whole number, or it is too large for any service.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) < 10**MAX_DIGITS:
@@ -98,23 +98,23 @@ def number(value: str | int, name: str) -> int:
 
 
 def text(value: object, name: str) -> str:
-    """A text that says something.
+    """A string that is not blank.
 
     Raises:
-        InvalidArgumentError: it is no text, or blank. The value, which may be a secret, stays out
-            of the message.
+        InvalidArgumentError: it is not a string, or blank. The value, which may be a secret, stays
+            out of the message.
     """
     if not isinstance(value, str) or not value.strip():
-        raise InvalidArgumentError(f"{name} must be a non-empty text")
+        raise InvalidArgumentError(f"{name} must be a non-empty string")
     return str(value)
 
 
 def member(value: E | str, kind: type[E], name: str) -> E:
-    """A value that the service enumerates.
+    """A member of one of the service's enumerations.
 
-    A text that is not a known value is refused as a typing error: a filter would silently find
-    nothing. A value that the service has and this SDK does not know yet is given as ``kind(text)``,
-    if ``kind`` is an :class:`~vcloud.OpenEnum`.
+    A string that is not a known value is refused as a typo: as a filter it would silently find
+    nothing. To use a value that the service knows and this SDK does not, give ``kind(text)``;
+    ``kind`` must be an :class:`~vcloud.OpenEnum`.
 
     Raises:
         InvalidArgumentError: it is neither a known value nor a member of ``kind``.
@@ -136,7 +136,7 @@ def member(value: E | str, kind: type[E], name: str) -> E:
 
 
 def optional_member(value: E | str | None, kind: type[E], name: str) -> E | None:
-    """As :func:`member`; None, for what was not given, stays None."""
+    """As :func:`member`, but None (the argument was not given) stays None."""
     return None if value is None else member(value, kind, name)
 
 
@@ -147,7 +147,7 @@ def whole_number(value: int, name: str, *, at_least: int, at_most: int | None = 
     """A whole number within bounds, both of them inclusive.
 
     Raises:
-        InvalidArgumentError: it is no whole number, or out of bounds.
+        InvalidArgumentError: it is not a whole number, or out of bounds.
     """
     if type(value) is not int or value < at_least or (at_most is not None and value > at_most):
         bounds = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
@@ -196,7 +196,7 @@ def _shown(value: object) -> str:
 
 
 def seconds(value: timedelta | float, name: str = "a duration") -> float:
-    """A duration in seconds, whichever way it was given.
+    """A duration, given as a number or a timedelta, in seconds.
 
     Raises:
         InvalidArgumentError: it is neither a timedelta nor a finite number.
@@ -213,7 +213,7 @@ def positive_seconds(value: timedelta | float, name: str) -> float:
     """A duration above 0, in seconds.
 
     Raises:
-        InvalidArgumentError: it is no duration, or not above 0.
+        InvalidArgumentError: it is not a duration, or not above 0.
     """
     duration = seconds(value, name)
     if duration <= 0:
@@ -225,7 +225,7 @@ def seconds_from_zero(value: timedelta | float, name: str) -> float:
     """A duration of 0 or more, in seconds.
 
     Raises:
-        InvalidArgumentError: it is no duration, or below 0.
+        InvalidArgumentError: it is not a duration, or below 0.
     """
     duration = seconds(value, name)
     if duration < 0:
@@ -241,11 +241,11 @@ _UNITS: Final = {
 
 
 def whole_units(value: timedelta | float, unit: timedelta, name: str, *, at_least: int = 0) -> int:
-    """A duration as the whole number of units that the wire wants.
+    """A duration as a whole number of the units that the service expects.
 
     Raises:
-        InvalidArgumentError: it is not a whole number of them, because rounding would change what
-            was asked; or it is too small.
+        InvalidArgumentError: it is not a whole number of units (rounding would change the request),
+            or it is too small.
     """
     try:
         duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
@@ -267,18 +267,18 @@ def instant(value: datetime | str, name: str) -> str:
     """A point in time as the documents write it: ``2023-09-15T06:42:36.564Z``.
 
     Args:
-        value: an aware datetime, or an ISO 8601 text with a zone.
+        value: an aware datetime, or an ISO 8601 string with a zone.
         name: the argument's name.
 
     Raises:
-        InvalidArgumentError: it is no such thing, or has no zone; a guess at its zone would
-            silently move it.
+        InvalidArgumentError: it is neither, or it has no zone: a guess at the zone could silently
+            shift the time.
     """
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise InvalidArgumentError(
-            f"{name} must be an aware datetime or an ISO 8601 text with a zone, not {value!r:.80}"
+            f"{name} must be an aware datetime or an ISO 8601 string with a zone, not {value!r:.80}"
         ) from None
     if at.utcoffset() is None:
         raise InvalidArgumentError(

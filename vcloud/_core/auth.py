@@ -1,4 +1,4 @@
-"""The protocol of an authentication strategy, and the base of the strategies that keep a state."""
+"""The protocol of an authentication strategy, and the base class of strategies with state."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Auth(Protocol):
         Args:
             request: what is about to be sent; ``request.body`` is the exact bytes.
             path: the full path on the host as it is sent, with the base path and without the query.
-            now: Unix seconds: the time of day when the client was made, plus the seconds that have
-                passed since. It does not jump with the machine's clock.
+            now: Unix seconds: the time of day when the client was made, plus the seconds since
+                then. Setting the machine's clock does not change it.
             nonce: a new random text.
         """
         ...
@@ -66,16 +66,16 @@ class Auth(Protocol):
     def for_base_url(self, base_url: str) -> Auth:
         """The strategy for the service at this address. A client asks for it when it is made.
 
-        A token or a clock offset belongs to the service that it came from, and must never reach
-        another one. A strategy without a state serves every address. A strategy that overrides
-        :meth:`acquire` or :meth:`refused` keeps a state, and serves only the first address that it
-        is used for. Override this method to return an object with its own state for each address.
+        A token or a clock offset belongs to the service that it came from, and must never be sent
+        to another one. A strategy without state serves every address. A strategy that overrides
+        :meth:`acquire` or :meth:`refused` has state, and serves only the first address that it is
+        used for. Override this method to return a separate object for each address.
 
         Args:
             base_url: the address of the API, such as ``https://streamspace.example.com/api/v1``.
 
         Raises:
-            ConfigurationError: this strategy keeps a state, and another address uses it already.
+            ConfigurationError: this strategy has state, and another address uses it already.
         """
         kind = type(self)
         if kind.acquire is Auth.acquire and kind.refused is Auth.refused:
@@ -90,7 +90,7 @@ class Auth(Protocol):
 
 
 def bound_auth(auth: Auth, base_url: str) -> Auth:
-    """The strategy for one base URL. One that is no subclass of ``Auth`` may lack the method."""
+    """The strategy for one base URL. The user's class may lack the method."""
     bind: Callable[[str], Auth] | None = getattr(auth, "for_base_url", None)
     return auth if bind is None else bind(base_url)
 
@@ -99,11 +99,11 @@ def credential(value: object, name: str) -> str:
     """A key, a secret or a token that a header can carry.
 
     Raises:
-        ConfigurationError: it is no text, it is empty, or it has characters that no header can
+        ConfigurationError: it is not a string, it is empty, or it has characters that no header can
             carry. The message does not repeat it.
     """
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name} must be a non-empty text")
+        raise ConfigurationError(f"{name} must be a non-empty string")
     if not value.isascii() or not value.isprintable() or value != value.strip():
         raise ConfigurationError(
             f"{name} holds a character that cannot be part of it (a line break or a space at its "
@@ -113,13 +113,13 @@ def credential(value: object, name: str) -> str:
 
 
 class StatePerAddress(Secretive, Auth):
-    """A strategy that keeps a state for each base URL, and never uses it for another one."""
+    """A strategy with separate state for each base URL."""
 
     _base_url: str | None = None
     _for_others: dict[str, Self]
     #: The clock of all clients that share the state, as long as there are any. The first of them
     #: sets it.
-    time_of_day: ReferenceType[TimeOfDay] | None = None
+    _time_of_day: ReferenceType[TimeOfDay] | None = None
 
     def _reset(self) -> None:
         """Return to what the constructor was given."""
@@ -128,8 +128,7 @@ class StatePerAddress(Secretive, Auth):
     def for_base_url(self, base_url: str) -> Self:
         """The strategy for the service at this address.
 
-        It is this object for the first address, and one object with a state of its own for each
-        other address.
+        The first address gets this object. Each other address gets an object with its own state.
         """
         if self._base_url is None:
             self._base_url, self._for_others = base_url, {}
@@ -139,7 +138,11 @@ class StatePerAddress(Secretive, Auth):
         if other is None:
             other = type(self).__new__(type(self))
             # A subclass may have attributes of its own.
-            own: dict[str, object] = {"_base_url": base_url, "_for_others": {}, "time_of_day": None}
+            own: dict[str, object] = {
+                "_base_url": base_url,
+                "_for_others": {},
+                "_time_of_day": None,
+            }
             vars(other).update(vars(self) | own)
             type(self)._reset(other)  # noqa: SLF001 - another object of this class
             self._for_others[base_url] = other

@@ -15,8 +15,8 @@ class BulkRun(msgspec.Struct, eq=False):
     """One bulk run, as its calls see it.
 
     Attributes:
-        left: the seconds until the run must be over, for which a rate limit is waited for; None:
-            the run may last as long as it takes.
+        left: the seconds until the run must be over. Its calls wait for rate limits that long.
+            None: the run has no deadline.
         shown: whether the progress of the run is shown, with what its calls wait for.
         waits: the calls of the run that wait before they are sent, if it is shown.
         began: when the run began, in monotonic seconds.
@@ -44,8 +44,8 @@ class BulkRun(msgspec.Struct, eq=False):
     def is_refused_for_good(self, usual: float, refused_since: float, now: float) -> bool:
         """Whether the service has refused everything for as long as the run waits.
 
-        This is what ends a run that has no deadline. Refusals do not count as attempts, because of
-        thousands of calls some are refused again and again.
+        This ends a run that has no deadline. Refusals do not count as attempts: among thousands of
+        calls, some are refused again and again.
 
         Args:
             usual: as above.
@@ -57,7 +57,7 @@ class BulkRun(msgspec.Struct, eq=False):
         return now - max(refused_since, self.began) > usual
 
     def end(self) -> None:
-        """The run is over. What its items left running waits as any other call does."""
+        """End the run. Calls that its items left running then wait as any other call does."""
         self.left, self.ended = None, True
 
 

@@ -1,7 +1,7 @@
-"""Work that is finished although its caller is cancelled.
+"""Work that continues to its end although its caller is cancelled.
 
 ``asyncio.run`` cancels *every* task when it ends, shielded ones too. Work that must be finished,
-the stop of a machine say, therefore runs in a task that ``asyncio.all_tasks`` does not list
+such as the stop of a machine, therefore runs in a task that ``asyncio.all_tasks`` does not list
 (:func:`hidden_task`), and its caller waits for it through every cancellation.
 """
 
@@ -56,7 +56,7 @@ def hidden_task(work: Coroutine[Any, Any, T], cleanup: Cleanup | None = None) ->
     task = asyncio.Task(work, loop=loop, context=context)
     # asyncio documents it for those who make tasks ("Extending").
     asyncio._unregister_task(task)  # noqa: SLF001 - see above
-    # Where the loop was closed, nobody retrieves the exception, and asyncio must not report that.
+    # If the loop was closed, the exception is never retrieved, and asyncio must not report that.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
 
@@ -97,7 +97,7 @@ class Cleanup:
         self.expired: bool = False
         self._urgent = False
         self._urgent_waiters: set[asyncio.Future[None]] = set()
-        #: Of those who wait for work: done when they need not wait for it any longer.
+        #: The futures of callers that wait for work: done when they need not wait any longer.
         self._given_up: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         #: Runs while it is urgent and work is running.
@@ -119,7 +119,7 @@ class Cleanup:
         return self._countdown.left
 
     def make_urgent(self) -> None:
-        """Let the timeout run from now on, unless it runs already."""
+        """Start the timeout, unless it runs already."""
         if not self._urgent:
             _set_all(self._urgent_waiters)
         # Also when it is urgent already: a signal handler may have raised before this was done.
@@ -194,15 +194,15 @@ class Cleanup:
                     self.interrupt(error)
 
     def forget_interruption(self) -> None:
-        """Do not raise it: it was caused by a time limit, which has an error of its own."""
+        """Do not raise it: a time limit caused it, and has its own error."""
         self.interruption = None
 
     def conclude(self, failure: CleanupError | None, error: BaseException | None) -> None:
         """Raise what the caller must raise, now that all work is finished.
 
         Args:
-            failure: what could not be ended. It is raised instead of a cancellation; any other
-                error gets it as a note.
+            failure: what could not be ended. It replaces a cancellation; it is added to any other
+                error as a note.
             error: what the caller already raises.
 
         Raises:
@@ -228,7 +228,7 @@ class Cleanup:
 
         Args:
             waiting: what to wait for.
-            drop: is called with the result where the caller was cancelled at the same moment.
+            drop: is called with the result if the caller was cancelled at the same moment.
         """
         if self.urgent:
             waiting.close()
@@ -256,7 +256,7 @@ class Cleanup:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            # Nobody may retrieve it, and asyncio must not report that.
+            # It may never be retrieved, and asyncio must not report that.
             task.exception()
         if not self._tasks:
             self._countdown.pause()
@@ -269,7 +269,7 @@ class Cleanup:
 
 
 def _cancellation(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
-    """What a cancelled task ended with, which may be marked: nothing was sent."""
+    """The cancellation that a task ended with. It may be marked: nothing was sent."""
     try:
         task.result()
     except asyncio.CancelledError as stopped:
@@ -331,13 +331,13 @@ class Opened(Protocol):
         """
 
 
-#: The cleanup that the requests sent in this context belong to. They are sent although the client
+#: The cleanup that the requests sent in this context belong to. They are sent even while the client
 #: closes, and go ahead of all others when the cleanup is urgent.
 CLEANUP: Final[ContextVar[Cleanup | None]] = ContextVar("vcloud_cleanup", default=None)
 
 
-#: The call that a request belongs to which is finished although the call is cancelled. A request
-#: that has no connection by then is not sent.
+#: The call of a request that is finished although the call is cancelled. If the request has no
+#: connection by then, it is not sent.
 CALLER: Final[ContextVar[Cleanup | None]] = ContextVar("vcloud_caller", default=None)
 
 
@@ -351,8 +351,8 @@ async def run_to_completion(work: Coroutine[Any, Any, T], *, within: float) -> T
 
     Args:
         work: what to do.
-        within: seconds after which it is cancelled, so that a cancellation takes effect in the end.
-            Only time in which the event loop runs counts.
+        within: seconds after which the work is cancelled, so that the caller's cancellation takes
+            effect. Only time in which the event loop runs counts.
 
     Raises:
         TimeoutError: it took longer.

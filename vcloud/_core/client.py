@@ -1,4 +1,4 @@
-"""What the four provider clients have in common: how they are made, and used without a facade."""
+"""The base class of the provider clients: how they are made, and used without a facade."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from vcloud._core.closing import close
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint, check_resolver
 from vcloud._core.instances import Instance
@@ -32,15 +32,15 @@ class Client(Lifetime):
 
     Args:
         endpoint: where and how to reach it.
-        client_session: an ``aiohttp.ClientSession`` of your own to send through; it is never closed
-            here. It resolves names by itself: plain http to ``localhost`` then needs
+        client_session: an ``aiohttp.ClientSession`` of your own to send through; the client never
+            closes it. It resolves names itself, so plain http to ``localhost`` then needs
             ``allow_http``.
 
     Raises:
         ConfigurationError: an argument is of the wrong kind, or the provider needs a ``base_url``.
     """
 
-    dialect: ClassVar[Dialect]
+    _dialect: ClassVar[Dialect]
     default_base_url: ClassVar[str | None] = None
 
     def __init__(self, endpoint: Endpoint, *, client_session: ClientSession | None = None) -> None:
@@ -63,13 +63,13 @@ class Client(Lifetime):
         base_url = endpoint.base_url or self.default_base_url
         if base_url is None:
             raise ConfigurationError(
-                f"{self.dialect.provider} has no default address: "
+                f"{self._dialect.provider} has no default address: "
                 "give one, as Endpoint(base_url, auth=...)"
             )
         check_resolver(endpoint, foreign_session=foreign_session)
         self._transport = transport
         self._shares_transport = shared
-        self._attach(Session(self.dialect, endpoint, base_url, transport, codec=codec))
+        self._attach(Session(self._dialect, endpoint, base_url, transport, codec=codec))
 
     def _attach(self, session: Session) -> None:
         """Make the collections; each provider adds its own."""
@@ -104,11 +104,11 @@ class Client(Lifetime):
             retry: when to send again.
 
         Raises:
-            InvalidArgumentError: a time that is not above 0, or no policy.
+            InvalidArgumentError: a time is not above 0, or ``retry`` is not a policy.
         """
         session = self._session.with_options(timeout=timeout, deadline=deadline, retry=retry)
         other = type(self).__new__(type(self))
-        # What a provider keeps beside its collections is shared too.
+        # The state that a provider keeps outside of its collections is shared too.
         vars(other).update(vars(self), _shares_transport=True)
         other._attach(session)  # noqa: SLF001 - another object of this class
         return other
@@ -121,7 +121,7 @@ class Client(Lifetime):
         return f"<{type(self).__name__} at {self._session.base_url}>"
 
 
-# These two belong to the class. As functions, they are no methods that users would find.
+# These two belong to the class. As functions, they are not methods that users would find.
 
 
 def client_with(
@@ -136,8 +136,8 @@ def client_with(
     Args:
         kind: the provider's client.
         endpoint: where and how to reach it.
-        transport: what the facade's clients share, or a double; whoever gives it closes it. None:
-            one of its own.
+        transport: the transport of the facade, or a test double; the caller closes it. None: the
+            client makes its own.
         codec: how answers are decoded; for tests. None: as for users.
 
     Raises:
@@ -152,6 +152,11 @@ def client_with(
         codec=codec,
     )
     return client
+
+
+def dialect_of(kind: type[Client]) -> Dialect:
+    """How the provider of this client refuses."""
+    return kind._dialect  # noqa: SLF001 - see above
 
 
 def session_of(client: Client) -> Session:

@@ -27,9 +27,9 @@ async def close(
 ) -> None:
     """Refuse new calls, end what is open within its time limit, and close the connections.
 
-    A further caller waits for the same closing. A handler of an agent does not, because the closing
-    waits for the agent and so for its handlers; a closing that a handler starts does not wait for
-    its agent.
+    A second caller waits for the same closing. A handler of an agent does not, because the closing
+    waits for the agent, and the agent waits for its handlers. If a handler starts the closing, the
+    closing does not wait for that agent.
 
     Args:
         transport: the connections.
@@ -46,7 +46,7 @@ async def close(
         transport.refuse()
         return
     bound = max(session.cleanup_timeout for session in every)
-    # First what is open is ended, within time limits of its own; then the connections are closed.
+    # First end what is open, each within its own time limit. Then close the connections.
     cleanup = Cleanup(bound + CONNECTIONS)
     if transport.closing is None or _is_dead(transport.closing):
         transport.closing = cleanup.start(_close(transport, every, WITHIN.get()))
@@ -73,7 +73,7 @@ async def close(
 
 
 def _may_wait(transport: Transport, error: BaseException | None) -> bool:
-    """Whether there is a loop in which the caller can wait."""
+    """Whether the caller can wait in a running loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -117,7 +117,7 @@ async def _close(transport: Transport, sessions: list[Session], within: Opened |
             raise
         failures = [failure for failure in ended if failure is not None]
         sockets = [socket for session in sessions for socket in session.sockets if here]
-        # Each takes two seconds at most. Nobody waits for these errors.
+        # Each takes two seconds at most. Nothing retrieves these errors.
         await asyncio.gather(
             *[socket.close(GOING_AWAY) for socket in sockets], return_exceptions=True
         )

@@ -1,4 +1,4 @@
-"""The protocol of a dialect: what a provider says of itself below its endpoints."""
+"""The protocol of a dialect: what differs between providers below their endpoints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Dialect(Protocol):
     def error(
         self, request: Request, response: Response, url: str, *, now: float
     ) -> APIError | None:
-        """The refusal that this answer is; None: it is a success. ``now`` is Unix seconds.
+        """The error for an answer that is a refusal; None: a success. ``now`` is Unix seconds.
 
         Raises:
             DecodeError: an answer that is neither.

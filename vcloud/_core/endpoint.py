@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.observe import Observer
 
-#: Seconds for one attempt. This object itself means that no timeout was chosen, so a provider may
-#: use its own default.
+#: Seconds for one attempt. If a timeout is this very object, the user chose none, and a provider
+#: may use its own default.
 TIMEOUT: Final = 30.0
 #: Bytes: twice a screenshot of two 4K screens as PNG in base64, and hundreds of times a page of a
 #: list.
 MAX_RESPONSE: Final = 64 * 1024**2
-#: Bytes. A message of a picture is far smaller. A larger one is refused before it is stored.
+#: Bytes. A message with a picture is far smaller. A larger message is refused before it is stored.
 MAX_MESSAGE: Final = 4 * 1024**2
 #: Seconds: below the 50 of HAProxy (what its documentation and Debian show) and the 60 of nginx.
 HEARTBEAT: Final = 20.0
@@ -40,7 +40,7 @@ MAX_PAGES: Final = 10_000
 def _base_url(value: str | None) -> str | None:
     if value is not None and type(value) is not str:
         raise ConfigurationError(
-            f"base_url must be a text such as https://host/path, not {type(value).__name__}"
+            f"base_url must be a string such as https://host/path, not {type(value).__name__}"
         )
     if value is None:
         return None
@@ -68,7 +68,7 @@ def checked_observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
     """The observers, checked.
 
     Raises:
-        ConfigurationError: it is no list of observers.
+        ConfigurationError: it is not a list of observers.
     """
     try:
         given = tuple(value)
@@ -179,8 +179,8 @@ class Endpoint:
             connection, TLS, and a proxy; seconds or timedelta. It is never longer than the rest of
             ``timeout`` and ``deadline``. When it expires, a :class:`~vcloud.ConnectTimeout` is
             raised, and nothing was sent.
-        deadline: for one call with all its retries and waits; seconds or timedelta. None: no limit
-            but that of the retries.
+        deadline: for one call with all its retries and waits; seconds or timedelta. None: only the
+            retries limit it.
         cleanup_timeout: for everything that a launch, a connection or an agent still has to finish
             when its caller is cancelled, or the client closes: the answer that has the id, and the
             stop; seconds or timedelta. Only seconds in which the event loop runs are counted. A
@@ -204,18 +204,18 @@ class Endpoint:
         proxy: the URL of a proxy (``http://`` or ``https://``), or ``"environment"`` to read
             ``HTTPS_PROXY`` and the like once, when the client is made.
         allow_http: allow plain ``http`` to other machines; credentials are then sent unencrypted.
-            This machine has the loopback addresses, and ``localhost`` with all names below it,
-            which are resolved to 127.0.0.1 and ::1 without DNS or ``/etc/hosts`` (RFC 6761). A
-            ``client_session`` of your own, or a ``proxy``, resolves names by itself: then a client
-            refuses plain ``http`` to those names. Links from the service may be plain ``http`` to
-            this machine, too.
+            This machine is the loopback addresses, ``localhost`` and all names below it. These
+            names are resolved to 127.0.0.1 and ::1 without DNS or ``/etc/hosts`` (RFC 6761). Your
+            own ``client_session``, or a ``proxy``, resolves names itself: then a client refuses
+            plain ``http`` to those names. Links from the service may be plain ``http`` to this
+            machine, too.
         max_response: how large an answer may be, in bytes after decompression. A larger one is a
             :class:`~vcloud.LimitExceededError`, and the rest of it is not read. An answer without a
             status of success is read to 64 KiB at most, whatever this says.
         max_message: how large a message of a WebSocket may be, in bytes. A larger one is a
             :class:`~vcloud.LimitExceededError`. As many bytes, in 65 536 messages at most, may wait
-            to be read; until then pings are answered and a close is noticed while nobody reads.
-            Beyond that reading pauses, which slows the sender.
+            to be read; until then, pings are answered and a close is noticed even while your code
+            does not read. After that, reading pauses, which slows the sender.
         heartbeat: for WebSockets; seconds or timedelta. When either direction has been silent for
             so long, the service is pinged. When it does not answer for as long again, the
             connection is closed. Proxies end silent connections: nginx after 60 seconds
@@ -272,7 +272,7 @@ class Endpoint:
 
     def __attrs_post_init__(self) -> None:
         if self.shared_budget is not None and not self.rate_limits:
-            raise ConfigurationError("a shared_budget counts rate_limits, so give those, too")
+            raise ConfigurationError("a shared_budget counts rate_limits, so give those too")
         if self.base_url is None:
             return
         _check(self.base_url, allow_http=self.allow_http)
@@ -305,7 +305,7 @@ def _check(base_url: str, *, allow_http: bool) -> None:
     except ValueError:
         # Its text quotes the host or the port, and either may be a misplaced password.
         raise ConfigurationError(
-            "base_url is no address: its host or its port is invalid"
+            "base_url is not an address: its host or its port is invalid"
         ) from None
     # First, because the messages below quote the address, and it may hold a password.
     if parts.query or parts.fragment or "@" in base_url:
@@ -341,10 +341,9 @@ def is_localhost(name: str) -> bool:
 
 
 def check_resolver(endpoint: Endpoint, *, foreign_session: bool) -> None:
-    """Refuse plain http to ``localhost`` if something else than this SDK resolves that name.
+    """Refuse plain http to ``localhost`` if something other than this SDK resolves that name.
 
-    The user's own session, or a proxy, may ask DNS, which may send the credentials to another
-    machine.
+    The user's own session, or a proxy, may ask DNS, and so send the credentials to another machine.
 
     Args:
         endpoint: the endpoint of a client.
@@ -364,7 +363,7 @@ def check_resolver(endpoint: Endpoint, *, foreign_session: bool) -> None:
         )
 
 
-# A function of its own, so that the proxy's password is in no frame that raises.
+# A separate function, so that no frame that raises holds the proxy's password.
 def _resolved_by_others(endpoint: Endpoint, *, foreign_session: bool) -> tuple[str, str] | None:
     url = endpoint.base_url
     # The environment's proxy is not used for this machine.

@@ -1,4 +1,4 @@
-"""Endpoints from the variables of an environment, as ``VCloud.from_env`` reads them."""
+"""Endpoints from environment variables, as ``VCloud.from_env`` reads them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Credentials(msgspec.Struct, frozen=True):
 
     Attributes:
         auth: makes the strategy.
-        required: the ends of the variables that it is made of, in the order of its arguments.
-        optional: the ends of further variables, and the arguments that they are.
+        required: the suffixes of its required variables, in the order of the strategy's arguments.
+        optional: the suffixes of further variables, and the arguments that they become.
     """
 
     auth: Callable[..., Auth]
@@ -41,7 +41,7 @@ class Variables(msgspec.Struct, frozen=True):
 
     Attributes:
         name: the provider's, such as ``computers``.
-        credentials: the kinds that it accepts. The first one of which all variables are set counts.
+        credentials: the kinds that it accepts. The first kind whose variables are all set is used.
         needs_url: it has no default address.
     """
 
@@ -56,7 +56,7 @@ class Variables(msgspec.Struct, frozen=True):
 
     @property
     def wanted(self) -> str:
-        """What to set to use the provider, as a part of a message."""
+        """The variables to set to use the provider, as a part of a message."""
         kinds = " or ".join(" and ".join(self._all(one.required)) for one in self.credentials)
         return f"{self.url} and {kinds}" if self.needs_url else kinds
 
@@ -133,8 +133,8 @@ def allows_http(environ: Mapping[str, str]) -> bool:
     """Whether the environment permits plain http to other machines.
 
     Raises:
-        ConfigurationError: the variable is neither 1 nor 0. A wrong guess at another value would
-            either send credentials in clear text or fail without a reason.
+        ConfigurationError: the variable is neither 1 nor 0. To guess at another value could send
+            credentials in clear text, or fail without a reason.
     """
     value = environ.get(_ALLOW_HTTP) or "0"
     if value not in ("0", "1"):
@@ -172,14 +172,14 @@ def warn_of_http(endpoints: Mapping[str, Endpoint], *, foreign_session: bool) ->
         from vcloud._core.log import printable_logger  # noqa: PLC0415
 
         printable_logger("vcloud").warning(
-            "%s=1: credentials travel readable over plain http to %s",
+            "%s=1: credentials are sent unencrypted over plain http to %s",
             _ALLOW_HTTP,
             ", ".join(f"{host} ({', '.join(names)})" for host, names in hosts.items()),
         )
 
 
 def trusting(endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> dict[str, Endpoint]:
-    """The endpoints; those with an address of the environment also trust its authority.
+    """The endpoints; those whose address is from the environment also trust its authority.
 
     Raises:
         ConfigurationError: the file of the authority cannot be used.

@@ -1,4 +1,4 @@
-"""Code of the user's that the SDK calls: what it raises is logged, and disturbs nothing else."""
+"""Calls the user's code: what it raises is logged, and affects nothing else."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["FAILURE_INTERVAL", "Hook", "call_hook", "log_failure"]
 
 T = TypeVar("T")
 
-#: A function of the user's that is called with an event. It may be a coroutine function.
+#: A user's function that is called with an event. It may be a coroutine function.
 Hook = Callable[[T], object]
 
 #: Seconds between two log lines about one observer or hook. It may raise for each attempt, and must
 #: not fill a disk.
 FAILURE_INTERVAL: Final = 60.0
 
-_HOOK_FAILED: Final = "%s failed; what it was called for goes on: %s%s"
+_HOOK_FAILED: Final = "%s failed; its caller continues: %s%s"
 
 
 async def call_hook(
@@ -66,7 +66,7 @@ def log_failure(
     form: str,
     names: tuple[str, ...],
 ) -> None:
-    """Log on one line what the user's code raised, once a minute for each observer or hook.
+    """Log on one line what the user's code raised, at most once a minute for each observer or hook.
 
     The line also has the traceback where the logger is enabled for DEBUG.
 
@@ -109,7 +109,7 @@ def _throttle_of(culprit: object, role: str) -> Throttle:
 
 def _described(error: Exception) -> str:
     """What was raised, and where."""
-    # Unlike str(error), this is safe where an exception's own __str__ raises.
+    # Unlike str(error), this is safe if an exception's own __str__ raises.
     words = shortened("".join(traceback.format_exception_only(error)).strip())
     where = error.__traceback__
     while where is not None and where.tb_next is not None:

@@ -1,4 +1,4 @@
-"""The view that all providers share of what they rent; :mod:`vcloud.instances` lists it."""
+"""The common view of what all providers rent; :mod:`vcloud.instances` lists it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from attrs import frozen
 
 
 class InstanceState(StrEnum):
-    """The state of an instance, in words that fit every provider."""
+    """The state of an instance, in terms that all providers share."""
 
     #: It will run soon.
     STARTING = "starting"
     #: It can be used now, or is being used.
     RUNNING = "running"
-    #: Its memory is saved, and it runs again soon after it is started.
+    #: Its memory is saved. It runs again soon after it is started.
     HIBERNATED = "hibernated"
     #: It cannot be used meanwhile: it is resized, moved, or something is installed.
     MAINTENANCE = "maintenance"
@@ -34,9 +34,9 @@ class InstanceState(StrEnum):
 class Controllable(Protocol):
     """What the machines, sessions and desktops of every provider can do.
 
-    Each method acts on the object it is called on. ``start`` and ``connect_url`` are not among
-    them, because not every provider has them: a Streams machine that ended does not start again,
-    and its link belongs to an assignment. Machines of Computers and sessions of StreamSpace have
+    Each method acts on the object it is called on. ``start`` and ``connect_url`` are not part of
+    it, because not every provider has them: a Streams machine that ended does not start again, and
+    its link belongs to an assignment. Machines of Computers and sessions of StreamSpace have
     ``start``; these and desktops have ``connect_url``.
     """
 

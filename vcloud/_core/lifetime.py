@@ -1,8 +1,7 @@
-"""What a client and the facade have in common: they are opened, closed, and never copied."""
+"""The base class of the clients and the facade: they are opened, closed, and never copied."""
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from vcloud._core.redaction.secretive import Secretive
@@ -17,7 +16,7 @@ class Lifetime(Secretive):
     _transport: Transport
 
     async def aopen(self) -> Self:
-        """Open without ``async with``; then :meth:`aclose` is yours to call."""
+        """Open without ``async with``. You must call :meth:`aclose` then."""
         self._transport.open()
         return self
 
@@ -27,10 +26,10 @@ class Lifetime(Secretive):
         It stops the desktops of open blocks, undoes connections that are being made, and ends
         tunnels and agents, each within ``cleanup_timeout``. The next call in such a block raises
         :class:`~vcloud.ConfigurationError`; no task of yours is cancelled. It may be called twice.
-        A client of a facade, or one of ``with_options``, is closed by what it was made from.
+        The client of a facade, or of ``with_options``, is closed by the object that made it.
 
         Raises:
-            CleanupError: something that was opened may have been left.
+            CleanupError: something that was opened may have been left running.
         """
         await self._close(None)
 
@@ -42,12 +41,7 @@ class Lifetime(Secretive):
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close, as :meth:`aclose` does."""
         await self._close(error)
 

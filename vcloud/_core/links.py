@@ -1,9 +1,9 @@
-"""Links that a service hands out, for a person's browser or viewer to open.
+"""Links from a service, which a person's browser or viewer opens.
 
-An application redirects its customer to such a link, or puts it into a page. So a service that was
-compromised could make it open anything. This module decides which links are safe to open, without
-I/O. It accepts less than browsers do (https://url.spec.whatwg.org), and nothing that they read
-differently: one scheme, two slashes, and a host in the one spelling that needs no repair.
+An application redirects its customer to such a link, or puts it into a page. So a compromised
+service could make a browser open anything. This module decides, without I/O, which links are safe
+to open. It accepts fewer links than browsers do (https://url.spec.whatwg.org), and none that a
+browser reads differently: one scheme, two slashes, and a host that needs no normalization.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NEVER_IN_URI: Final = frozenset(' "<>\\`')
 _AUTHORITY_ENDS: Final = re.compile(r"[/?#]")
 _HOST_AND_PORT: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
 #: Labels of a name in ASCII. Browsers map other characters to these (UTS 46), so a person would
-#: read another name than the one that is opened.
+#: read a different name from the one that is opened.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 #: A last label that makes browsers read a name as an IPv4 address, in one of its many spellings.
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")

@@ -1,7 +1,7 @@
-"""What observers of the user's are called with: attempts, and calls that wait.
+"""Observers, and the events that they get: attempts, and calls that wait.
 
-:mod:`vcloud._core.observed_call` calls them. Nothing of either module runs for a call without
-observers and without logging.
+:mod:`vcloud._core.observed_call` calls them. Neither module runs for a call without observers and
+logging.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Attempt(msgspec.Struct, eq=False, weakref=True):
     """One attempt to send a request.
 
     It is the same object from its start to its end, so it can be a key, also of a
-    ``WeakKeyDictionary``. It holds no credential, no body, and nothing of the query. Do not change
+    ``WeakKeyDictionary``. It holds no credential, no body, and no part of the query. Do not change
     it.
 
     Attributes:
         provider: such as ``computers``.
-        operation: what is asked for, without ids: ``POST /machines/{id}/start``.
+        operation: the method and the path without ids: ``POST /machines/{id}/start``.
         method: the verb.
         base_url: the provider's address; for a WebSocket at the host's root, the host's.
         path: below it, with ids: ``/machines/100/start``. It has no ids when the request or its
@@ -34,8 +34,7 @@ class Attempt(msgspec.Struct, eq=False, weakref=True):
         number: which attempt of its call, from 1.
         waited: seconds in the queue before it, for a slot, a limit or a login. The pause before a
             retry is not counted.
-        status: of the answer; 101 for a WebSocket that was opened. None before there is one, and
-            when none came.
+        status: of the answer; 101 for a WebSocket that was opened. None while there is no answer.
         error: why it failed; also for a refusal with HTTP status 200. A ``CancelledError`` when it
             was cancelled.
         duration: seconds from sending to the end of the answer; None while it is in flight.
@@ -82,11 +81,11 @@ class WaitReason(StrEnum):
 class Queued(msgspec.Struct, frozen=True, eq=False):
     """A call that waits for more than a second before it is sent, or sent again.
 
-    Like an :class:`Attempt`, it holds no credential, no body, and nothing of the query.
+    Like an :class:`Attempt`, it holds no credential, no body, and no part of the query.
 
     Attributes:
         provider: such as ``computers``.
-        operation: what is asked for, without ids: ``POST /machines/{id}/start``.
+        operation: the method and the path without ids: ``POST /machines/{id}/start``.
         method: the verb.
         base_url: the provider's address; for a WebSocket at the host's root, the host's.
         path: below it, as in :class:`Attempt`.
@@ -144,8 +143,8 @@ def check_observer(observer: object) -> None:
     """Refuse an observer that could not be called.
 
     Raises:
-        ConfigurationError: it is no Observer, or one of its methods is a coroutine function, which
-            would not be awaited.
+        ConfigurationError: it is not an Observer, or one of its methods is a coroutine function,
+            which would not be awaited.
     """
     if not isinstance(observer, Observer):
         raise ConfigurationError(f"observers must be Observer objects, not {observer!r}")

@@ -1,4 +1,4 @@
-"""Calls the observers of a client, and writes its log, for each attempt of a call."""
+"""Calls a client's observers, and writes its log, for each attempt of a call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
-from types import TracebackType
 from typing import Final, ParamSpec, Self
 
 from vcloud._core.hooks import log_failure
@@ -18,7 +17,7 @@ __all__ = ["ObservedCall", "Observers", "log_line", "operation"]
 
 P = ParamSpec("P")
 
-_OBSERVER_FAILED: Final = "%s.%s failed for %s; the call goes on: %s%s"
+_OBSERVER_FAILED: Final = "%s.%s failed for %s; the call continues: %s%s"
 
 
 class Observers:
@@ -59,8 +58,8 @@ class Observers:
 class ObservedCall:
     """One call, as a context manager.
 
-    :meth:`over` wraps what sends, and notices where an attempt begins; :meth:`end` is called where
-    the outcome of an attempt is known.
+    :meth:`over` wraps the function that sends, and notices when an attempt begins. :meth:`end` is
+    called when the outcome of an attempt is known.
 
     Args:
         observers: are called.
@@ -91,7 +90,7 @@ class ObservedCall:
 
     @property
     def hears_of_waits(self) -> bool:
-        """Whether an observer wants to know what the call waits for."""
+        """Whether an observer is called when the call waits."""
         return bool(self._with_queued)
 
     def hear_of_waits(self, observers: Sequence[Observer], queued: Callable[..., Queued]) -> None:
@@ -120,11 +119,11 @@ class ObservedCall:
         )
 
     def over(self, exchange: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
-        """An exchange that is observed. Its arguments hold credentials and are not looked at."""
+        """An observed exchange. Its arguments hold credentials, and are only passed on."""
 
         async def observed(*given: P.args, **named: P.kwargs) -> Response:
-            # The attempt is no variable of this frame: an attempt holds its error, which holds the
-            # frames that it passed through.
+            # This frame has no variable for the attempt: an attempt holds its error, and the error
+            # holds the frames that it passed through.
             self._start()
             began = self._clock()
             try:
@@ -155,7 +154,7 @@ class ObservedCall:
         if attempt is None:
             return
         if error is not None and retry_in is not None:
-            # Nobody else will see this error, and the frames of its traceback hold credentials.
+            # Only the log gets this error, and the frames of its traceback hold credentials.
             error.__traceback__ = None
         attempt.status, attempt.error = self._status, error
         attempt.duration, attempt.retry_in = self._duration, retry_in
@@ -189,12 +188,7 @@ class ObservedCall:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.end(error)
 
 

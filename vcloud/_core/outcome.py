@@ -1,4 +1,4 @@
-"""Whether a service may have carried a request out. This is the only module that decides it.
+"""Whether a service may have carried out a request. Only this module decides it.
 
 Each attempt ends with an answer in some form, or without one. :data:`EVIDENCE` says what that
 proves. A provider's dialect says in which :class:`Form` an answer is written
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Form(Enum):
     """Who wrote an answer, and how."""
 
-    #: Not known to be the service: a gateway's page, plain text, other JSON, an empty body.
+    #: It is not known to come from the service: a gateway's page, plain text, other JSON, an empty
+    #: body.
     FOREIGN = "any other"
     #: The service's envelope or error object.
     OWN = "the service's"
@@ -57,7 +58,7 @@ class Evidence(msgspec.Struct, frozen=True):
     """One row of the table.
 
     Attributes:
-        answers: the HTTP statuses, in words.
+        answers: the HTTP statuses, as text.
         statuses: the same, as numbers. An envelope's code that is an HTTP status counts as one.
         forms: in whose words the answer is written.
         proof: what it proves.
@@ -74,18 +75,18 @@ class Evidence(msgspec.Struct, frozen=True):
 _ANY: Final = frozenset(Form)
 _STATUSES: Final = range(1000)
 
-#: What an answer that is no success proves. The first row that fits counts.
+#: What an answer that is not a success proves. The first row that fits counts.
 EVIDENCE: Final = (
-    Evidence("429", (429,), _ANY, Proof.NOT_DONE, "RFC 6585, 4: whoever counts requests refuses"),
+    Evidence("429", (429,), _ANY, Proof.NOT_DONE, "RFC 6585, 4: a refusal for the rate"),
     Evidence(
         "408, 421, 425",
         (408, 421, 425),
         _ANY,
         Proof.NONE,
-        "RFC 9110, 15.5.9 and 15.5.20, RFC 8470: about the connection, from whoever held it",
+        "RFC 9110, 15.5.9 and 15.5.20, RFC 8470: only about the connection",
     ),
-    # Each attempt has a nonce of its own. If it was used before, a proxy between repeated the
-    # request by itself, and the answer to the first copy, which counted, was lost.
+    # Each attempt has its own nonce. If it was used before, a proxy repeated the request, and the
+    # answer to the first copy, which counted, was lost.
     Evidence(
         "any",
         _STATUSES,
@@ -128,7 +129,7 @@ EVIDENCE: Final = (
 
 
 def proof_of_answer(status: int, form: Form) -> Proof:
-    """What an answer that is no success proves, by :data:`EVIDENCE`.
+    """What an answer that is not a success proves, by :data:`EVIDENCE`.
 
     Args:
         status: the HTTP status, or the envelope's own code where that is one.
@@ -141,12 +142,12 @@ def proof_of_answer(status: int, form: Form) -> Proof:
 
 
 def proof_of_silence(error: TransportError) -> Proof:
-    """What an attempt without an answer proves: nothing, unless no connection came about."""
+    """What an attempt without an answer proves: nothing, unless no connection was made."""
     return Proof.NOT_DONE if isinstance(error, ConnectError) else Proof.NONE
 
 
 def may_repeat(request: Request, proof: Proof) -> bool:
-    """Whether the request may be sent again: nothing was done, or a repeat does no harm."""
+    """Whether the request may be sent again: the service did nothing, or a repeat is harmless."""
     return proof is Proof.NOT_DONE or (proof is Proof.NONE and request.idempotent)
 
 
@@ -165,12 +166,12 @@ class AttemptCount(msgspec.Struct):
 
     Attributes:
         attempts: requests sent, each repeat counted; logins are not.
-        guard: called before the first attempt, and before each that may start something. If it
-            raises, that attempt is not sent. Others are sent, because what was started has to be
-            seen and stopped.
+        guard: called before the first attempt, and before each attempt that may start something. If
+            it raises, that attempt is not sent. All others are sent, because what was started must
+            be found and stopped.
         harmless: how many of the attempts provably did nothing: they were refused, or never sent.
         changes: how many of the others are not mere reads.
-        gave_up: the error of a call that gave up because of a rate limit, and for how many seconds
+        gave_up: the error of a call that gave up because of a rate limit, and the seconds for which
             the limit is used up, if that is known.
     """
 
@@ -213,7 +214,7 @@ class AttemptCount(msgspec.Struct):
         self.changes -= not safe
 
     def forget(self, *, safe: bool) -> None:
-        """Uncount an attempt that did not take place: this process had no descriptor for it, say.
+        """Uncount an attempt that was not made, for example for lack of a descriptor.
 
         Args:
             safe: as it was counted.
@@ -222,19 +223,19 @@ class AttemptCount(msgspec.Struct):
         self.changes -= not safe
 
 
-#: The count of the work that runs here, for the report on what became of it.
+#: The count of the attempts that are sent in this context.
 ATTEMPT_COUNT: Final[ContextVar[AttemptCount | None]] = ContextVar(
     "vcloud_attempt_count", default=None
 )
 
 
 def leaves_unknown(error: BaseException, *, acted: bool) -> bool:
-    """Whether a service may have acted although a function of the user's raised this.
+    """Whether a service may have acted although the user's function raised this.
 
     Args:
         error: what it raised. The errors that led to it count too.
-        acted: whether the function sent something, as far as is known. If not, another task may
-            have sent something for it: then only our own errors count.
+        acted: whether the function is known to have sent something. If not, another task may have
+            sent something for it: then only errors of this SDK count.
     """
     return any(
         link.outcome_unknown
@@ -251,17 +252,17 @@ def _interrupts(error: BaseException) -> bool:
 
 
 def _history(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
-    """An error and what led to it, as a traceback shows them.
+    """An error and the errors that led to it, as a traceback shows them.
 
-    With each comes whether one of our own errors was made of it: that one says whether the outcome
-    is unknown. It says nothing of what was being handled when it was raised: a check after a lost
-    answer may fail in its turn.
+    Each comes with a flag: whether it is the cause of an error of this SDK, which itself says
+    whether the outcome is unknown. That error does not speak for its context, the error that was
+    being handled: a check after a lost answer may fail too.
     """
     left: list[tuple[BaseException | None, bool]] = [(error, False)]
     seen: set[tuple[int, bool]] = set()
     while left:
         link, judged = left.pop()
-        # An error may be reached on two ways. The one without an error of ours counts.
+        # An error may be reached in two ways. The one without an error of this SDK counts.
         if link is None or (id(link), judged) in seen:
             continue
         seen.add((id(link), judged))

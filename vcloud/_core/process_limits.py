@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 #: Seconds that a call waits for a descriptor or a port. A closed connection keeps its port for 60 s
 #: (TIME_WAIT), so a longer wait is of little use.
 MAX_WAIT: Final = 60.0
-#: Seconds between two checks whether one came free.
+#: Seconds between two checks whether one is free.
 RETRY_INTERVAL: Final = 0.25
-#: How many waiting calls try at one such check, at most.
+#: The most calls that try at one such check.
 MAX_RETRIES_AT_ONCE: Final = 64
 #: Seconds between two lines in the log.
 LOG_INTERVAL: Final = 60.0
@@ -94,8 +94,9 @@ def limit_reached(error: BaseException) -> int | None:
 def is_port_shortage(host: str) -> bool:
     """Whether "no address available" (EADDRNOTAVAIL) means that the local ports are used up.
 
-    It may also mean that this machine has no address of that family: IPv6 in a container, say. This
-    makes a UDP connection, which needs an address but none of the TCP ports, and sends nothing.
+    It may also mean that this machine has no address of that family, such as IPv6 in a container.
+    This makes a UDP connection, which needs an address but none of the TCP ports, and sends
+    nothing.
 
     Args:
         host: the host of the connection. Names other than ``localhost`` resolve only to families
@@ -160,7 +161,7 @@ class OwnLimitError(ConnectError):
         self, message: str, *, number: int = errno.EMFILE, outcome_unknown: bool = False
     ) -> None:
         super().__init__(message, outcome_unknown=outcome_unknown)
-        self.number = number
+        self.number: int = number
 
     @classmethod
     def of(cls, number: int) -> Self:
@@ -181,17 +182,17 @@ class Shortage:
     """The queue of calls that wait until this process can open a connection again.
 
     The next call tries when another request of the client ends, because that may free a connection
-    or a descriptor. It also tries every :data:`RETRY_INTERVAL` seconds, because nothing tells when
-    other parts of the program close something. Flows take turns, as for a slot: a flow has one
+    or a descriptor. It also tries every :data:`RETRY_INTERVAL` seconds, because other parts of the
+    program do not report when they close something. Flows take turns, as for a slot: a flow has one
     place in each round, and a new flow begins with the round after the current one. Within a flow
-    the order is first come first served.
+    the order is first come, first served.
     """
 
     def __init__(self) -> None:
         #: How many wait. A new call joins them without trying.
-        self.waiting = 0
+        self.waiting: int = 0
         #: The limit that was reached last.
-        self.number = errno.EMFILE
+        self.number: int = errno.EMFILE
         # A heap: the place, a sequence number, and the future that wakes the call.
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._joined = 0
@@ -223,7 +224,7 @@ class Shortage:
                 f"{self.waiting + 1} calls wait" if self.waiting else "1 call waits",
                 MAX_WAIT,
                 LIMITS[error.number][1],
-                f" ({left_out} more came to wait since the last such line)" if left_out else "",
+                f" ({left_out} more began to wait since the last such line)" if left_out else "",
             )
         return Place(number, now)
 
@@ -296,6 +297,6 @@ class Shortage:
         self._timer = None
         self._set_timer()
         self.wake(self._at_once)
-        # Twice as many each time, while none reaches the limit: a thousand calls need not take
-        # minutes.
+        # Twice as many each time, until one reaches the limit: a thousand calls then take seconds,
+        # not minutes.
         self._at_once = min(2 * self._at_once, MAX_RETRIES_AT_ONCE)

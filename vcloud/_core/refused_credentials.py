@@ -1,4 +1,4 @@
-"""Credentials that the service refused. They are remembered, so that not every call tries them."""
+"""Remembers credentials that the service refused, so that not every call tries them again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOLD: Final = 30.0
 
 
 class RefusedCredentials:
-    """What a service said last of the credentials of one client, if it refused them.
+    """The service's last refusal of the credentials of one client.
 
     ::
 
@@ -40,15 +40,15 @@ class RefusedCredentials:
         #: The refusal; None: the credentials are not known to be refused.
         self.error: AuthenticationError | None = None
         #: Whether no call has succeeded yet.
-        self.untried = True
+        self.untried: bool = True
 
     def note(self, error: AuthenticationError) -> None:
-        """The service refused the credentials."""
+        """Note that the service refused the credentials."""
         # A copy, because an error that is raised keeps the frames that it passed.
         self.error, self._ends = copy(error), self._clock() + HOLD
 
     def forget(self) -> None:
-        """The service accepted the credentials, or there are others now."""
+        """Forget the refusal: the service accepted the credentials, or they were replaced."""
         self.error = None
 
     def check(self) -> None:
@@ -64,7 +64,7 @@ class RefusedCredentials:
         """Wait for the call that tries, if there is one.
 
         Returns:
-            whether the caller is the one that tries. Then it calls :meth:`tried` afterwards.
+            whether the caller is the one that tries. If so, it must call :meth:`tried` afterwards.
 
         Raises:
             AuthenticationError: as for :meth:`check`.
@@ -79,7 +79,7 @@ class RefusedCredentials:
         return False
 
     def tried(self) -> None:
-        """Wake the calls that wait: they follow from what was learnt, or the next one tries."""
+        """Wake the calls that wait: they use the result, or the next one tries."""
         trial, self._trial = self._trial, None
         # Not if the loop was closed meanwhile: then nothing waits.
         if trial is not None and not trial.get_loop().is_closed():
@@ -87,7 +87,7 @@ class RefusedCredentials:
 
 
 def recalled(error: AuthenticationError) -> AuthenticationError:
-    """The error of a call that was not sent, made of the refusal that is remembered."""
+    """The error of a call that was not sent, made from the remembered refusal."""
     made = copy(error)
     if not made.remembered:
         made.remembered = True
@@ -99,9 +99,9 @@ def recalled(error: AuthenticationError) -> AuthenticationError:
 def is_held_back(request: Request) -> bool:
     """Whether refused credentials keep this request from being sent.
 
-    They do not keep a login: the strategy that sends it remembers by itself. Nor the upgrade to a
-    WebSocket, which may be refused, or accepted, for reasons of its own. Nor the stop of a machine
-    that would be left running: a single refusal in error must not cost a day of it.
+    They do not hold back a login: the strategy that sends it remembers refusals itself. Nor the
+    upgrade to a WebSocket, which may be refused or accepted for other reasons. Nor the stop of a
+    machine that would be left running: a single mistaken refusal must not cost a day of its rent.
     """
     return (
         request.authenticated
@@ -113,10 +113,10 @@ def is_held_back(request: Request) -> bool:
 def refuses_credentials(
     error: APIError, request: Request, proof: Proof
 ) -> TypeGuard[AuthenticationError]:
-    """Whether an answer is the service's own word that it does not accept the credentials.
+    """Whether the service itself says in an answer that it does not accept the credentials.
 
-    A gateway's page is not. Nor is a 403, whose sender knows who asks. Nor is an answer that proves
-    nothing about the request: the nonce was used by a proxy between, say.
+    A gateway's page is not. Nor is a 403, because its sender has accepted the credentials. Nor is
+    an answer that proves nothing about the request, for example because a proxy used the nonce.
     """
     return (
         isinstance(error, AuthenticationError)

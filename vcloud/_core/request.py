@@ -30,10 +30,10 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-#: Bytes of a refusal that are read, decompressed. The reason is in its first lines.
+#: The most bytes of a refusal that are read, decompressed. The reason is in its first lines.
 MAX_REFUSAL: Final = 64 * 1024
 
-# These are structs because one of each is made per call: to make a frozen attrs class takes six
+# These are structs because one of each is made per call: making a frozen attrs object takes six
 # times as long.
 
 
@@ -116,10 +116,10 @@ def path_segment(value: str | int, name: str = "id") -> str:
 
 
 def path_before_api(path: str) -> str:
-    """The path of an installation, by that of its API: ``/desktops`` for ``/desktops/api/v1``.
+    """The path of an installation, from that of its API: ``/desktops`` for ``/desktops/api/v1``.
 
-    A path with another end is kept whole. It belongs to the installation, and what is above it may
-    belong to another one.
+    A path that does not end like this is kept unchanged, because what is above it may belong to
+    another installation.
     """
     return _API_PATH.sub("", path)
 

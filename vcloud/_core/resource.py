@@ -1,4 +1,4 @@
-"""Handles, through which one acts on resources. A fetched resource is a handle with fields."""
+"""Handles, which act on resources. A fetched resource is a handle with fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Origin = tuple[bytes, *tuple[str | int, ...]]
 
 
 class _HandleType(type):
-    """Makes the copies of :func:`attrs.evolve` act through the same client.
+    """Makes copies by :func:`attrs.evolve` act through the same client.
 
     ``evolve`` builds a new object from the fields alone. The client is not a field, because a field
     would be decoded, compared, printed and pickled. ``evolve`` has no hook, so the constructor
@@ -150,7 +150,7 @@ def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handl
 
 
 class Collection:
-    """The resources of one kind at one provider."""
+    """The resources of one kind at one provider. A client makes it, as one of its attributes."""
 
     __slots__ = ("_session",)
 

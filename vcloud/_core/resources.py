@@ -1,4 +1,4 @@
-"""From answers to resources, and from endpoints to lists: the one resource layer of all providers.
+"""From answers to resources, and from endpoints to lists, for all providers.
 
 A provider adds three things:
 
@@ -34,7 +34,7 @@ _id: Final = attrgetter("id")
 
 
 class ListAnswer:
-    """A list answer as it was decoded. Each kind of list adds the field that holds its items.
+    """A decoded list answer. Each kind of list adds the field that holds its items.
 
     Attributes:
         key: the name of that field.
@@ -137,7 +137,7 @@ def resources(
 
 
 def values(wire: type[W], name: str, view: Callable[[Any], T]) -> Shape[W, Opened[T]]:
-    """The shape of an answer that is a list of values, on which one cannot act.
+    """The shape of an answer that is a list of values without handles.
 
     Args:
         wire: the class that the answer is decoded into.

@@ -83,42 +83,44 @@ class RetryPolicy:
         # The exponent is bounded, because a float overflows for large ones.
         return min(self.cap, self.base * 2.0 ** min(attempt - 1, 64)) * (0.5 + random)
 
-    def decide(
-        self,
-        error: VCloudError,
-        *,
-        repeatable: bool,
-        attempt: int,
-        random: float,
-        renewed: bool,
-        forgiven: int = 0,
-        longest_wait: float | None = None,
-    ) -> Decision:
-        """What to do after an attempt failed.
 
-        Args:
-            error: how it failed.
-            repeatable: whether the request may be sent again at all, by
-                :func:`vcloud._core.outcome.may_repeat`.
-            attempt: its number, from 1.
-            random: a number in 0..1, for jitter.
-            renewed: whether a credential was already renewed for this call.
-            forgiven: how many of the attempts so far do not count.
-            longest_wait: the seconds that a ``Retry-After`` may ask for; None: ``max_retry_after``.
-        """
-        if not repeatable:
-            return Verdict.STOP
-        if isinstance(error, AuthenticationError):
-            return Verdict.STOP if renewed else Verdict.REAUTHENTICATE
-        if attempt - forgiven >= self.attempts or not _is_transient(error):
-            return Verdict.STOP
-        pause = self.backoff(attempt, random)
-        asked = error.retry_after if isinstance(error, APIError) else None
-        if asked is None:
-            return RetryAfter(pause)
-        if asked > (self.max_retry_after if longest_wait is None else longest_wait):
-            return Verdict.STOP
-        # The longer of the two, because "0 seconds" does not mean that the service has recovered.
-        # The jitter is added: a thousand clients that were told "45 seconds" should neither come
-        # back earlier nor all at once.
-        return RetryAfter(max(pause, asked + self.base * random))
+def decide(
+    policy: RetryPolicy,
+    error: VCloudError,
+    *,
+    repeatable: bool,
+    attempt: int,
+    random: float,
+    renewed: bool,
+    forgiven: int = 0,
+    longest_wait: float | None = None,
+) -> Decision:
+    """What to do after an attempt failed.
+
+    Args:
+        policy: how often, and after which pauses.
+        error: how it failed.
+        repeatable: whether the request may be sent again at all, by
+            :func:`vcloud._core.outcome.may_repeat`.
+        attempt: its number, from 1.
+        random: a number in 0..1, for jitter.
+        renewed: whether a credential was already renewed for this call.
+        forgiven: how many of the attempts so far do not count.
+        longest_wait: the seconds that a ``Retry-After`` may ask for; None: ``max_retry_after``.
+    """
+    if not repeatable:
+        return Verdict.STOP
+    if isinstance(error, AuthenticationError):
+        return Verdict.STOP if renewed else Verdict.REAUTHENTICATE
+    if attempt - forgiven >= policy.attempts or not _is_transient(error):
+        return Verdict.STOP
+    pause = policy.backoff(attempt, random)
+    asked = error.retry_after if isinstance(error, APIError) else None
+    if asked is None:
+        return RetryAfter(pause)
+    if asked > (policy.max_retry_after if longest_wait is None else longest_wait):
+        return Verdict.STOP
+    # The longer of the two, because "0 seconds" does not mean that the service has recovered.
+    # The jitter is added: a thousand clients that got "45 seconds" must come back neither earlier
+    # nor all at once.
+    return RetryAfter(max(pause, asked + policy.base * random))

@@ -39,7 +39,7 @@ __all__ = [
 #: The largest integer of 64 bits. A larger one would overflow a float, a timedelta or a page number
 #: in the caller's code.
 MAX_NUMBER: Final = 2**63 - 1
-#: Characters of a number that is sent as a text: an amount has some twenty.
+#: Characters of a number that is sent as a string: an amount has some twenty.
 MAX_NUMBER_TEXT: Final = 64
 #: Digits after the point of an amount. ``1E-1000000`` takes a million characters to print.
 MAX_DECIMAL_PLACES: Final = 100
@@ -82,9 +82,9 @@ else:
         """A ``str`` that some answers spell as a number."""
 
     class Amount(metaclass=_marker_of(Decimal)):
-        """A ``Decimal`` that the wire writes as a text.
+        """A ``Decimal`` that the wire writes as a string.
 
-        A bare ``Decimal`` would not do: of its texts msgspec accepts every spelling of Python's.
+        A bare ``Decimal`` is not enough: msgspec accepts every spelling that Python accepts.
         """
 
     class Seconds(metaclass=_marker_of(timedelta)):
@@ -192,7 +192,7 @@ def _text(value: object, kind: type[Any]) -> str:
         made = str(value)
         # Only ids are cached, so they must be short. An error is not cached.
         if kind is Id and len(made) > MAX_ID:
-            raise ValueError(f"expected an id, got a text of {len(made)} characters")
+            raise ValueError(f"expected an id, got a string of {len(made)} characters")
         return made
     raise ValueError(f"expected text, got {shown(value)}")
 
@@ -206,7 +206,7 @@ _BITS: Final = 64
 
 
 def _spelt(value: str, what: str, spelling: re.Pattern[str] = _NUMBER) -> str:
-    """A number that was sent as a text, without the white space around it."""
+    """A number that was sent as a string, without the white space around it."""
     text = value.strip() if len(value) <= 2 * MAX_NUMBER_TEXT else value
     if len(text) > MAX_NUMBER_TEXT or not spelling.fullmatch(text):
         raise ValueError(f"expected {what}, got {shown(value)}")

@@ -1,4 +1,4 @@
-"""One provider's session: what its handles and collections send their requests through."""
+"""One provider's session, through which its handles and collections send requests."""
 
 from __future__ import annotations
 
@@ -12,33 +12,38 @@ from weakref import WeakSet
 import msgspec
 
 from vcloud._core.arguments import positive_seconds
+from vcloud._core.auth import Auth
 from vcloud._core.call.answers import NO_SUCCESS, read, unreadable
 from vcloud._core.call.building import build_context
 from vcloud._core.call.call import Call
-from vcloud._core.call.context import Exchange
+from vcloud._core.call.context import CallContext, Exchange
 from vcloud._core.call.credentials import obtain_credential
 from vcloud._core.call.errors import about_answer, closed
 from vcloud._core.call.loop import run
 from vcloud._core.call.sources import SYSTEM, Sources
 from vcloud._core.call.upgrades import Upgrade
 from vcloud._core.cleanup import Cleanup, Opened
+from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import Codec
 from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint
+from vcloud._core.limits.admission import Admission
+from vcloud._core.limits.shared_budget.budget import SharedBudget
+from vcloud._core.observed_call import Observers
 from vcloud._core.redaction.sent_secrets import SEARCHED, Redactor
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.stats import Stats
 from vcloud._core.transport import Transport
+from vcloud._core.waiting import Waits
 from vcloud._core.websocket import Socket
 from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.errors.text import shortened
 
 R = TypeVar("R")
 
-_ITERATE_ON: Final = ", and iterating on continues after them"
+_ITERATE_ON: Final = ", and the iteration can continue after them"
 
 
 class Session:
@@ -72,36 +77,36 @@ class Session:
             sources=sources or SYSTEM,
         )
         #: What its calls share. The attributes that follow are for handles and collections.
-        self.context = context
-        self.dialect = dialect
-        self.transport = transport
-        self.codec = context.codec
-        self.auth = context.signer.auth
-        self.clock = context.clock
+        self.context: CallContext = context
+        self.dialect: Dialect = dialect
+        self.transport: Transport = transport
+        self.codec: Codec = context.codec
+        self.auth: Auth = context.signer.auth
+        self.clock: Callable[[], float] = context.clock
         #: A number in 0..1, for jitter.
-        self.entropy = context.entropy
+        self.entropy: Callable[[], float] = context.entropy
         #: The address of the API.
-        self.base_url = base_url
+        self.base_url: str = base_url
         #: Where the installation begins, without the API's own path: the host, or a path on it.
-        self.root_url = context.root_url
+        self.root_url: str = context.root_url
         #: Seconds for what must be finished after a cancellation, or when the client closes.
-        self.cleanup_timeout = endpoint.cleanup_timeout
+        self.cleanup_timeout: float = endpoint.cleanup_timeout
         #: Seconds for one attempt, as the endpoint says.
-        self.attempt_timeout = endpoint.timeout
+        self.attempt_timeout: float = endpoint.timeout
         #: How many requests may be in flight.
-        self.concurrency = endpoint.concurrency
+        self.concurrency: int = endpoint.concurrency
         #: Whether links that the service hands out may be plain http.
-        self.allow_http = endpoint.allow_http
+        self.allow_http: bool = endpoint.allow_http
         #: How many pages one iteration of a list may read.
-        self.max_pages = endpoint.max_pages
+        self.max_pages: int = endpoint.max_pages
         #: Slots and rate limits.
-        self.admission = context.admission
+        self.admission: Admission = context.admission
         #: The budget that several processes share, if there is one.
-        self.shared_budget = endpoint.shared_budget
+        self.shared_budget: SharedBudget | None = endpoint.shared_budget
         #: The calls that wait, and for what.
-        self.waits = context.waits
+        self.waits: Waits = context.waits
         #: Who observes the calls.
-        self.observers = context.observers
+        self.observers: Observers = context.observers
         #: The provider's log.
         self.log: Logger = context.observers.log
         #: What was opened through this, and ends with the client. Its owner keeps it alive.
@@ -152,7 +157,7 @@ class Session:
         return other
 
     def with_default_timeout(self, seconds: float) -> Self:
-        """The same session, with this timeout for an attempt where the user chose none."""
+        """The same session, with this timeout for an attempt if the user chose none."""
         if self.context.timeout_chosen:
             return self
         other = self.with_options(timeout=seconds)
@@ -180,7 +185,7 @@ class Session:
         return self.context.retry
 
     def refuse(self) -> None:
-        """End all calls that wait in line, but for those of cleanups: the client closes."""
+        """The client closes: fail all waiting calls except those of cleanups."""
         self.context.admission.refuse(closed)
 
     async def aclose(self) -> None:
@@ -203,7 +208,7 @@ class Session:
         return call.headers
 
     def credentials_changed(self) -> None:
-        """Forget what was remembered of the credentials: the strategy has others now."""
+        """Forget a remembered refusal: the strategy has other credentials now."""
         self.context.signer.refused.forget()
 
     def _call(
@@ -214,7 +219,7 @@ class Session:
         root: bool = False,  # noqa: FBT001, FBT002 - a keyword costs on every call
         cleanup: Cleanup | None = None,
     ) -> Call:
-        # Those who wait for a credential may fill every other bucket.
+        # Calls that wait for a credential may fill every other bucket.
         authenticated = request.authenticated
         bucket = request.bucket if authenticated else request.bucket or "login"
         return Call(
@@ -229,8 +234,8 @@ class Session:
             cleanup,
         )
 
-    # These two hand out the loop's own coroutine: one of their own would be one more for each of
-    # thousands that wait.
+    # These two return the request loop's coroutine. As coroutine functions they would add another
+    # coroutine for each of thousands of waiting calls.
 
     def fetch(
         self, request: Request, shape: Shape[Any, R], *, cleanup: Cleanup | None = None
@@ -296,7 +301,7 @@ class Session:
         answer = await self.send(request, exchange=upgrade, root=root)
         if upgrade.socket is None:
             raise DecodeError(
-                f"{self.context.label(request, root=root)}: a WebSocket was asked for, and the "
+                f"{self.context.label(request, root=root)}: a WebSocket was requested, and the "
                 f"answer is a plain one ({answer.status})"
             )
         self.sockets.add(upgrade.socket)

@@ -1,4 +1,4 @@
-"""Waiting until a resource is in a state: the only polling of resources in the SDK."""
+"""Waiting until a resource is in a state. All polling of resources is here."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def wait_until(
         InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that
             is not above 0.
         WaitTimeout: time is up. If the poll after that failed, its error is the cause.
-        WaitFailed: the resource is in a terminal state that is none of the wanted ones.
+        WaitFailed: the resource is in another terminal state.
     """
     goals = _wanted_states(wanted, states)
     wait = _Wait(
@@ -160,7 +160,7 @@ async def wait_until(
     )
     interval, seconds = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
     if not seconds:
-        # A single request, which has its own time limit.
+        # A single request has its own time limit.
         if (resource := await wait.poll()) is not None:
             return resource
         raise wait.timed_out(seconds)

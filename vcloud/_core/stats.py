@@ -1,4 +1,4 @@
-"""What a client does at one moment, in numbers: for health checks, and for tests."""
+"""Counts of what a client is doing at one moment: for health checks, and for tests."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def describe_cause(error: BaseException) -> str:
 
 
 def error_and_causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and its causes: aiohttp raises its parser's errors as causes of its own."""
+    """An error and its causes: aiohttp's errors have those of its parser as causes."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:

@@ -70,12 +70,12 @@ def abort(transport: asyncio.WriteTransport) -> None:
 
 
 def shielded_from_anyio() -> AbstractContextManager[object]:
-    """Keep a cancelled anyio scope from cancelling this task again in every turn of the loop.
+    """Keep a cancelled anyio scope from cancelling this task in every iteration of the loop.
 
-    anyio repeats a cancellation until the task leaves the scope. A task that has to finish
-    something first would be woken in every turn, and keep a core busy. A shielded scope of anyio's
-    own stops that; plain cancellations of the task still arrive. anyio is not imported where it is
-    not in use.
+    anyio repeats a cancellation until the task leaves the scope. A task that must finish something
+    first would be woken in every iteration, and keep a core busy. A shielded scope of anyio's own
+    stops that; plain cancellations of the task still arrive. anyio is not imported where it is not
+    in use.
     """
     # anyio loads this module with its first scope on asyncio.
     if "anyio._backends._asyncio" not in sys.modules:

@@ -1,4 +1,4 @@
-"""The module that sends with aiohttp: bytes in, bytes out. aiohttp's errors are translated here."""
+"""Sends with aiohttp: bytes in, bytes out. aiohttp's errors are translated here."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Transport:
         client_session: a session of the user's own. It is used as it is, and never closed here.
     """
 
-    #: Calls that wait until this process may open a connection again. Doubles that make no
-    #: connection, and call no constructor of this class, have this one, in which no call waits.
+    #: Calls that wait until this process may open a connection again. Test doubles that do not call
+    #: this class's constructor use this one, in which no call waits.
     shortage: Shortage = Shortage()
 
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
@@ -75,7 +75,7 @@ class Transport:
 
     def __del__(self) -> None:
         session = getattr(self, "aiohttp_session", None)
-        # Not "and open": where all of it is collected at once, aiohttp may have closed it before.
+        # Not "and open": if all of it is collected at once, aiohttp may have closed it before.
         if session is not None and session is not self._given:
             warnings.warn(
                 "a vcloud client was never closed: use `async with`, or await its aclose()",
@@ -93,13 +93,13 @@ class Transport:
         self._state = "open"
 
     def refuse(self) -> None:
-        """Send nothing more, but for what a cleanup sends."""
+        """Send nothing more, except for cleanups."""
         if self._state in ("not open", "open"):
             self._state = "closing"
             self.shortage.wake_all()
 
     def close_idle_descriptors(self) -> None:
-        """Close the idle connections of a pool of our own: something lacks file descriptors."""
+        """Close the idle connections of our own pool: the process lacks file descriptors."""
         pool = None if self.aiohttp_session is None else self.aiohttp_session.connector
         if isinstance(pool, Pool) and self.runs_here():
             pool.drop_idle()
@@ -127,7 +127,7 @@ class Transport:
         body: bytes | None,
         options: TransportOptions,
     ) -> Response:
-        """Send once and read the whole answer, or the beginning of a long refusal.
+        """Send once, and read the whole answer, or the beginning of a long refusal.
 
         Raises:
             ConfigurationError: the client was closed meanwhile.
@@ -160,7 +160,7 @@ class Transport:
             current.attempt = None
             options.attempt_timeouts.end(attempt)
             if self.shortage.waiting and not short:
-                # What this held may be the next one's.
+                # The next call may now use what this one held.
                 self.shortage.wake()
         drop_idle_after(failure, session, url)
         # Outside of the handlers: aiohttp's errors may hold the request with its credentials.
@@ -183,7 +183,7 @@ class Transport:
         guards = self._middlewares if own else bounded_connecting(session, options.connect_timeouts)
         return sender(session, own=own)(
             method,
-            # What was signed is what is sent: nothing may be quoted again.
+            # The signed URL must be sent unchanged, so it must not be quoted again.
             URL(url, encoded=True),
             data=body,
             headers=headers,
@@ -209,11 +209,11 @@ class Transport:
             options: how the provider is reached. Their timeout is for the upgrade alone. A message
                 larger than ``max_message`` closes the connection, and as many bytes may wait to be
                 received. After ``heartbeat`` seconds of silence in either direction the peer is
-                pinged; after as long again it is taken for dead.
+                pinged; after as long again the connection is closed.
             protocols: subprotocols to offer.
 
         Raises:
-            RefusedError: the service answered something else than an upgrade.
+            RefusedError: the service answered something other than an upgrade.
             ConfigurationError: the client was closed meanwhile.
             ConnectError: the request never reached the service.
             RequestTimeout: no answer in time.
@@ -271,7 +271,7 @@ class Transport:
         return translated(error, options, closed=closed)
 
     def check(self) -> None:
-        """Refuse, before anything is sent or waited for, what cannot work.
+        """Fail before anything is sent or waited for if the client cannot be used.
 
         Raises:
             ConfigurationError: the client is not open, was closed, or belongs to another event
@@ -325,7 +325,7 @@ class Transport:
         return self.aiohttp_session
 
     def forked(self) -> None:
-        """Never touch, in a forked process, the connections that belong to the other one."""
+        """Give up the connections in a forked process: they belong to the parent."""
         self._state = "forked"
         session, self.aiohttp_session, self._upgrading = self.aiohttp_session, None, None
         if session is not None and session is not self._given:
@@ -346,13 +346,13 @@ _UNUSABLE: Final = {
 _EACH_REQUEST: Final[Mapping[str, Any]] = {
     # A signature is for one path, and a credential for one host.
     "allow_redirects": False,
-    # A session of the user's own may say otherwise.
+    # A user's session may have other settings.
     "raise_for_status": False,
 }
-#: aiohttp would call the missing body of a POST "application/octet-stream". Vagon's own client
-#: sends no content type with an empty body. Our bodies always come with theirs, and a GET has no
-#: content type. There this option would cost 20 000 of 460 000 instructions of a call, because
-#: aiohttp copies the headers (``python -m tests.benchmarks.profile --instructions``).
+#: aiohttp would send "application/octet-stream" for a POST without a body. Vagon's own client sends
+#: no content type with an empty body. A request with a body sets its own, and a GET has none: there
+#: this option would cost 20 000 of the 460 000 instructions of a call, because aiohttp then copies
+#: the headers (``python -m tests.benchmarks.profile --instructions``).
 _WITHOUT_CONTENT_TYPE: Final[Mapping[str, Any]] = {
     **_EACH_REQUEST,
     "skip_auto_headers": ("Content-Type",),

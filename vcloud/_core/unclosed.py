@@ -1,4 +1,4 @@
-"""Warnings of what was garbage-collected without being closed."""
+"""Warnings about objects that were garbage-collected without being closed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def warn_left_open(what: str, where: tuple[str, int]) -> None:
     file, line = where
     # Not warnings.warn: a finalizer has no caller at that line.
     warnings.warn_explicit(
-        f"{what} that was opened at {file}:{line} is held by nobody, and was closed: "
-        "use `async with`, or call aclose()",
+        f"{what} that was opened at {file}:{line} was garbage-collected while open: "
+        "it was closed; use `async with`, or call aclose()",
         ResourceWarning,
         file,
         line,

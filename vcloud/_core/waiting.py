@@ -1,6 +1,6 @@
 """Which calls of one provider wait for more than a second, what for, and until when.
 
-Observers hear of each call that waits, the log of how many there are. One timer serves all of
+Observers are called for each waiting call, and the log gets their number. One timer serves all of
 them, because there may be thousands.
 """
 
@@ -16,7 +16,6 @@ from contextvars import Context
 from datetime import datetime
 from itertools import takewhile
 from logging import Logger
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from vcloud._core.bulk_run import RUN, BulkRun
@@ -46,7 +45,7 @@ class Wait:
 
     Args:
         group: the calls that wait together with it.
-        watch: who observes the call; None: nobody.
+        watch: the call's observers; None: there are none.
         until: when its own wait ends, in monotonic seconds; None: when that of the group does.
         since: when it began to wait, for one that tries in between; None: when this is entered.
     """
@@ -74,12 +73,7 @@ class Wait:
             run.waits[self] = None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         self.group.remove(self)
         if self._run is not None:
             del self._run.waits[self]
@@ -101,7 +95,7 @@ class Wait:
 
     @property
     def ends(self) -> float | None:
-        """Until when the call waits at least, in monotonic seconds; None when nobody knows."""
+        """When the call's wait ends at the earliest, in monotonic seconds; None if unknown."""
         return self.group.until if self.until is None else self.until
 
     def at(self, when: float | None) -> datetime | None:
@@ -115,9 +109,9 @@ class Group:
     What all of them wait for may change: first the slots are taken, then the service asks for a
     pause.
 
-    As a context manager it stands for a call that nobody observes. Those are only counted. All that
-    are there at some moment form a batch. Until as many have left, one of that batch still waits,
-    because they leave in the order of their arrival.
+    As a context manager it is a call without observers. Such calls are only counted. All that wait
+    at one moment form a batch. Calls leave in the order of their arrival, so until as many have
+    left, one of that batch still waits.
 
     Args:
         waits: all calls of the provider that wait.
@@ -158,12 +152,7 @@ class Group:
             self._waits.set_timer(LONG)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         self._counted -= 1
         self._batch -= 1
         if not self._batch and self._counted:
@@ -196,7 +185,7 @@ class Group:
         wait.since = min(wait.since, now)
         self.fresh[wait] = None
         if wait.watch is not None:
-            # If it is known that the wait will be long, the observers hear of it now.
+            # If the wait is known to be long, the observers are called now.
             self._check_reason(now)
         if wait.until is not None or (wait.watch is not None and self._exceeds(wait.since, now)):
             self._learn(wait, now)
@@ -221,7 +210,7 @@ class Group:
             self._learn(wait, now)
 
     def due(self, now: float) -> float | None:
-        """When to check again, in monotonic seconds; None: nobody waits."""
+        """When to check again, in monotonic seconds; None: no call waits."""
         for wait in self.fresh:
             return max(wait.since, self._since) + LONG
         # For the log alone, which may be a second late.
@@ -232,7 +221,7 @@ class Group:
         if reason is self.reason:
             return
         self.reason, self._since = reason, now
-        # They have not waited yet for what they wait for now.
+        # The reason is new, so they have not waited for it yet.
         self.known.update(self.fresh)
         self.fresh, self.known = self.known, {}
 
@@ -253,7 +242,7 @@ class Group:
 class Waits:
     """The calls of one provider that wait. A call that is sent at once never comes here.
 
-    Calls that nobody observes are only counted.
+    Calls without observers are only counted.
 
     Args:
         provider: its name.
@@ -286,7 +275,7 @@ class Waits:
         Args:
             key: names what they wait for.
             cause: says what it is, and until when.
-            watch: who observes the call; None: nobody.
+            watch: the call's observers; None: there are none.
         """
         group = self._groups.get(key)
         if group is None:
@@ -304,8 +293,8 @@ class Waits:
 
         Args:
             reason: what it waits for.
-            watch: who observes the call; None: nobody.
-            seconds: how long it will wait; None: nobody knows.
+            watch: the call's observers; None: there are none.
+            seconds: how long it will wait; None: unknown.
         """
         if seconds is not None and seconds <= LONG:
             return _NOTHING
@@ -319,11 +308,11 @@ class Waits:
     def again(
         self, reason: WaitReason, watch: ObservedCall | None, since: float
     ) -> AbstractContextManager[object]:
-        """A call that goes on to wait after it tried and failed.
+        """A call that waits again after it tried and failed.
 
         Args:
             reason: what it waits for.
-            watch: who observes the call; None: nobody.
+            watch: the call's observers; None: there are none.
             since: when it began to wait, in monotonic seconds.
         """
         group = self._groups.get(reason)
@@ -345,8 +334,8 @@ class Waits:
         loop = asyncio.get_running_loop()
         if self._timer is None or self._loop is not loop:
             self._loop = loop
-            # It is not cancelled when nobody waits any more: the next call that waits would have to
-            # set it again. It holds neither this nor the context of the call that set it.
+            # It is not cancelled when the last call stops waiting: the next one would have to set
+            # it again. It holds neither this nor the context of the call that set it.
             me: weakref.ref[Waits] = weakref.ref(self)
             self._timer = loop.call_at(loop.time() + seconds, _check, me, context=Context())
 
@@ -380,7 +369,7 @@ class Waits:
 
 
 def _forever(reason: WaitReason) -> Cause:
-    """The cause of those that wait for one reason, nobody knows until when."""
+    """The cause of calls that wait for one reason, without a known end."""
     return reason, None
 
 

@@ -17,7 +17,7 @@ class Waiting(NamedTuple):
     reason: WaitReason
     #: How many there are.
     calls: int
-    #: When the first of them may go on; None when nobody knows.
+    #: When the first of them can continue; None if unknown.
     until: datetime | None
 
 
@@ -41,7 +41,7 @@ class WaitingCall(Protocol):
 
     @property
     def ends(self) -> float | None:
-        """Until when it waits at least, in monotonic seconds; None when nobody knows."""
+        """When its wait ends at the earliest, in monotonic seconds; None if unknown."""
         ...
 
     def at(self, when: float | None) -> datetime | None:
@@ -50,7 +50,7 @@ class WaitingCall(Protocol):
 
 
 def summary(waits: Iterable[WaitingCall]) -> list[Waiting]:
-    """How many calls wait for what, without those that may not wait for a second.
+    """How many calls wait for each reason, without those whose wait may be shorter than a second.
 
     Args:
         waits: the calls that wait.

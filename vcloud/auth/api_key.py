@@ -16,7 +16,7 @@ _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class APIKeyAuth(Secretive, Auth):
-    """A constant key in one header, ``x-api-key`` as the desktop-action API wants it."""
+    """A constant key in one header: ``x-api-key``, as in the desktop-action API."""
 
     __slots__ = ("_headers",)
 
@@ -29,5 +29,5 @@ class APIKeyAuth(Secretive, Auth):
         self._headers = Credentials({header: credential(key, "the API key")})
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
-        """The key, as it is."""
+        """The header with the key."""
         return self._headers

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from attrs import evolve, field, frozen
 
 from vcloud._core.auth import Send, StatePerAddress, credential
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
 from vcloud._core.refused_credentials import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
@@ -41,8 +41,8 @@ def login_request(username: str, password: str, *, path: str = "/auth/login") ->
     return Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
 
 
-#: Characters of a token that a login gives. Servers accept 8 to 16 KiB of headers, and the token is
-#: in the headers of each request.
+#: The most characters of a token from a login. Servers accept 8 to 16 KiB of headers, and the token
+#: is in the headers of each request.
 MAX_TOKEN: Final = 16 * 1024
 
 
@@ -65,11 +65,11 @@ class Token(Secretive):
     def obtained(
         cls, text: str, expires_at: datetime | None, *, now: float, server_now: float
     ) -> Self:
-        """A token that a login gave; both clocks are in Unix seconds.
+        """A token that a login returned; both clocks are in Unix seconds.
 
         Its lifetime is counted by the service's clock, because ours may be wrong. Without the
-        service's clock a token may seem to have expired when it arrives; so does one with Go's zero
-        time. A renewal would give another one like it, so it is used until it is rejected.
+        service's clock, or with Go's zero time as its end, a token may seem to have expired when it
+        arrives. A renewal would return another such token, so it is used until it is rejected.
         """
         if len(text) > MAX_TOKEN:
             raise ConfigurationError(f"the token has {len(text)} characters, more than {MAX_TOKEN}")
@@ -99,10 +99,10 @@ class Login(Secretive):
         self._refused_until: float = 0.0
 
     def check(self) -> None:
-        """Pass, unless the service rejected the credentials within the last 30 seconds.
+        """Raise, if the service rejected the credentials within the last 30 seconds.
 
         Raises:
-            AuthenticationError: that answer, which is remembered.
+            AuthenticationError: that answer, which was remembered.
         """
         if self.failure is not None and monotonic() < self._refused_until:
             raise _recalled(self.failure)
@@ -110,9 +110,8 @@ class Login(Secretive):
     def failed(self, error: VCloudError) -> None:
         """Remember why a login failed.
 
-        Only the service's own rejection of the credentials delays the next login. An error that
-        leaves open whether a login was made (a gateway's page, no answer) says nothing of them, nor
-        does a 5xx.
+        Only the service's own rejection of the credentials delays the next login. Other errors (a
+        gateway's page, no answer, a 5xx) say nothing about the credentials.
         """
         # A copy, because what is raised keeps the frames that it passed.
         self.failure = copy(error)
@@ -121,7 +120,7 @@ class Login(Secretive):
 
 
 def _recalled(failure: VCloudError) -> VCloudError:
-    """The error of a login that another task sent, for one that waited for it."""
+    """A copy of the error of another task's login, for a task that waited for it."""
     return recalled(failure) if isinstance(failure, AuthenticationError) else copy(failure)
 
 
@@ -163,11 +162,11 @@ class BearerAuth(StatePerAddress):
             path: where, below the base URL.
 
         Raises:
-            ConfigurationError: the user name or the password is no text, or empty.
+            ConfigurationError: the user name or the password is not a string, or empty.
         """
         for value, name in ((username, "username"), (password, "password")):
             if type(value) is not str or not value:
-                raise ConfigurationError(f"{name} must be a non-empty text")
+                raise ConfigurationError(f"{name} must be a non-empty string")
         self = cls.__new__(cls)
         self._given = (None, login_request(username, password, path=path))
         self._reset()
@@ -199,14 +198,14 @@ class BearerAuth(StatePerAddress):
         """When the present token ends; None when there is none or it does not say."""
         return None if self._token is None else self._token.expires_at
 
-    def usable(self, now: float) -> Token | None:
+    def _usable(self, now: float) -> Token | None:
         """The present token, unless it should be replaced. ``now`` is Unix seconds."""
         token = self._token
         return token if token is not None and now < token.renew_at else None
 
     def ready(self, now: float) -> bool:
         """Whether there is a usable token."""
-        return self.usable(now) is not None
+        return self._usable(now) is not None
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
         """The present token.
@@ -221,9 +220,9 @@ class BearerAuth(StatePerAddress):
     async def acquire(self, send: Send, *, now: float) -> None:
         """Log in, or wait for the task that logs in at the moment and share its outcome.
 
-        A lock rather than a shared task: if the task that logs in is cancelled, the next one that
-        waits does it, and nothing is left running. When this returns there is a token, even if the
-        one that was waited for has been rejected meanwhile.
+        This uses a lock rather than a shared task: if the task that logs in is cancelled, the next
+        waiting task logs in, and nothing is left running. When this returns there is a token, even
+        if the token of the other task has been rejected meanwhile.
         """
         token, failure = self._token, self._able_to_log_in().failure
         self.check_login()
@@ -239,8 +238,8 @@ class BearerAuth(StatePerAddress):
                 life = answer.expires_at or answer.expiresAt
                 self.adopt(answer.token, life, now=now, server_now=server_time(response.headers))
             except VCloudError as error:
-                # A copy, because what is raised keeps the frames that it passed: the decoder's,
-                # with the answer in them, and those of all who wait.
+                # A copy, because a raised error keeps the frames that it passed: the decoder's,
+                # which hold the answer, and those of all waiting tasks.
                 login.failed(error)
                 failure = copy(error)
             else:
@@ -256,10 +255,10 @@ class BearerAuth(StatePerAddress):
         return self._login
 
     def check_login(self) -> None:
-        """Pass, unless the service rejected the credentials within the last 30 seconds.
+        """Raise, if the service rejected the credentials within the last 30 seconds.
 
         Raises:
-            AuthenticationError: that answer, which is remembered.
+            AuthenticationError: that answer, which was remembered.
         """
         if self._login is not None:
             self._login.check()
@@ -280,7 +279,7 @@ class BearerAuth(StatePerAddress):
     ) -> None:
         """Use this token from now on, and these credentials, if given, when it ends.
 
-        How long a token lives is a matter of the service's clock, because ours may be wrong.
+        The service's clock determines how long a token lives, because ours may be wrong.
 
         Args:
             token: what a login gave.
@@ -290,7 +289,7 @@ class BearerAuth(StatePerAddress):
             credentials: the login that gave it; None: the one that is known.
 
         Raises:
-            DecodeError: what the service gave cannot be a token.
+            DecodeError: the service returned something that cannot be a token.
         """
         try:
             adopted = Token.obtained(
@@ -304,7 +303,7 @@ class BearerAuth(StatePerAddress):
         self._token = adopted if request is not None else evolve(adopted, renew_at=inf)
 
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
-        """Drop the token, but only if it is the one that was rejected: a newer one stays."""
+        """Drop the token if it is the rejected one. A newer token is kept."""
         if self._login is None:
             return False
         if (
@@ -315,7 +314,7 @@ class BearerAuth(StatePerAddress):
         return True
 
     def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
-        """Whether a rejected token is all that there is: one of a login is not the password."""
+        """Whether the credentials are rejected: not if a login can obtain another token."""
         return self._login is None
 
     def forget(self) -> None:

@@ -47,11 +47,11 @@ class HMACAuth(StatePerAddress):
     Clock skew: when the service rejects a signature and its ``Date`` differs from our clock by more
     than :attr:`TOLERANCE` seconds, the client corrects its timestamps by the difference and signs
     the request once more. A correction that does not help is dropped. A difference of more than
-    :attr:`MAX_OFFSET` is not corrected, so that nobody between can make this client sign requests
-    for another day; the error says how far the two clocks differ. Each base URL has its own
-    correction. Setting the machine's clock later changes nothing, because a client adds the time
-    that passes to the time of day at which it was made. A clock that was set right is used where it
-    agrees with the service.
+    :attr:`MAX_OFFSET` is not corrected, so that a machine in between cannot make this client sign
+    requests for another day. The error says by how much the two clocks differ. Each base URL has
+    its own correction. Setting the machine's clock later changes nothing, because a client adds the
+    elapsed time to the time of day at which it was made. If a corrected clock agrees with the
+    service, it is used.
 
     A create whose rejection came more than :attr:`TOLERANCE` seconds after it was sent is not
     signed again and has ``outcome_unknown``: see :meth:`may_be_a_copy`. After the service rejected
@@ -161,7 +161,7 @@ class HMACAuth(StatePerAddress):
     def refused_after_jump(
         self, response: Response, sent: Mapping[str, str], *, now: float, clocks: Sequence[float]
     ) -> bool:
-        """Correct as :meth:`refused` does, where this machine's clock was put back or forward.
+        """Correct as :meth:`refused` does, after this machine's clock was set.
 
         Then there are several estimates of the time, and the service's ``Date`` decides.
 

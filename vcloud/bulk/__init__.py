@@ -1,7 +1,7 @@
 """Bulk runs: one async function over many items, with an outcome for each.
 
-A run that was killed can be continued from its journal. Nothing here depends on a provider: the
-function may do anything.
+A run that was killed can be continued from its journal. This package does not depend on a provider:
+the function may do anything.
 """
 
 from __future__ import annotations

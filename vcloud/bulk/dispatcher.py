@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 class Dispatcher(Generic[T, R]):
-    """Runs each item in a task of its own, so many at once, and yields the outcomes.
+    """Runs each item in its own task, with bounded concurrency, and yields the outcomes.
 
     Args:
         source: where the items come from.
@@ -58,7 +58,7 @@ class Dispatcher(Generic[T, R]):
         self._context: RunContext[T, R]
         self._loop: asyncio.AbstractEventLoop
         self._slots = asyncio.Semaphore(options.concurrency)
-        # For the items in progress, and for as many that have outcomes which were not taken yet.
+        # Room for the items in progress, and for as many outcomes that were not taken yet.
         self._room = asyncio.Semaphore(2 * options.concurrency)
         #: Starts the items.
         self._starter: asyncio.Task[None] | None = None
@@ -98,7 +98,7 @@ class Dispatcher(Generic[T, R]):
         self._context = RunContext(
             self._options, self._state, self.run, journal, ends_at, ATTEMPT_COUNT.get()
         )
-        # All calls of the run, from whichever task, are one flow beside all other calls.
+        # All calls of the run, from any of its tasks, are one flow. All other calls are another.
         context = copy_context()
         context.run(CURRENT_FLOW.set, Flow())
         self._starter = loop.create_task(self._start_items(ends_at), context=context)
@@ -113,8 +113,8 @@ class Dispatcher(Generic[T, R]):
         """
         while not self._outcomes:
             if self._closed or self._is_over:
-                # What cannot be decoded ends nothing, so it is raised only if nothing else ended
-                # the run.
+                # An item that cannot be decoded does not end the run, so its error is raised only
+                # if nothing else ended the run.
                 if (failure := self._failure or self._source.undecodable) is not None:
                     raise failure
                 raise StopAsyncIteration
@@ -164,7 +164,7 @@ class Dispatcher(Generic[T, R]):
             self._starter.cancel()
 
     async def _start_items(self, ends_at: float | None) -> None:
-        """Take items as there is room, and give each a task with a context of its own."""
+        """Take items as there is room, and give each a task with its own context."""
         RUN.set(self.run)
         limit = timeout_at(ends_at)
         try:

@@ -9,7 +9,7 @@ from vcloud.errors import AuthenticationError, RateLimitError, VCloudError
 
 
 def is_cancelling() -> bool:
-    """Whether the current task itself was cancelled, and not something that it waits for."""
+    """Whether the current task itself was cancelled, rather than something that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -24,7 +24,7 @@ def is_refused_unsent(error: BaseException | None) -> bool:
 
 
 def rate_limit_waits(error: BaseException | None, count: AttemptCount) -> list[float | None]:
-    """The waits, in seconds, that the rate limits ask for which made an action fail.
+    """The waits, in seconds, that rate limits demand, if rate limits made an action fail.
 
     Args:
         error: what it raised.

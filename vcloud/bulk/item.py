@@ -42,7 +42,7 @@ class RunContext(Generic[T, R]):
     Attributes:
         options: those of the run.
         state: where their outcomes are counted.
-        run: the run, as its calls see it. It tells whether the run has ended.
+        run: the run, as its calls see it. It knows whether the run has ended.
         journal: where their outcomes are written; None: nowhere.
         ends_at: the deadline in the event loop's time; None: there is none.
         outer_count: counts the attempts of the task that iterates the run; None: nothing does.
@@ -100,7 +100,7 @@ class ItemRun(Generic[T, R]):
         Raises:
             ConfigurationError: the client or the journal cannot be used, so no other item would
                 have a better outcome.
-            InvalidArgumentError: ``key``, ``record`` or ``settle`` returned something else than
+            InvalidArgumentError: ``key``, ``record`` or ``settle`` returned something other than
                 it should.
         """
         journal, options = self._context.journal, self._context.options
@@ -283,7 +283,7 @@ class ItemRun(Generic[T, R]):
         journal, before = self._context.journal, self._before
         self._state.add(outcome.status, None if before is None else before.status)
         if journal is None or outcome.key is None or not journal.in_its_loop():
-            return None  # Without its loop, the journal keeps the intent that it has.
+            return None  # Without its loop, the journal keeps the intent.
         if outcome.status is OutcomeStatus.UNDONE:
             return journal.erase(outcome.key, self._ticket)
         text = None if outcome.error is None else error_text(outcome.error)
@@ -306,7 +306,7 @@ class _Guard:
 
     Attributes:
         late: whether it kept something from being sent because the deadline had passed.
-        finished: whether the item has an outcome. What its action left running may go on.
+        finished: whether the item has an outcome. Tasks that its action left running may continue.
     """
 
     __slots__ = ("_context", "finished", "late")

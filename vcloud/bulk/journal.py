@@ -6,7 +6,6 @@ import asyncio
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.log import printable_logger
@@ -55,7 +54,7 @@ class Journal:
     """A SQLite file in which a bulk run records what it is about to do, and every outcome.
 
     Before the action of an item starts, the journal records it as started, on the disk and not in
-    a cache. So if the process or the machine is killed, the file tells which items are done, which
+    a cache. So if the process or the machine is killed, the file shows which items are done, which
     failed, and which are unknown. It holds keys, errors and what the run's ``record`` returns. It
     holds no credentials, and only its owner can read it.
 
@@ -75,7 +74,7 @@ class Journal:
     :class:`~vcloud.ConfigurationError`, and a run ends before it starts one more item. The same
     happens if the file cannot be written, for example because the disk is full.
 
-    **Only its owner may write it.** Whoever can write a journal decides what is done and what is
+    **Only its owner may write it.** A user who can write a journal decides what is done and what is
     not. So a journal is refused if it belongs to another user, if group or others may write it, or
     if it is a symbolic link. The same holds for its lock file and for what SQLite puts beside it.
     Symbolic links on the way to its folder are followed. root accepts its own files, and those of
@@ -106,7 +105,7 @@ class Journal:
 
     @property
     def writer(self) -> JournalWriter:
-        """What a run writes with.
+        """The writer, for the run.
 
         Raises:
             ConfigurationError: it is not open.
@@ -116,7 +115,7 @@ class Journal:
         return self._writer
 
     async def aopen(self) -> Self:
-        """Open without ``async with``; then :meth:`aclose` is yours to call.
+        """Open without ``async with``. You must call :meth:`aclose` then.
 
         Raises:
             ConfigurationError: it is in use, damaged, of another job, from a later version, not
@@ -189,12 +188,7 @@ class Journal:
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close. What is wrong with the file is raised; or noted on ``error``, and logged."""
         try:
             await self.aclose()

@@ -57,7 +57,7 @@ _LOCK_ATTEMPTS: Final = 5
 #: The size of the database's header, which counts the changes that SQLite makes to the file
 #: (https://sqlite.org/fileformat2.html, 1.3.7).
 _HEADER_SIZE: Final = 100
-#: The part of the header that tells whether there is a write-ahead log (the same, 1.3.3).
+#: The part of the header that says whether there is a write-ahead log (the same, 1.3.3).
 _WRITE_VERSION: Final = slice(18, 20)
 _WRITE_AHEAD: Final = b"\2\2"
 #: The suffixes of the files that SQLite puts beside a database.

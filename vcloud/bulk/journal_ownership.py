@@ -1,4 +1,4 @@
-"""Checks the owner and mode of a journal's files: whoever can write them decides what is done.
+"""Checks the owner and mode of a journal's files, because their content decides what is done.
 
 The rule is that of OpenSSH for a user's files (``safe_path`` in its ``misc.c``): the opened file
 must belong to the user, and neither group nor others may write it. Two things differ. The file
@@ -38,7 +38,7 @@ _log = logging.getLogger("vcloud.bulk")
 
 @frozen
 class Owners:
-    """The users to whom a journal's files may belong.
+    """The users who may own a journal's files.
 
     Attributes:
         user: the effective user id of this process.
@@ -153,7 +153,7 @@ def _opened(place: Path, owners: Owners | None) -> int:
             check_owner_if_exists(place, owners)
             raise
     raise ConfigurationError(
-        f"{place} cannot be opened: another program makes and removes it all the time"
+        f"{place} cannot be opened: another program keeps creating and removing it"
     )
 
 
@@ -174,7 +174,7 @@ def _new(place: Path) -> int:
 def _check_owner(place: Path, file: os.stat_result, owners: Owners | None) -> None:
     if stat.S_ISLNK(file.st_mode):
         raise ConfigurationError(
-            f"{place} is a symbolic link, and whoever can change it decides what is done: "
+            f"{place} is a symbolic link, and anyone who can change it decides what is done: "
             "pass the path of its target"
         )
     if not stat.S_ISREG(file.st_mode):
@@ -183,7 +183,8 @@ def _check_owner(place: Path, file: os.stat_result, owners: Owners | None) -> No
         return
     what, command = fault
     raise ConfigurationError(
-        f"{place} {what}, and whoever can write it decides what is done: if you trust its content, "
+        f"{place} {what}, and anyone who can write it decides what is done: "
+        "if you trust its content, "
         f"`{command} {shlex.quote(str(place))}`; on a file system without owners and modes, "
         "use Journal(path, check_owner=False)"
     )

@@ -22,9 +22,9 @@ _CLOSE_TIMEOUT: Final = 10.0
 
 
 class JournalWriter:
-    """What a bulk run uses of its journal while that is open. Other callers use :class:`Journal`.
+    """Writes the open journal of a bulk run. Other callers use :class:`Journal`.
 
-    Whatever is submitted while a transaction is written waits for the next one, and all of it is
+    Items that are submitted while a transaction is being written wait for the next one, and are
     written together: the disk is as slow for one item as for fifty.
 
     Args:
@@ -117,7 +117,7 @@ class JournalWriter:
         """Write that an item is started."""
         await self.submit(lambda store: store.intend(key, ticket))
 
-    # These are written whether or not anybody awaits them, because a cancelled item cannot wait.
+    # These are written even if they are not awaited, because a cancelled item cannot wait.
 
     def finish(self, entry: Entry) -> asyncio.Future[None]:
         """Write the outcome of an item."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 from attrs import field, frozen
 
@@ -23,7 +23,7 @@ def default_key(item: object) -> str:
     """The name of an item in the journal: the item itself, or its id.
 
     Raises:
-        InvalidArgumentError: it is neither a text nor a number, and has no ``id``.
+        InvalidArgumentError: it is neither a string nor a number, and has no ``id``.
     """
     if isinstance(item, str) or type(item) is int:
         return str(item)
@@ -46,6 +46,21 @@ def _journal_or_none(value: Journal | str | os.PathLike[str] | None) -> Journal 
     if isinstance(value, str | os.PathLike):
         return Journal(value)
     raise InvalidArgumentError(f"journal must be a path or a Journal, not {value!r:.80}")
+
+
+class BulkKeywords(TypedDict, Generic[T, R], total=False):
+    """The keyword arguments of :class:`~vcloud.Bulk`. :class:`BulkOptions` has their defaults."""
+
+    concurrency: int
+    max_failures: int | None
+    deadline: timedelta | float | None
+    journal: Journal | str | os.PathLike[str] | None
+    key: Callable[[T], str] | None
+    record: Callable[[R], object] | None
+    settle: Callable[[T], Awaitable[Settled[R]]] | None
+    retry_failed: bool
+    progress: str | None
+    counted: bool
 
 
 @frozen(kw_only=True)
@@ -113,11 +128,11 @@ class BulkOptions(Generic[T, R]):
         """The name of an item in the journal.
 
         Raises:
-            InvalidArgumentError: ``key`` did not return a text, or not one that can be encoded.
+            InvalidArgumentError: ``key`` did not return a string, or not one that can be encoded.
         """
         key = default_key(item) if self.key is None else self.key(item)
         if type(key) is not str or key.encode("utf-8", "replace").decode() != key:
             raise InvalidArgumentError(
-                f"key must return a text of valid Unicode for each item, not {key!r:.80}"
+                f"key must return a string of valid Unicode for each item, not {key!r:.80}"
             )
         return key

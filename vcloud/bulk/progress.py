@@ -1,7 +1,7 @@
-"""The progress of a run on standard error: a bar on a terminal, a line now and then elsewhere.
+"""The progress of a run on standard error: a bar on a terminal, occasional lines elsewhere.
 
 No error here ends a run. Standard error may be missing (``pythonw``), closed, a pipe without
-a reader, or a terminal that goes away while the run goes on.
+a reader, or a terminal that disappears while the run continues.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vcloud.errors.text import printable
 if TYPE_CHECKING:
     from vcloud.bulk.outcome import Totals
 
-#: Seconds between two lines where there is no terminal: a run of an hour makes 120 of them.
+#: Seconds between two lines where there is not a terminal: a run of an hour makes 120 of them.
 LINE_INTERVAL: Final = 30.0
 #: Seconds between two updates of what the calls wait for, while there is a bar.
 WAIT_INTERVAL: Final = 1.0

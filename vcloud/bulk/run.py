@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from datetime import timedelta
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, Unpack
 
 from vcloud._core.waiting_report import summary
 from vcloud.bulk.dispatcher import Dispatcher
-from vcloud.bulk.journal import Journal
 from vcloud.bulk.journal_writer import JournalWriter
-from vcloud.bulk.options import BulkOptions
-from vcloud.bulk.outcome import Outcome, Settled, Totals
+from vcloud.bulk.options import BulkKeywords, BulkOptions
+from vcloud.bulk.outcome import Outcome, Totals
 from vcloud.bulk.progress import Display, open_display
 from vcloud.bulk.source import ItemSource
 from vcloud.bulk.state import RunState
@@ -45,11 +41,11 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     ``totals`` and the journal are complete.
 
     **Broken items.** If a page of a pager has items that cannot be decoded, the run acts on the
-    other items of that page and goes on with the next one. At the end, the iteration raises the
+    other items of that page and continues with the next one. At the end, the iteration raises the
     first such :class:`~vcloud.DecodeError`, unless another error ended the run.
 
     **Refused credentials.** If the service refuses a client's credentials, nothing is sent for the
-    remaining items of that client, which are undone. The run goes on with the items of other
+    remaining items of that client, which are undone. The run continues with the items of other
     clients. A run of ``cloud.bulk`` ends if the facade has only one client.
 
     **Fairness.** A run takes turns with all other calls of its client, for slots and rate limits.
@@ -78,25 +74,29 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         items: what to act on: a collection, an iterator, a :class:`~vcloud.Pager`, or any other
             async iterable.
         action: what to do with one item.
-        concurrency: how many items at once.
+        concurrency: how many items at once; 50 by default.
         max_failures: start no further item when so many have failed or are unknown in this run.
-            Items in progress are finished.
-        deadline: for the whole run, from its first item; seconds or timedelta. At the deadline,
-            items in progress are cancelled. Rate limits are waited for until then. If the process
-            was stopped or its loop was blocked at that time, answers that have arrived are read
-            first.
-        journal: the file, or a :class:`Journal`, in which the run is recorded.
-        key: returns the name of an item in the journal, the same in each run. By default a text or
-            a number is its own name, and anything else is named by its ``id``.
+            Items in progress are finished. By default there is no maximum.
+        deadline: for the whole run, from its first item; seconds or timedelta. By default there is
+            none. At the deadline, items in progress are cancelled. Rate limits are waited for until
+            then. If the process was stopped or its loop was blocked at that time, answers that have
+            arrived are read first.
+        journal: the file, or a :class:`Journal`, in which the run is recorded. By default it is not
+            recorded.
+        key: returns the name of an item in the journal, the same in each run. By default a string
+            or a number is its own name, and anything else is named by its ``id``.
         record: returns what the journal keeps of a result, as something that JSON can represent.
             By default it keeps nothing.
-        settle: asks the service what happened to an item that an earlier run left unknown.
-        retry_failed: False: items that failed in an earlier run stay failed.
-        progress: the title of a progress bar on standard error. Where that is no terminal, a line
-            is written every 30 seconds. Both show what the calls wait for. What cannot be written
-            there is dropped.
+        settle: asks the service what happened to an item that an earlier run left unknown. By
+            default the item stays unknown.
+        retry_failed: False: items that failed in an earlier run stay failed. By default they are
+            tried again.
+        progress: the title of a progress bar on standard error; by default there is none. Where
+            that is no terminal, a line is written every 30 seconds. Both show what the calls wait
+            for. What cannot be written there is dropped.
         counted: whether everything that the action does is a request of this SDK. Then an item that
-            is interrupted before it has sent anything is undone; otherwise it is unknown.
+            is interrupted before it has sent anything is undone; otherwise it is unknown. False by
+            default.
 
     Raises:
         InvalidArgumentError: a value is not allowed.
@@ -111,34 +111,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self,
         items: Iterable[T] | AsyncIterable[T],
         action: Callable[[T], Awaitable[R]],
-        *,
-        concurrency: int = 50,
-        max_failures: int | None = None,
-        deadline: timedelta | float | None = None,
-        journal: Journal | str | os.PathLike[str] | None = None,
-        key: Callable[[T], str] | None = None,
-        record: Callable[[R], object] | None = None,
-        settle: Callable[[T], Awaitable[Settled[R]]] | None = None,
-        retry_failed: bool = True,
-        progress: str | None = None,
-        counted: bool = False,
+        **options: Unpack[BulkKeywords[T, R]],
     ) -> None:
-        self._prepare(
-            items,
-            BulkOptions(
-                action=action,
-                concurrency=concurrency,
-                max_failures=max_failures,
-                deadline=deadline,
-                journal=journal,
-                key=key,
-                record=record,
-                settle=settle,
-                retry_failed=retry_failed,
-                progress=progress,
-                counted=counted,
-            ),
-        )
+        self._prepare(items, BulkOptions(action=action, **options))
 
     @classmethod
     def from_options(
@@ -207,12 +182,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             others = await journal.count_others({self._options.key_of(item) for item in items})
         self._state.include(statuses, others)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Cancel the items in progress, and close the journal."""
         async with AsyncExitStack() as stack:  # each of these, even if another one fails
             if self._display is not None:

@@ -23,7 +23,7 @@ class ItemSource(Generic[T]):
         undecodable: the first error about items of a pager that cannot be decoded; None: all can.
 
     Raises:
-        InvalidArgumentError: ``items`` cannot be iterated, or is a text.
+        InvalidArgumentError: ``items`` cannot be iterated, or is a string.
     """
 
     def __init__(self, items: Iterable[T] | AsyncIterable[T]) -> None:

@@ -1,4 +1,4 @@
-"""The state of a bulk run: how many items have which outcome, and what of them ends the run."""
+"""The state of a bulk run: how many items have each outcome, and which outcomes end the run."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 from vcloud.errors.text import printable
 
-#: "vcbj": tells a journal from any other SQLite file.
+#: "vcbj": marks an SQLite file as a journal.
 _APPLICATION_ID: Final = 0x7663626A
 _FORMAT: Final = 1
 #: Seconds to wait while another program, such as one that makes a backup, has the file locked.
@@ -78,7 +78,7 @@ class JournalStore:
         self._before: dict[str, Entry] = {}
         self._files = JournalFiles(path, check_owner=check_owner)
         try:
-            # The full path, because SQLite takes some names for something else than a file. Any
+            # The full path, because SQLite takes some names for something other than a file. Any
             # thread may use it, because a store that is dropped unclosed is closed by the thread
             # that drops it.
             self.database: sqlite3.Connection = sqlite3.connect(
@@ -106,7 +106,7 @@ class JournalStore:
         self._refuse_write_ahead_log()
         self._create_or_check_format(job)
         self.database.execute("COMMIT")
-        # Whoever reads a journal trusts it with money, so damage must be found at once.
+        # Damage must be found at once: what is done, and costs money, depends on the journal.
         verdict = self.database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if verdict != "ok":
             raise ConfigurationError(f"the journal {self._path} is damaged: {verdict}")
@@ -172,7 +172,7 @@ class JournalStore:
             self.database.execute("INSERT INTO job VALUES (?)", (job,))
         elif application != _APPLICATION_ID:
             raise ConfigurationError(
-                f"{self._path} is no journal but some other database: use another file"
+                f"{self._path} is not a journal but some other database: use another file"
             )
         elif version > _FORMAT:
             raise ConfigurationError(
@@ -342,7 +342,7 @@ class JournalStore:
         if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or isinstance(
             error, ValueError
         ):
-            return ConfigurationError(f"{self._path} is no journal, or it is damaged: {error}")
+            return ConfigurationError(f"{self._path} is not a journal, or it is damaged: {error}")
         return ConfigurationError(f"the journal {self._path} cannot be used: {error}")
 
 

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m vcloud.emulator",
         description=__doc__,
         epilog=_EPILOG,
-        # The epilog contains lines to copy.
+        # The epilog has lines to copy, so its line breaks are kept.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -141,7 +141,7 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed",
         help="draw keys, tokens, passwords and UUIDs from this: the same each time, and unsafe, "
-        "because whoever knows it has every key (default: nobody can guess them)",
+        "because anyone who knows it has every key (default: they cannot be guessed)",
     )
 
 
@@ -197,7 +197,7 @@ async def _serve(emulator: Emulator, taken: Sequence[str]) -> None:
             )
         if taken:
             # Not printed: they may belong to a real account, and the environment has them.
-            sys.stdout.write(f"# As this environment has them: {', '.join(taken)}\n")
+            sys.stdout.write(f"# As set in this environment:  {', '.join(taken)}\n")
         for name, value in emulator.env().items():
             if name in taken:
                 continue

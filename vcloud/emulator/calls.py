@@ -23,7 +23,7 @@ class Call:
     method: str
     path: str
     query: str
-    """As it was sent, but for the value of `token`: it opens a session's picture."""
+    """As it was sent, except the value of `token`, which opens a session's picture."""
     status: int | None
     """The status sent; None when none was: the connection was aborted, or stalls.
 

@@ -1,11 +1,12 @@
 """The two times of an emulated service: its own, and the time of day.
 
-One rule decides which of them counts. What the service *does* follows its own time: machines boot,
+One rule decides which of them is used. What the service *does* follows its own time: machines boot,
 sessions and tokens end, rate limits start again. What a client compares with *its* clock is written
-in the time of day: signatures, `Date`, the reset of a rate limit, the end of a token. So a client
-does not renew its token for each call, and no signature is refused, if a test advances the clock by
-a month, runs it a thousand times faster, or freezes the day. Only `offset` causes that, as a wrong
-clock of a real service does. Clients correct for a clock skew of hours, but not of more than a day.
+in the time of day: signatures, `Date`, the reset of a rate limit, the end of a token. So a test may
+advance the clock by a month, run it a thousand times faster, or freeze the day: clients do not
+renew their tokens for each call, and no signature is refused. Only `offset` has that effect, as the
+wrong clock of a real service does. Clients correct for a clock skew of hours, but not of more than
+a day.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Clock:
 
     @contextmanager
     def shifted(self, seconds: float) -> Iterator[None]:
-        """Add so many seconds to `offset`, for what this task does inside."""
+        """Add so many seconds to `offset`, for this task, inside the block."""
         token = _SHIFT.set(seconds)
         try:
             yield

@@ -20,13 +20,13 @@ _PAIRS: Final = (
     ("streams_key", "streams_secret"),
     ("streamspace_username", "streamspace_password"),
 )
-"""Credentials that are only of use together."""
+"""Credentials that must be given together."""
 
 
 def generator(seed: Seed | None) -> Random:
     """The generator of keys, tokens, passwords and ids.
 
-    It is the system's source of secrets or, with a seed, one that anybody can repeat.
+    It is the system's source of secrets or, with a seed, a generator that anyone can repeat.
     """
     return SystemRandom() if seed is None else Random(seed)
 
@@ -60,7 +60,7 @@ class Credentials:
 
     @classmethod
     def drawn(cls, seed: Seed | None = None) -> Self:
-        """Draw everything; equal seeds draw the same, and without one nobody can guess it."""
+        """Generate all of them; equal seeds give equal ones."""
         # Not the sequence from which the services draw their ids, which clients see.
         random = generator(None if seed is None else f"credentials {seed}")
         key, secret = f"ak_{random.randbytes(10).hex()}", f"sk_{random.randbytes(24).hex()}"

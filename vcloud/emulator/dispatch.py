@@ -28,9 +28,9 @@ _log = logging.getLogger(__name__)
 class Dispatcher:
     """Answers every request to an emulator.
 
-    In this order: a request for a foreign host, or of a foreign web page, is refused. So is one
-    that no HTTP server accepts, and one that lacks the administration's token. What is left goes
-    to the administration, or to its service, with the fault that applies to it.
+    In this order: a request for a foreign host, or from a foreign web page, is refused. So is a
+    request that no HTTP server accepts, or that lacks the administration's token. Any other request
+    goes to the administration, or to its service, with the fault that applies to it.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Dispatcher:
         return len(self._tasks)
 
     async def aclose(self) -> None:
-        """End the faults in progress, which may wait for ever; may be called again."""
+        """End the faults in progress, which may wait forever; may be called again."""
         await cancel_and_wait(*self._tasks)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -66,7 +66,7 @@ class Dispatcher:
                 return await self._admin.answer(request, path)
             return await self._exchange(request, path, at)
         except (ConnectionError, web.RequestPayloadError) as error:
-            # Usually the client went away while sending, and receives no answer.
+            # Usually the client disconnected while sending, and receives no answer.
             _log.debug("%s %s: the body did not arrive", request.method, path)
             return plain(400, str(error) or "the body is incomplete")
 
@@ -105,7 +105,7 @@ class Dispatcher:
     async def _apply(
         self, fault: Fault, request: web.BaseRequest, context: FaultContext
     ) -> web.StreamResponse:
-        # A task of its own, so that closing the emulator can end it at once.
+        # A separate task, so that closing the emulator can end it at once.
         task = asyncio.create_task(apply_fault(fault, request, self._process, context))
         self._tasks.add(task)
         try:

@@ -1,4 +1,4 @@
-"""The emulator itself: its options, and how it starts, stops and tells its clients where it is."""
+"""The emulator itself: its options, its start and stop, and how clients reach it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from attrs import frozen
@@ -111,21 +110,21 @@ class Emulator(Services):
         addresses of the registered visitors of Streams ("" for one without).
 
         `tls=True` serves https and wss, with a certificate that is made for the run. `endpoints()`
-        trust it, `env()` tells `VCloud.from_env()` about it, and any other client verifies with
+        trust it, `VCloud.from_env()` trusts it by `env()`, and any other client verifies with
         `ca_file` or `ssl_context()`. The certificate is for loopback, for `host`, and for the
         `tls_names` (names or addresses). It needs the extra `vcloud-sdk[tls]`; without it,
         ModuleNotFoundError is raised.
 
         Keys, tokens, passwords and UUIDs are drawn anew by `secrets`; `endpoints()` and `env()`
         give them to clients. With `seed` they are the same each time, for tests that write them
-        down. That is unsafe where anybody else can reach the emulator: who knows the seed has
+        down. That is unsafe if other people can reach the emulator: anyone who knows the seed has
         every key. It is refused for real desktops. `credentials` are used as they are.
 
         To listen on another host than loopback, set `allow_remote`. The emulator answers requests
         that are addressed to loopback (an address, `localhost`, or a name below it), to `host`, to
         `tls_names` or to `allow_hosts`; with `allow_remote` to any address. It refuses others with
         421, and those of foreign web pages with 403 (`vcloud.emulator.net.hosts`). So a page in a
-        browser on this machine can do nothing here, not even under a name of its own.
+        browser on this machine can do nothing here, not even under its own name.
         """
         self._address = Address.checked(
             host, port, allow_hosts, tls_names, tls=tls, allow_remote=allow_remote
@@ -150,17 +149,12 @@ class Emulator(Services):
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Stop serving."""
         await self.aclose()
 
     def __enter__(self) -> Self:
-        """Start serving in a thread of its own."""
+        """Start serving in a separate thread."""
         if self._thread is not None:
             msg = "the emulator is already running"
             raise RuntimeError(msg)
@@ -169,12 +163,7 @@ class Emulator(Services):
         self._thread = thread
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         """Stop serving, and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -318,7 +307,7 @@ class Emulator(Services):
     def env(self) -> dict[str, str]:
         """The environment variables that point `VCloud.from_env()`, or any other client, here.
 
-        For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials then travel
+        For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials are then sent
         unencrypted. `VCLOUD_EMULATOR_TOKEN` is among them while real desktops are served.
         """
         return self._access_details.env()

@@ -42,7 +42,7 @@ async def first_completed(*works: Coroutine[Any, Any, Any]) -> None:
 
 
 async def run_to_completion(work: Coroutine[Any, Any, T], *, within: float) -> T:
-    """Await ``work``, and finish it before obeying a cancellation that comes meanwhile.
+    """Await ``work``, and finish it before a cancellation of the caller takes effect.
 
     Args:
         work: what to do.
@@ -50,11 +50,11 @@ async def run_to_completion(work: Coroutine[Any, Any, T], *, within: float) -> T
 
     Raises:
         TimeoutError: it took longer.
-        CancelledError: the caller was cancelled meanwhile; the work was finished or given up.
+        CancelledError: the caller was cancelled meanwhile; the work was finished or cancelled.
     """
     task = asyncio.Task(work, loop=asyncio.get_running_loop())
-    # `asyncio.run` cancels every task that it knows when it ends. asyncio documents this function
-    # for whoever makes tasks.
+    # When `asyncio.run` ends, it cancels every task that it knows. asyncio documents this function
+    # for code that makes tasks.
     asyncio._unregister_task(task)  # noqa: SLF001 - documented, in spite of its name
     interruption: asyncio.CancelledError | None = None
     ticks = max(1, round(within / _TICK))

@@ -1,4 +1,4 @@
-"""An emulator in a thread of its own, for tests without an event loop or with a separate one."""
+"""An emulator in its own thread, for tests without an event loop or with a separate one."""
 
 from __future__ import annotations
 

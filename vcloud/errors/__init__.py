@@ -9,7 +9,7 @@
     │   ├── ConnectError            no connection: the request never reached the service
     │   ├── RequestTimeout          an attempt or the whole call took too long
     │   └── ConnectTimeout          no connection in time (a ConnectError and a RequestTimeout)
-    ├── APIError                    an answer came back, and it is no success
+    ├── APIError                    an answer came back, and it is not a success
     │   ├── AuthenticationError     credentials missing or rejected
     │   ├── PermissionDeniedError   authenticated, but not allowed
     │   ├── NotFoundError           no such thing
@@ -86,12 +86,12 @@ def _rebuild(
 
 
 class VCloudError(Exception):
-    """Base of all errors that vcloud raises on purpose.
+    """Base class of all errors of vcloud.
 
     Attributes:
         outcome_unknown: True when the service may have carried out the request: look before you
-            repeat it. The text says so, too. False when it provably did nothing, when it says
-            itself how it failed, and for requests that change nothing.
+            repeat it. The text says so, too. False when it provably did nothing, when it says how
+            it failed, and for requests that change nothing.
         typed: characters of a text that were confirmed as typed on a desktop; else None.
     """
 
@@ -113,7 +113,7 @@ class VCloudError(Exception):
         return printable(self._with_outcome(super().__str__()))
 
     def __repr__(self) -> str:
-        # Python escapes texts by itself; other objects in args have reprs of their own.
+        # Python escapes strings itself; other objects in args have their own reprs.
         return printable(super().__repr__())
 
     def add_note(self, note: str) -> None:
@@ -121,7 +121,7 @@ class VCloudError(Exception):
         super().add_note(printable(shortened(note, MAX_TEXT)))
 
     def _with_outcome(self, text: str) -> str:
-        """The text, which says that the outcome is unknown if it is."""
+        """The text, with a warning if the outcome is unknown."""
         return f"{text}; {UNKNOWN}" if self.outcome_unknown and UNKNOWN not in text else text
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
@@ -158,7 +158,7 @@ class ConnectTimeout(ConnectError, RequestTimeout):
 
 
 class APIError(VCloudError):
-    """An answer that is no success, from the service or from a gateway before it.
+    """An answer that is not a success, from the service or from a gateway before it.
 
     Attributes:
         status: the HTTP status.
@@ -170,7 +170,7 @@ class APIError(VCloudError):
         method: the HTTP verb.
         url: where it was sent, without the query; the first 2000 characters.
         request_id: the service's id for this request, if it gave one.
-        details: what else the service said, as it said it: the first 500 values, and 16,384
+        details: the rest of the service's answer, unchanged: the first 500 values, and 16,384
             characters of text. A note says so when there was more.
         timestamp: when the service says it happened, if it does.
         retry_after: seconds after which the service asks to come back (with 429 and 503); None when
@@ -237,7 +237,7 @@ class AuthenticationError(APIError):
     """Credentials are missing, or the service rejected them.
 
     With ``outcome_unknown``, the service may have rejected a second copy of a signed request, sent
-    by a gateway that repeats requests by itself, after it carried out the first.
+    by a gateway that repeats requests automatically, after it carried out the first.
 
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
@@ -268,7 +268,7 @@ class PermissionDeniedError(APIError):
 
 
 class NotFoundError(APIError):
-    """The resource does not exist, or it belongs to somebody else."""
+    """The resource does not exist, or it belongs to another user."""
 
 
 class ConflictError(APIError):
@@ -294,7 +294,7 @@ class CapacityError(APIError):
 class ServerError(APIError):
     """The service, or a gateway before it, failed.
 
-    Also raised when a gateway repeated a signed request by itself, lost the answer to the first
+    Also raised when a gateway automatically repeated a signed request, lost the answer to the first
     copy, and forwarded the rejection of the second copy, whose nonce was used. ``status`` is then
     that of the rejection, such as 401.
     """
@@ -362,7 +362,7 @@ class WaitTimeout(VCloudError):
 
 
 class WaitFailed(VCloudError):
-    """``wait_until`` saw a terminal state, from which the awaited one is not reached.
+    """``wait_until`` saw a terminal state other than the awaited one.
 
     Attributes:
         last: the state that ended the wait, the first 1000 characters.

@@ -1,6 +1,6 @@
 """Bounds the details that an error keeps. Bulk runs keep errors by the thousand.
 
-Imports no more of the package than its texts, so that its errors can use it.
+Imports only ``vcloud.errors.text``, so that the errors can use it.
 """
 
 from __future__ import annotations

@@ -59,6 +59,6 @@ def word(name: object) -> str:
     """An id, a state or another name from outside, for use within an error's text.
 
     Args:
-        name: the name; another object than a text is shown as ``str`` shows it.
+        name: the name; an object other than a string is shown as ``str`` shows it.
     """
     return shortened(name if isinstance(name, str) else str(name), MAX_WORD)

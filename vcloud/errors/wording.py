@@ -1,6 +1,6 @@
-"""Parts of the texts of errors.
+"""Parts of error messages.
 
-Imports no more of the package than its texts, so that its errors can use it.
+Imports only ``vcloud.errors.text``, so that the errors can use it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def escaping(show: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 def short_number(code: int | str | None) -> int | str | None:
-    """A code as it is; of one with more than 64 bits the beginning, as a text."""
+    """A code as it is; of one with more than 64 bits the beginning, as a string."""
     if isinstance(code, int) and code.bit_length() > 64:
         return shortened(hex(code), 40)
     return code

@@ -1,7 +1,7 @@
-"""What Vagon's two APIs, Streams and Computers, have in common: the envelope, and how they refuse.
+"""Common to Vagon's two APIs, Streams and Computers: the envelope, and how they refuse.
 
-The ``client_code`` in the body decides, not the HTTP status. Most codes are no HTTP status, and an
-HTTP 200 may carry a refusal. Resources and lists: :mod:`vcloud.providers.vagon_resources`.
+The ``client_code`` in the body decides, not the HTTP status. Most codes are not HTTP statuses, and
+an HTTP 200 may carry a refusal. Resources and lists: :mod:`vcloud.providers.vagon_resources`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import msgspec
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.error_for_status import error_for_status
@@ -38,7 +38,7 @@ from vcloud.errors.text import shortened
 
 
 class VagonCode(IntEnum):
-    """A ``client_code``, with what it means and which error it becomes.
+    """A ``client_code``, with its meaning and its error class.
 
     From the API documents, except 403, 440, 450, 469 and 4110: those are from Vagon's published
     example client.
@@ -110,7 +110,7 @@ class VagonCode(IntEnum):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Envelope:
-    """The keys of every answer. An answer without ``client_code`` is no success."""
+    """The keys of every answer. An answer without ``client_code`` is not a success."""
 
     client_code: Integer
     message: str | None = None
@@ -183,7 +183,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         """The refusal in the body, or else the one in the status; None for a success.
 
         Raises:
-            DecodeError: HTTP success with a body that is no envelope.
+            DecodeError: HTTP success with a body that is not an envelope.
         """
         ok = 200 <= response.status < 300
         try:
@@ -223,12 +223,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
             made.retry_after = retry_after(response.headers, now=now)
         return made
 
-    def proof(
-        self,
-        request: Request,  # noqa: ARG002 - protocol
-        response: Response,
-        error: APIError,  # noqa: ARG002 - protocol
-    ) -> Proof:
+    def proof(self, request: Request, response: Response, error: APIError) -> Proof:  # noqa: ARG002 - protocol
         """What a refusal proves. The service's own form is the envelope.
 
         A refusal of a used nonce proves nothing, whatever its code: see :func:`is_replay`. A code

@@ -99,7 +99,7 @@ class Single(Enclosing, Envelope, Generic[T]):
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class Value(Enclosing, Envelope, Generic[T]):
-    """A value that is the whole answer. One cannot act on it, so it may come without its id."""
+    """A value that is the whole answer. It is not a handle, so it may come without its id."""
 
     id: str | None
     type: str | None = None

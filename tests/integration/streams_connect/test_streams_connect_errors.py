@@ -162,8 +162,8 @@ async def test_a_machine_not_started_here_and_assigned_too_late_is_named(
     task = asyncio.create_task(stream.connect("dublin", timeout=LIMIT, poll=POLL))
     with pytest.raises(CleanupError if cancelled else WaitTimeout) as error:
         await task
-    told = str(error.value) if cancelled else notes_of(error.value)
-    assert f"machine {machine.id} was assigned for this call" in told
+    shown = str(error.value) if cancelled else notes_of(error.value)
+    assert f"machine {machine.id} was assigned for this call" in shown
     assert statuses(emulator) == ["assigned"]
     if isinstance(error.value, WaitTimeout):
         assert error.value.outcome_unknown

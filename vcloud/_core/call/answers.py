@@ -20,7 +20,7 @@ from vcloud._core.redaction.sent_secrets import SEARCHED
 from vcloud._core.request import MAX_REFUSAL, Request, Response
 from vcloud.errors import APIError, AuthenticationError, DecodeError, RateLimitError
 
-#: Stands for an answer that is no success.
+#: Stands for an answer that is not a success.
 NO_SUCCESS: Final = object()
 #: A note of a refusal that is long.
 _CUT: Final = (
@@ -89,7 +89,7 @@ def _list_in_part(call: Call, response: Response) -> Any:
 
 
 def note_refusal(call: Call) -> None:
-    """Note the limits, the error that an answer is which is no success, and what that proves."""
+    """Note the limits, the error that an answer is which is not a success, and what that proves."""
     context, request, response = call.context, call.request, call.response
     assert response is not None
     now = context.signer.now()
@@ -122,7 +122,7 @@ def note_refusal(call: Call) -> None:
 
 
 def _note_limits(call: Call, response: Response, error: APIError | None, now: float) -> None:
-    """Note what an answer that is no success says of the rate limit."""
+    """Note what an answer that is not a success says of the rate limit."""
     context, allowance = call.context, call.bucket.allowance
     if error is not None and (response.cut or len(response.body) > MAX_REFUSAL):
         error.add_note(_CUT)
@@ -181,7 +181,7 @@ def unreadable(
     shape: Shape[Any, Any] | None,
     session: Any,
 ) -> DecodeError:
-    """Why an answer is no success, with its first bytes.
+    """Why an answer is not a success, with its first bytes.
 
     The error is returned and not raised, because what led to it quotes the answer at length.
     """

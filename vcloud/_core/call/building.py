@@ -9,8 +9,8 @@ from vcloud._core.auth import bound_auth
 from vcloud._core.call.context import CallContext
 from vcloud._core.call.signing import Signer
 from vcloud._core.call.sources import Sources
+from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint
 from vcloud._core.limits.admission import Admission

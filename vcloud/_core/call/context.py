@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from vcloud._core.call.signing import Signer
+from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.limits.admission import Admission
 from vcloud._core.observed_call import Observers

@@ -22,7 +22,7 @@ from vcloud._core.cleanup import CLEANUP
 from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.observe import WaitReason
 from vcloud._core.process_limits import MAX_WAIT, OwnLimitError
-from vcloud._core.retry import RetryAfter
+from vcloud._core.retry import RetryAfter, decide
 from vcloud.errors import ConnectError
 
 
@@ -117,8 +117,13 @@ def _pause_without_store(
 ) -> tuple[float | None, str]:
     """Seconds until the store is asked again; None, and why: it is not."""
     context = call.context
-    decision = context.retry.decide(
-        error, repeatable=True, attempt=tries, random=context.entropy(), renewed=False
+    decision = decide(
+        context.retry,
+        error,
+        repeatable=True,
+        attempt=tries,
+        random=context.entropy(),
+        renewed=False,
     )
     if not isinstance(decision, RetryAfter):
         return None, f" (tried {tries} times)" if tries > 1 else ""

@@ -18,7 +18,7 @@ from vcloud._core.call.queueing import wait_for_room
 from vcloud._core.observe import WaitReason
 from vcloud._core.outcome import Proof, may_repeat
 from vcloud._core.process_limits import OwnLimitError
-from vcloud._core.retry import Decision, RetryAfter, Verdict
+from vcloud._core.retry import Decision, RetryAfter, Verdict, decide
 from vcloud.errors import APIError, DecodeError
 
 
@@ -77,7 +77,8 @@ def _decision(call: Call) -> Decision:
     """What the retry policy says."""
     context, error = call.context, call.error
     assert error is not None
-    return context.retry.decide(
+    return decide(
+        context.retry,
         error,
         repeatable=may_repeat(call.request, call.proof) and not is_refused_for_good(call, error),
         attempt=call.attempt,

@@ -61,26 +61,26 @@ class Signer:
         day: Callable[[], float],
         elapsed: Callable[[], float] | None,
     ) -> None:
-        self.auth = auth
+        self.auth: Auth = auth
         #: What the service said last of the credentials.
-        self.refused = RefusedCredentials(clock)
+        self.refused: RefusedCredentials = RefusedCredentials(clock)
         if elapsed is None:
             elapsed = boottime if day is wall else clock
         #: Seconds that go on while the machine sleeps.
-        self.elapsed = elapsed
+        self.elapsed: Callable[[], float] = elapsed
         #: The time that requests are signed with, in Unix seconds. No jump of the machine's clock
         #: changes it.
-        self.now = _time_of_day(auth, day, elapsed)
+        self.now: TimeOfDay = _time_of_day(auth, day, elapsed)
         self._nonce = nonce
         address = urlsplit(base_url)
         self._base_path = address.path
         self._root_path = path_before_api(address.path)
         #: Where the installation begins, without the API's own path: the host, or a path on it.
-        self.root_url = f"{address.scheme}://{address.netloc}{self._root_path}"
+        self.root_url: str = f"{address.scheme}://{address.netloc}{self._root_path}"
         # Of strategies whose credentials work once.
         self._may_be_a_copy: Callable[..., bool] | None = getattr(auth, "may_be_a_copy", None)
         #: Whether credentials work once: then :meth:`judge_copy` needs the time of sending.
-        self.works_once = self._may_be_a_copy is not None
+        self.works_once: bool = self._may_be_a_copy is not None
         # Of strategies whose credentials depend on the time.
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             auth, "clock_difference", None
@@ -209,11 +209,11 @@ class Signer:
 
 def _time_of_day(auth: Any, read: Callable[[], float], elapsed: Callable[[], float]) -> TimeOfDay:
     """The time that a strategy's requests are signed with, for all that share what it learns."""
-    held: ReferenceType[TimeOfDay] | None = getattr(auth, "time_of_day", None)
+    held: ReferenceType[TimeOfDay] | None = getattr(auth, "_time_of_day", None)
     shared = None if held is None else held()
     if shared is not None and shared.read is read:
         return shared
     made = TimeOfDay(read, elapsed, system_wall if read is wall else None)
-    if hasattr(auth, "time_of_day"):
-        auth.time_of_day = ReferenceType(made)
+    if hasattr(auth, "_time_of_day"):
+        auth._time_of_day = ReferenceType(made)  # noqa: SLF001 - users have no need of it
     return made

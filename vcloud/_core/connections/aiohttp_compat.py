@@ -1,4 +1,4 @@
-"""Private parts of aiohttp that vcloud uses, each with a public way to fall back on.
+"""Private parts of aiohttp that vcloud uses, each with a public fallback.
 
 aiohttp may rename private parts in any release. Only this module uses them, and
 :mod:`vcloud._core.connections.pool` overrides one method. The tests run with each of these parts
@@ -36,7 +36,7 @@ from aiohttp.client_proto import ResponseHandler
 from vcloud._core.tasks import abort
 from vcloud.errors import ConfigurationError
 
-#: In the signatures of clients, which import nothing of aiohttp.
+#: For the signatures of clients, whose modules do not import aiohttp.
 ClientSession = aiohttp.ClientSession
 
 
@@ -44,7 +44,7 @@ def sender(session: aiohttp.ClientSession, *, own: bool) -> Callable[..., Awaita
     """The method that sends a request: the private one, unless the public one was replaced.
 
     Mocks replace either ``ClientSession.request`` or, as aioresponses does, the private method
-    that it calls. A user's session may have a ``request`` of its own.
+    that it calls. A user's session may have its own ``request``.
 
     Args:
         session: the session.
@@ -61,7 +61,7 @@ async def _by_public_request(
     """Send by ``session.request``, which may be a coroutine function or a test double.
 
     Raises:
-        ConfigurationError: it returned something else than a response of aiohttp's.
+        ConfigurationError: it returned something other than an aiohttp response.
     """
     answer: object = session.request(*args, **options)
     if inspect.isawaitable(answer):
@@ -154,7 +154,7 @@ def leave_to_parent(session: aiohttp.ClientSession) -> None:
         if private(session.connector, "_closed") is not None:
             session.connector._closed = True  # noqa: SLF001 - see the table
         else:
-            # Kept for ever, because garbage collection would close it.
+            # Kept forever, because garbage collection would close it.
             _KEPT.append(session.connector)
         session.detach()
 
@@ -164,7 +164,7 @@ _KEPT: Final[list[aiohttp.BaseConnector]] = []
 
 
 def switch_off_resending(session: aiohttp.ClientSession) -> bool:
-    """Keep a session from sending a request again by itself; return whether that works.
+    """Keep a session from automatically sending a request again; return whether that works.
 
     aiohttp's own test client uses the same switch.
     """
@@ -189,7 +189,7 @@ def connections_in_use(connector: aiohttp.BaseConnector) -> set[ResponseHandler]
 def make_connections_by(
     connector: aiohttp.BaseConnector, make: Callable[[], ResponseHandler]
 ) -> bool:
-    """Let a connector make the protocol of each connection by this; return whether that works."""
+    """Make a connector create its connections' protocols by this; return whether that works."""
     if private(connector, "_factory") is None:
         return False
     connector._factory = make  # type: ignore[assignment]  # noqa: SLF001 - see the table

@@ -9,11 +9,12 @@ from vcloud.errors import LimitExceededError
 
 
 async def read_answer(answer: aiohttp.ClientResponse, limit: int) -> Response:
-    """An answer with its whole body; of a refusal, the beginning is enough.
+    """Read an answer with its whole body, or a refusal with the beginning of its body.
 
     Args:
         answer: the head came.
-        limit: bytes of a success, decompressed. Of a refusal :data:`MAX_REFUSAL` are read.
+        limit: the most bytes of a success, decompressed. A refusal is read to :data:`MAX_REFUSAL`
+        bytes.
 
     Raises:
         LimitExceededError: a success is larger.
@@ -34,11 +35,11 @@ async def beginning(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, 
     """The body, decompressed, or its first ``limit`` bytes; whether there is more."""
     content = answer.content
     body = bytearray()
-    # What is declared too long is not read at all, where nobody wants its beginning.
+    # A body that is declared too long is not read at all, if its beginning is not needed.
     ok = 200 <= answer.status < 300 and "Content-Encoding" not in answer.headers
     declared = answer.content_length or 0 if ok else 0
     try:
-        # Part by part, because for one who reads all at once aiohttp decompresses a bomb whole.
+        # Part by part: if all is read at once, aiohttp decompresses a whole decompression bomb.
         while max(declared, len(body)) <= limit:
             part = await content.readany()
             if not part:
@@ -48,6 +49,6 @@ async def beginning(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, 
     except BaseException:
         answer.close()
         raise
-    # The rest is not worth waiting for, and half an answer is on the connection.
+    # Close the connection instead of waiting for the rest of the answer on it.
     answer.close()
     return bytes(body[:limit]), True

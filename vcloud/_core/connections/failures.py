@@ -1,10 +1,10 @@
-"""Failures of connections, and descriptions of them that quote nothing of the peer.
+"""Failures of connections, and descriptions of them that quote nothing from the peer.
 
 The texts of aiohttp, ssl and asyncio quote what was received (a status line, a header, a chunk) and
-what was sent (an address with its query). If a peer echoed a credential, such a text would bring it
-into errors, logs and journals. So the descriptions have only facts that cannot come from the peer:
-the kind of failure, an error number of the operating system, a constant of OpenSSL, and the host
-and port that this side wanted to reach.
+what was sent (an address with its query). If a peer echoed a credential, such a text would put it
+into errors, logs and journals. So the descriptions contain only facts that cannot come from the
+peer: the kind of failure, an error number of the operating system, a constant of OpenSSL, and the
+host and port that this side wanted to reach.
 
 This module imports aiohttp to tell its errors apart, and adds errors that aiohttp passes on
 unchanged.
@@ -41,7 +41,7 @@ class NotConnectedError(aiohttp.ConnectionTimeoutError):
 
 
 class NotSentError(aiohttp.ClientConnectionError):
-    """Nobody waits for the answer any more, so nothing was sent."""
+    """The caller no longer waits for the answer, so nothing was sent."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -75,7 +75,7 @@ _UPGRADES: Final = {
 
 
 def describe_failure(error: object) -> str:
-    """What failed, in words that quote nothing of the peer.
+    """What failed, in words that quote nothing from the peer.
 
     Args:
         error: what aiohttp, ssl or asyncio raised, or what a WebSocket of aiohttp's ended with.
@@ -112,7 +112,7 @@ def _no_upgrade(error: aiohttp.WSServerHandshakeError) -> str:
 
 
 def _unconnected(error: aiohttp.ConnectionTimeoutError) -> str:
-    # aiohttp raises an error of its own, with the one from within the connecting as its cause.
+    # aiohttp raises its own error, whose cause is the one from within the connecting.
     awaited = error.__cause__
     return str(awaited) if isinstance(awaited, NotConnectedError) else "no connection was made"
 

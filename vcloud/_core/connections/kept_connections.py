@@ -1,7 +1,7 @@
 """The connections that a pool keeps: how old they are, and whether the peer has closed them.
 
-Which of them are idle is known to :mod:`vcloud._core.connections.pool`. This module imports a type
-of aiohttp's, for type checkers only.
+:mod:`vcloud._core.connections.pool` knows which of them are idle. This module imports aiohttp for
+type checkers only.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from yarl import URL
 
-#: Seconds that a connection is kept. Services move to other addresses by DNS, whose records are
-#: usually valid for one to five minutes; a busy connection would never notice.
+#: Seconds that a connection is kept. A service moves to another address by changing its DNS
+#: records, which are usually valid for one to five minutes. A connection that is always in use
+#: would never notice.
 MAX_AGE: Final = 300.0
 
 #: Events of ``poll``, which always reports an error and a hang-up. Only Linux reports the peer's
@@ -125,7 +126,7 @@ class PooledConnections:
             self._retire(now)
 
     def drop_idle(self, origin: URL | None = None) -> None:
-        """Drop idle connections, without closing them towards their peers, which may be gone.
+        """Drop idle connections without a closing handshake: their peers may not exist any more.
 
         Args:
             origin: scheme, host and port of those to drop; None: all.

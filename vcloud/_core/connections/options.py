@@ -16,18 +16,18 @@ from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.timing.attempt_timeout import AttemptTimeouts
 
-#: For aiohttp: the time limit of a whole attempt is our own.
+#: For aiohttp: this package limits the time of a whole attempt itself.
 NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
 
 
 class TransportOptions(msgspec.Struct, frozen=True):
     """How one provider is reached: the parts that only the transport understands."""
 
-    #: Of what is left to aiohttp: connecting, in its pool's own time.
+    #: The time limits that aiohttp applies: those of connecting.
     timeout: aiohttp.ClientTimeout
     #: Of each attempt.
     attempt_timeouts: AttemptTimeouts
-    #: Of all that comes before the request can be written; None: as long as the attempt may take.
+    #: The timeout of everything before the request can be written; None: that of the attempt.
     connect_timeouts: AttemptTimeouts | None
     #: Seconds for that, as they were chosen.
     connect_timeout: float
@@ -57,7 +57,7 @@ class TransportOptions(msgspec.Struct, frozen=True):
     ) -> TransportOptions:
         """Resolve what can be resolved once.
 
-        To look for a proxy in the environment on every request triples the time of a call.
+        Looking for a proxy in the environment on every request would triple the time of a call.
         """
         extra: dict[str, Any] = {}
         if ssl is not True:
@@ -133,9 +133,9 @@ def _without_user(proxy: str) -> tuple[str, Credentials]:
 
 @concealing
 def proxy_from_environment(base_url: str) -> str | None:
-    """The proxy that the environment names for this address; None: there is none."""
+    """The proxy that the environment configures for this address; None: there is none."""
     url = URL(base_url)
-    # This machine is not reached through another one, which could read plain http.
+    # Requests to this machine never go through another one, which could read plain http.
     if url.host is None or is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
         return None
     found = urllib.request.getproxies().get(url.scheme)

@@ -1,8 +1,9 @@
-"""The pool of our own sessions: aiohttp's, which also checks the connections that it keeps.
+"""The connection pool of our own sessions: aiohttp's, with checks of the connections it keeps.
 
 It overrides ``_create_connection``, which aiohttp keeps private. The other private parts are in
-:mod:`vcloud._core.connections.aiohttp_compat`, with the way to do without them; the age of a
-connection, and the check of its socket, are in :mod:`vcloud._core.connections.kept_connections`.
+:mod:`vcloud._core.connections.aiohttp_compat`, each with a fallback.
+:mod:`vcloud._core.connections.kept_connections` has the age of a connection and the check of its
+socket.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ from vcloud._core.timing.timeouts import timeout as time_limit
 class Pool(aiohttp.TCPConnector):
     """A pool that resolves names itself, and can end connections that are still closing.
 
-    Its ``sock_connect`` limits all that comes before a request can be written: the name's lookup,
-    the connection, TLS, and a proxy's consent.
+    Its ``sock_connect`` limits everything before a request can be written: the lookup of the name,
+    the connection, TLS, and the answer of a proxy.
 
-    Closing a TLS connection ends when the peer agrees. aiohttp closes a connection in the
-    background after its last answer, and then drops its reference. If the event loop ends before
-    the peer agrees, asyncio reports an unclosed transport.
+    A TLS connection is closed only when the peer has answered the close. aiohttp closes a
+    connection in the background after its last answer, and drops its reference at once. If the
+    event loop ends before the peer answers, asyncio reports an unclosed transport.
 
-    It does not keep a connection for ever, nor one that is dead: see
+    It keeps no connection forever, and none that the peer has closed: see
     :class:`~vcloud._core.connections.kept_connections.PooledConnections`.
 
     Args:
@@ -82,7 +83,7 @@ class Pool(aiohttp.TCPConnector):
         except asyncio.CancelledError as stopped:
             task = asyncio.current_task()
             if self.closed and task is not None and not task.cancelling():
-                # Nobody cancelled the call: aiohttp cancels lookups when the pool is closed.
+                # The call was not cancelled: aiohttp cancels lookups when the pool is closed.
                 raise NotSentError from None
             mark_unsent(stopped, self._awaited(req))
             raise
@@ -115,10 +116,10 @@ class Pool(aiohttp.TCPConnector):
     ) -> Coroutine[Any, Any, Connection]:
         """A connection from the pool, or a new one.
 
-        A request that must not be repeated gets none that the peer has closed, because the outcome
-        would be unknown. Such requests are told by their method, so a POST that may be repeated is
-        checked too. The check takes 3 us of some 170 for a call. All requests pay 0.3 us for two
-        clocks that are read.
+        A request that must not be repeated never gets a connection that the peer has closed,
+        because its outcome would then be unknown. The method shows which requests these are, so a
+        POST that may be repeated is checked too. The check takes 3 us of some 170 for a call.
+        Reading two clocks costs each request another 0.3 us.
         """
         self.pooled.check()
         if req.method in IDEMPOTENT:
@@ -140,9 +141,9 @@ class Pool(aiohttp.TCPConnector):
             connection.close()
 
     def drop_idle(self, origin: URL | None = None) -> None:
-        """Drop idle connections, because one of them was dead or a descriptor is needed.
+        """Drop idle connections, because one of them had been dropped or a descriptor is needed.
 
-        Where a load balancer or a router has dropped one connection to a host, it has dropped all.
+        A load balancer or router that has dropped one connection to a host has dropped all of them.
 
         Args:
             origin: scheme, host and port of those to drop; None: all.
@@ -158,7 +159,7 @@ class Pool(aiohttp.TCPConnector):
             await asyncio.wait(left)
 
 
-#: Instead of aiohttp's own timers, which know nothing of what has arrived.
+#: Replaces aiohttp's own timers, which ignore what has arrived.
 _NO_TIME_LIMIT: Final = aiohttp.ClientTimeout(total=None)
 
 
@@ -192,9 +193,10 @@ def pool(clock: Callable[[], float] = monotonic, wall: Callable[[], float] = wal
     """A pool that never hands out a connection on which the peer has sent unsolicited data.
 
     aiohttp takes data that came while a connection was idle (a load balancer's 408, or a second
-    answer) for the answer to the next request; from then on each answer is that of another request.
+    answer) for the answer to the next request. From then on each request gets the answer of another
+    one.
 
-    It has no limit of connections: admission limits the requests of each provider.
+    The pool does not limit its connections: admission limits the requests of each provider.
 
     Args:
         clock: monotonic seconds.
@@ -210,7 +212,7 @@ def pool(clock: Callable[[], float] = monotonic, wall: Callable[[], float] = wal
 
 
 class _Pool(Pool):
-    """A pool of connections that notice unsolicited data by themselves.
+    """A pool whose connections detect unsolicited data themselves.
 
     It costs one more Python call for each piece of data: with it a call took 1.21 times as long as
     with bare aiohttp, without it 1.15 (``python -m tests.benchmarks.call_path --alone``, noisy).
@@ -253,15 +255,15 @@ class _Handler(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop, in_use: set[ResponseHandler]) -> None:
         super().__init__(loop)
         self.in_use = in_use
-        #: Whether it has carried an answer. While it is being made it is not in use either, but
-        #: then a proxy may have to answer.
+        #: Whether it has carried an answer. While it is being made it is not in use either, and a
+        #: proxy may answer then.
         self.used = False
 
     def data_received(self, data: bytes) -> None:
         if self in self.in_use:
             self.used = True
         elif self.used and data:
-            # Not closed, which over TLS would wait for the peer.
+            # Dropped, because closing over TLS would wait for the peer.
             self.abort()
             return
         super().data_received(data)

@@ -23,8 +23,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from vcloud._core.endpoint import is_localhost
 from vcloud._core.process_limits import limit_reached
 
-#: Concurrent lookups of all clients of this process. One without an answer keeps its thread until
-#: the system gives up; a client has a handful of hosts.
+#: Concurrent lookups of all clients of this process. A lookup without an answer keeps its thread
+#: until the system gives up. A client has only a few hosts.
 THREADS: Final = 4
 
 #: A name, a port, and an address family (``socket.AF_UNSPEC``: any).
@@ -32,14 +32,14 @@ Question = tuple[str, int, int]
 #: Is called in the thread of the lookup, with the addresses or the error.
 Answered = Callable[["list[ResolveResult] | BaseException"], None]
 
-# As in aiohttp: no addresses of a family of which this machine has none.
+# As in aiohttp: leave out addresses of families that this machine does not have.
 _FLAGS: Final = socket.AI_ADDRCONFIG & getattr(socket, "AI_MASK", socket.AI_ADDRCONFIG)
 
 
 class Lookups:
     """Looks names up in at most :data:`THREADS` daemon threads, for all event loops.
 
-    A name that is being looked up is not looked up again: whoever asks gets the same answer. A
+    Callers that ask for a name that is being looked up get the result of the same lookup. A
     thread ends when there is nothing left to look up. All methods are thread-safe.
     """
 
@@ -75,7 +75,7 @@ class Lookups:
                     raise
 
     def leave(self, question: Question, answered: Answered) -> None:
-        """Stop waiting. A lookup that nobody waits for is not started."""
+        """Stop waiting. A lookup without a waiting caller is not started."""
         with self._lock:
             others = self._asked.get(question)
             if others is None or answered not in others:
@@ -158,7 +158,7 @@ def _result(host: str, port: int, family: int, address: tuple[object, ...]) -> R
 class Names(AbstractResolver):
     """Resolves ``localhost`` and names below it to loopback addresses, others by ``getaddrinfo``.
 
-    Plain http is permitted to those names, so neither DNS nor a file may resolve them to another
+    Plain http to those names is permitted, so neither DNS nor a file may resolve them to another
     machine (RFC 6761, 6.3).
     """
 
@@ -195,8 +195,8 @@ class Names(AbstractResolver):
         """Do nothing: lookups in their threads do not belong to a resolver."""
 
 
-#: First the one that most servers listen on. aiohttp tries the other one when the first refuses, or
-#: after 250 ms (RFC 8305).
+#: IPv4 first, because most servers listen on it. aiohttp tries the other one if the first refuses,
+#: or after 250 ms (RFC 8305).
 _LOOPBACK: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 

@@ -1,4 +1,4 @@
-"""aiohttp's answers with two changes: no secrets in reprs, and upgrades as RFC 6455 has them."""
+"""aiohttp's answers with two changes: no secrets in reprs, and upgrades as in RFC 6455."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class RedactedResponse(aiohttp.ClientResponse):
 class UpgradeResponse(RedactedResponse):
     """The answer to an upgrade, with a ``Connection`` header that aiohttp understands.
 
-    The header is a list that holds "upgrade" (RFC 6455, 4.1). aiohttp accepts nothing else in it.
+    The header is a list that contains "upgrade" (RFC 6455, 4.1). aiohttp accepts no other item.
     """
 
     @property
     def headers(  # pyright: ignore[reportIncompatibleVariableOverride]
         self,
     ) -> CIMultiDictProxy[str]:
-        """As they came, but for ``Connection: keep-alive, Upgrade``."""
+        """The headers as they came, except ``Connection: keep-alive, Upgrade``."""
         headers = super().headers
         values = headers.getall("Connection", ())
         tokens = {token.strip().lower() for value in values for token in value.split(",")}

@@ -1,7 +1,7 @@
 """Sending a request with aiohttp exactly once, or not at all.
 
-A request is refused right before it is written where its connection is unusable, its call was
-cancelled, or its time is over. Of aiohttp this uses public names only.
+Right before a request is written, it is refused if its connection is unusable, its call was
+cancelled, or its time is over. This module uses only public names of aiohttp.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def _refuse_cancelled(connection: Connection) -> None:
 
 
 def refuse_overdue() -> None:
-    """Send nothing for an item of a bulk run whose time is up, if nothing of it was sent before.
+    """Send nothing for an item of a bulk run whose time is up, unless it sent something before.
 
-    A loop that was blocked until then first reads what has arrived. A connection that is made
-    meanwhile would carry a request for whose answer nobody waits.
+    A loop that was blocked until then first reads what has arrived. If a connection is made
+    meanwhile, it would carry a request whose answer is not awaited.
 
     Raises:
         NotSentError: the run must not begin anything more.
@@ -103,8 +103,8 @@ def nothing_written(error: BaseException) -> bool:
     """Whether aiohttp found the connection closed before it wrote anything of a request.
 
     Before Python 3.12 it writes a request with a body in the next turn of the event loop, which may
-    read the peer's end first. It writes head and body together, or neither. Only this text of
-    aiohttp's says so; with any other text the outcome stays unknown.
+    read the peer's end first. It writes head and body together, or neither. Only this aiohttp text
+    proves that nothing was written. With any other text the outcome stays unknown.
     """
     found = error.__cause__ or error
     return isinstance(found, aiohttp.ClientConnectionResetError) and found.args == _NOT_WRITTEN
@@ -119,14 +119,14 @@ async def send_once(
     *,
     connecting: AttemptTimeouts | None = None,
 ) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending one request twice, by an exception that it does not know.
+    """Send a request once. An exception that aiohttp does not know keeps it from sending again.
 
-    aiohttp sends an idempotent request again by itself when the connection from its pool is dead,
-    with the same headers and so with the same nonce. Our retry policy decides that instead.
+    When a pooled connection turns out to be closed, aiohttp itself sends an idempotent request
+    again, with the same headers and so the same nonce. Our retry policy decides that instead.
 
-    The pool of a user's session is not ours to change. So an unusable connection is refused when
-    the request is about to be sent: one on which the peer sent an answer before the request, or
-    which the peer has closed. A part of an answer that was read already is not noticed.
+    The pool of a user's session must not be changed. So an unusable connection is refused when the
+    request is about to be sent. A connection is unusable if the peer has closed it, or has sent an
+    answer before the request. A part of an answer that was read already is not noticed.
 
     Args:
         request: what to send.
@@ -182,8 +182,8 @@ def bounded_connecting(
 ) -> Sequence[ClientMiddlewareType]:
     """:func:`send_once` with a time limit for connecting, for a request of a user's session.
 
-    Where the user's pool is full, the request first waits for one of its connections, which is not
-    connecting. Only aiohttp's own limit, for each connection that it makes, holds then.
+    If the user's pool is full, the request first waits for one of its connections, which is not
+    connecting. Then only aiohttp's own limit applies, to each connection that it makes.
 
     Args:
         session: the user's.
@@ -202,7 +202,7 @@ def bounded_connecting(
 def middlewares_against_resending(
     session: aiohttp.ClientSession, *, own: bool
 ) -> Sequence[ClientMiddlewareType]:
-    """Keep a session from sending a request again by itself.
+    """Keep a session from automatically sending a request again.
 
     Args:
         session: the session.

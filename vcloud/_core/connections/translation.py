@@ -31,7 +31,7 @@ from vcloud.errors import (
 FOREIGN: Final = (aiohttp.ClientError, DroppedConnectionError, OSError, ValueError, RuntimeError)
 _DROPPED: Final = (DroppedConnectionError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 _TRUST: Final = (
-    "; if an authority of your own vouches for it, give Endpoint(ssl=...) a context that trusts it"
+    "; if your own certificate authority issued it, give Endpoint(ssl=...) a context that trusts it"
 )
 
 
@@ -71,7 +71,8 @@ def translated(error: Exception, options: TransportOptions, *, closed: bool) -> 
         made = TransportError(f"the exchange broke: {describe_failure(error)}")
     elif isinstance(error, ValueError):
         made = ConfigurationError(
-            "aiohttp refuses this exchange: a header or an address holds what HTTP cannot carry"
+            "aiohttp refuses this exchange: a header or an address has characters that HTTP "
+            "cannot carry"
         )
     else:
         return error
@@ -88,7 +89,7 @@ def timed_out(options: TransportOptions, awaited: str | None) -> RequestTimeout:
     seconds = options.attempt_timeouts.seconds
     if awaited is None:
         return RequestTimeout(f"no complete answer within {seconds:g} s")
-    return _unconnected(awaited, seconds, "all the time that the attempt had")
+    return _unconnected(awaited, seconds, "the time left for the attempt")
 
 
 def _unconnected(awaited: str, seconds: float, bound: str) -> ConnectTimeout:
@@ -98,9 +99,9 @@ def _unconnected(awaited: str, seconds: float, bound: str) -> ConnectTimeout:
 
 
 def drop_idle_after(failure: Exception, session: aiohttp.ClientSession, url: str) -> None:
-    """Let repeats use fresh connections, if one to this host ended without an answer.
+    """Drop idle connections to a host after one of them ended without an answer.
 
-    The connections of a session of the user's own are the user's.
+    Retries then use new connections. Those of a user's session are left alone.
     """
     sent = isinstance(failure, TransportError) and not isinstance(failure, ConnectError)
     if sent and isinstance(session.connector, Pool):

@@ -23,7 +23,7 @@ CONNECT_TIMEOUTS: Final[ContextVar[AttemptTimeouts | None]] = ContextVar(
 
 
 def upgrading_session(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
-    """A session that shares the connections: ``ws_connect`` takes no middlewares of its own."""
+    """A session that shares the connections, because ``ws_connect`` takes no middlewares."""
     upgrading = aiohttp.ClientSession(
         connector=session.connector,
         connector_owner=False,
@@ -41,8 +41,7 @@ def upgrading_session(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
 async def _upgrade(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    # aiohttp drops the body of a refusal, and with it the service's reason; and it would follow a
-    # redirect.
+    # aiohttp drops the body of a refusal, which has the service's reason, and follows redirects.
     answer = await send_once(request, handler, connecting=CONNECT_TIMEOUTS.get())
     if answer.status != 101:
         headers = refusal_headers(answer)

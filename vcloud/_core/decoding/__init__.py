@@ -1,1 +1,1 @@
-"""From bytes to models and back: the codec, its lenient fallback, and the values of answers."""
+"""The parts of the codec: plain JSON, the lenient converter, what models share, and errors."""

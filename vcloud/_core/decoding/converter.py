@@ -78,7 +78,7 @@ def _list(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], 
     container = get_origin(kind) or list
 
     def structure(value: Any, _: Any) -> Any:
-        # Without this, a text in place of a list becomes its letters, and an object its names.
+        # Without this, a string in place of a list becomes its letters, and an object its names.
         if not isinstance(value, list):
             raise ValueError(f"expected a list, got {shown(value)}")
         return container(_each(enumerate(value), build, item, kind))
@@ -138,7 +138,7 @@ def _model(
     )
 
     def structure(value: Any, _: Any) -> Any:
-        # Without this, a list or a text in place of an object ends in an IndexError or TypeError.
+        # Without this, a list or a string in place of an object ends in an IndexError or TypeError.
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {shown(value)}")
         if absent := [name for name in demanded if name not in value]:

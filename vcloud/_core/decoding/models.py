@@ -1,7 +1,7 @@
-"""What the models, the attrs classes that answers are decoded into, have in common.
+"""Common parts of the models, the attrs classes that answers are decoded into.
 
-A field may be absent or null, unless the call was made for it. Its annotation says so: ``T | None``
-is None then, and a list or a mapping (:data:`ListOf`, :data:`MappingOf`) is empty.
+A field may be absent or null, unless the call was made to get it. The annotation says what it is
+then: ``T | None`` is None, and a list or a mapping (:data:`ListOf`, :data:`MappingOf`) is empty.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _COLLECTIONS: Final[dict[type[Any], tuple[tuple[str, Callable[[], Any]], ...]]] 
 
 
 class NullAsEmpty:
-    """A model with lists or mappings: null becomes an empty one. Their defaults must be empty."""
+    """A model whose lists and mappings are empty instead of null. Their defaults must be empty."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""From bytes to plain JSON: repairs what JSON encoders get wrong, and bounds the work."""
+"""From bytes to plain JSON: repairs mistakes of JSON encoders, and bounds the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an endpoint answers: the class of the wire, and what a caller gets of it."""
+"""The shape of an answer: the class that it is decoded into, and what the caller gets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Shape(msgspec.Struct, Generic[W, R_co], frozen=True, eq=False):
 
     Attributes:
         wire: the class that the body is decoded into.
-        open: makes what the caller gets, given the decoded object, the session and the body.
+        open: makes what the caller gets from the decoded object, the session and the body.
         open_partly: the same for a list with items that cannot be decoded. They are described by
             the name of their field; the decoded object holds the others. None: such a list is a
             ``DecodeError``.

@@ -1,4 +1,4 @@
-"""Bounds what is read of an error that came as an HTTP success."""
+"""Bounds how much is read of an error that came as an HTTP success."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def short_fields(body: bytes, names: tuple[str, ...]) -> bytes:
         An object of these fields. A long text is cut; a long list or object is empty.
 
     Raises:
-        msgspec.DecodeError: it is no JSON object.
+        msgspec.DecodeError: it is not a JSON object.
         RecursionError: it is nested too deep.
     """
     found = _decoder(names).decode(body.removeprefix(_BOM))

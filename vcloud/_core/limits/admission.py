@@ -44,17 +44,17 @@ class Admission:
 
     **The order** is the same for slots, rate limits and a shared budget:
 
-    1. Cleanups first, in whatever flow, because they stop a machine for a caller who was cancelled.
-       They are counted like all requests, and keep the limits.
+    1. Cleanups first, in any flow, because they stop a machine for a cancelled caller. They count
+      towards the limits, and obey them, like all requests.
     2. Then the flows, round robin: one flow for each bulk run, and one for all other calls.
-    3. Within a flow first come first served, in whatever bucket.
+    3. Within a flow, first come, first served, in any bucket.
 
     A slot that becomes free goes to the next waiting request, never to a newcomer. A request that
     waits for a rate limit occupies no slot. A flow that waits for several limits keeps its place
-    for each: a turn counts for those limits only that would have admitted it.
+    for each of them: a turn counts only for the limits that would have admitted the flow.
 
-    If a store counts for several processes, one waiting request of a bucket asks it on behalf of
-    all. What the store grants goes to the request that is next in the order by then.
+    If a store counts for several processes, one waiting request of a bucket asks the store on
+    behalf of all. A permit that the store grants goes to the request that is next by then.
 
     Args:
         limit: how many may be in flight.
@@ -241,7 +241,7 @@ class Admission:
             self._admit()
 
     def refuse(self, make_error: Callable[[], VCloudError]) -> None:
-        """Fail all waiting calls but cleanups, each with an error of its own."""
+        """Fail all waiting calls except cleanups, each with its own error."""
         for bucket in self._buckets.values():
             for waiter in bucket.all_calls():
                 self._queue.fail(bucket, waiter, make_error())
@@ -273,7 +273,7 @@ class Admission:
     def _join(self, bucket: Bucket, waiter: Waiter) -> None:
         self._queue.add(bucket, waiter)
         now = self._clock()
-        # A request that cannot wait so long fails at once, whatever its place in the queue.
+        # A request that cannot wait so long fails at once, wherever it is in the queue.
         error = waiter.error_if_too_long(bucket.allowance.delay(now), now)
         if error is not None:
             self._queue.fail(bucket, waiter, error)

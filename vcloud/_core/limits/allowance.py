@@ -45,11 +45,11 @@ class Allowance:
         self._clock = ServerClock()
         self._sent = 0
         #: How many were sent and have not ended.
-        self.in_flight = 0
+        self.in_flight: int = 0
         #: How often the service answered with a 429.
-        self.refusals = 0
+        self.refusals: int = 0
         #: False while no limit is known: :meth:`delay` need not be called then.
-        self.bounded = rule is not None or expected is not None
+        self.bounded: bool = rule is not None or expected is not None
 
     def delay(self, now: float) -> float:
         """Seconds until one request may be sent: 0 now, infinity after some answer."""

@@ -23,7 +23,7 @@ class CooldownState(Enum):
 
 
 class Cooldown:
-    """What one 429 means for all requests of a bucket. Times are monotonic seconds.
+    """The effect of a 429 on all requests of a bucket. Times are monotonic seconds.
 
     ::
 
@@ -83,7 +83,7 @@ class Cooldown:
         self.state = CooldownState.PAUSED
 
     def require_probe(self, newest: int) -> None:
-        """Let one request find out whether the service accepts requests, before all others.
+        """Send one request as a probe before all others.
 
         Args:
             newest: the number of the newest request that has been sent.

@@ -82,7 +82,7 @@ class Waiter(msgspec.Struct, eq=False):
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody will read the result: its task was cancelled, or its loop was closed."""
+        """Whether its result will not be read: its task was cancelled, or its loop was closed."""
         return self.admitted.done() or self.admitted.get_loop().is_closed()
 
     def error_if_too_long(self, wait: float, now: float) -> Exception | None:
@@ -103,7 +103,7 @@ _QUEUED: Final = frozenset({WaiterState.WAITING, WaiterState.ASKING})
 
 
 class FlowQueue:
-    """The requests of one flow that wait for one bucket, first come first served.
+    """The requests of one flow that wait for one bucket, first come, first served.
 
     Args:
         flow: the flow.
@@ -152,8 +152,8 @@ class FlowQueue:
 class RoundRobin:
     """The flows of one rank that wait for one bucket. The next flow is the least recently served.
 
-    A run that starts, or starts again, goes behind the flows that wait already, so each of them has
-    at most one turn before it. The flow of all other calls keeps its place while it is empty.
+    A run that starts, or starts again, is placed after the flows that wait already, so each of them
+    has at most one turn before it. The flow of all other calls keeps its place while it is empty.
     """
 
     __slots__ = ("_others", "_runs", "count")

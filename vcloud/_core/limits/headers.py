@@ -99,6 +99,6 @@ _NUMBER: Final = re.compile(
 #: added to the current time.
 MAX_RETRY_AFTER: Final = 36_525 * 86_400.0
 #: The longest time in seconds until the end of an announced window. No quota is for longer than a
-#: month. A longer time comes of a wrong clock, of the service or of a gateway that sets ``Date``,
-#: and would stop all calls for years.
+#: month. A longer time comes from a wrong clock (of the service, or of a gateway that sets
+#: ``Date``), and would stop all calls for years.
 MAX_WINDOW: Final = 31 * 86_400.0

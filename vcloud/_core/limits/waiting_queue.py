@@ -39,11 +39,11 @@ class Bucket(msgspec.Struct, eq=False):
 
     @property
     def calls(self) -> int:
-        """How many queued requests are no cleanups."""
+        """How many queued requests are not cleanups."""
         return self.count - self.ranks[Rank.CLEANUP].count
 
     def all_calls(self) -> list[Waiter]:
-        """The queued requests that are no cleanups."""
+        """The queued requests that are not cleanups."""
         return [
             waiter
             for rank in Rank
@@ -122,7 +122,7 @@ class WaitingQueue:
     def fail_if_too_long(self, bucket: Bucket, wait: float, now: float) -> None:
         """Fail the requests of a bucket that cannot wait for so many seconds.
 
-        This looks at the front of every flow, because each request has a limit of its own. Requests
+        This looks at the front of every flow, because each request has its own limit. Requests
         behind one that keeps waiting are checked when they get to the front.
         """
         for flows in bucket.ranks:

@@ -209,5 +209,5 @@ class AnnouncedWindow:
 
 #: Seconds. Estimates of one window's end differ by the headers' resolution and by travel time.
 _SAME_WINDOW: Final = 2.0
-#: The least number of seconds that a window lasts after an answer announced its end.
+#: The fewest seconds that a window lasts after an answer announced its end.
 _SHORTEST: Final = 1e-3

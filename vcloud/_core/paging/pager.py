@@ -131,7 +131,7 @@ class Pager(Generic[T]):
             n: how many pages, at least 1.
 
         Raises:
-            InvalidArgumentError: ``n`` is no whole number of at least 1.
+            InvalidArgumentError: ``n`` is not a whole number of at least 1.
         """
         return paged(replace(self._source, ahead=positive_integer(n, "prefetch")))
 

@@ -21,8 +21,8 @@ T = TypeVar("T")
 STALE: Final = 100
 
 
-# These are iterators rather than generators. One that is left in the middle needs no task to close
-# it, and one that raised can go on.
+# These are iterators rather than generators. An iterator that is left early needs no task to close
+# it, and one that raised can be iterated on.
 
 
 class _Iteration:
@@ -34,12 +34,12 @@ class _Iteration:
         # copy.copy and copy.deepcopy ask for this too.
         raise TypeError(
             "an iteration of a Pager can be neither pickled nor copied: call list(...) again where "
-            "it is needed; list(page=pages.number) goes on from there"
+            "it is needed; list(page=pages.number) continues from there"
         )
 
 
 class Pages(_Iteration, AsyncIterator[Page[T]]):
-    """Page after page of a :class:`Pager`.
+    """Page after page of a :class:`Pager`, from :meth:`Pager.pages`.
 
     Attributes:
         number: the page to continue with, None after the last. Another process that begins with
@@ -79,7 +79,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         # The page to read next: `number`, or a page after it.
         self._next = source.start
         # Page `_next` and those after it, in flight or waiting for the caller. The tasks hold no
-        # reference to this iterator, so that leaving it ends both.
+        # reference to this iterator, so they end when the iterator is dropped.
         self._in_flight: deque[asyncio.Task[tuple[Any, Stamp]]] = deque()
         # The page before, when it was read, and whether the service announced another one.
         self._before: Any = None
@@ -163,7 +163,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
             self.number = None
             raise StopAsyncIteration
         raise LimitExceededError(
-            f"the list goes on after {self._taken} pages, "
+            f"the list continues after {self._taken} pages, "
             "which is all that max_pages of the Endpoint allows; "
             f"to read on, begin with page {self.number}"
         )
@@ -294,7 +294,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
 
 
 class Items(_Iteration, AsyncIterator[T]):
-    """Item after item of a :class:`Pager`."""
+    """Item after item of a :class:`Pager`, from ``aiter(pager)``."""
 
     __slots__ = ("_pages", "_waiting")
 
@@ -330,14 +330,14 @@ class Items(_Iteration, AsyncIterator[T]):
 
 
 def begin(work: Awaitable[T]) -> asyncio.Task[T]:
-    """Start a task whose error, if nobody awaits it, is not logged."""
+    """Start a task whose error is not logged if the task is never awaited."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
 
 
 def abandon(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks that nobody waits for any more. A ``__del__`` in any thread may call this."""
+    """Cancel tasks that are no longer awaited. A ``__del__`` in any thread may call this."""
     for task in tasks:
         loop = task.get_loop()
         if _running() is loop:

@@ -49,7 +49,7 @@ class Totals:
             total: how many items the list has, as the service says.
         """
         self.size = max(self.size, items)
-        # A total below what the page itself shows does not count the list: it is ignored.
+        # A total below the number of items on the page is wrong, and is ignored.
         if total is not None and (not items or (number - 1) * self.size + items <= total):
             if self.now is None:
                 self.first = total

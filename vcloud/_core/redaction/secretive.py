@@ -29,7 +29,7 @@ class Secretive:
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             f"{type(self).__name__} holds a secret and cannot be pickled or copied: "
-            "make it anew where it is needed"
+            "make a new one where it is needed"
         )
 
 
@@ -41,7 +41,7 @@ class Credentials(dict[str, str]):
     def __repr__(self) -> str:
         return f"Credentials({', '.join(self)})"
 
-    #: Sentry takes any mapping apart, unless it has this method.
+    #: Sentry shows the items of any mapping, unless it has this method.
     __sentry_repr__ = __repr__
 
 
@@ -49,8 +49,8 @@ def concealing(function: Callable[P, R]) -> Callable[P, R]:
     """Keep the arguments of a function out of the frames of the errors that it raises.
 
     Error reporters (rich, ``pytest -l``, Sentry) print the variables of each frame. So an error
-    leaves this function with a single frame of the SDK, which holds no arguments any more. Errors
-    of the user's own code in there (an iterator, for example) keep the frames of that code.
+    that this function raises has a single frame of the SDK, which no longer holds the arguments.
+    Errors of the user's own code (an iterator, for example) keep the frames of that code.
 
     Args:
         function: a function or a coroutine function, one of whose arguments may be a secret.

@@ -1,8 +1,8 @@
 r"""Redacts the secrets of a request in its answer, in every spelling.
 
 A service, a gateway or a debugging proxy may repeat what it received, and its words enter errors,
-logs and journals. So before an answer becomes an error, each secret of its request is searched in
-it and replaced by ``***``. It is found
+logs and journals. So before an answer becomes an error, each secret of its request is searched for
+in the answer, and replaced by ``***``. It is found
 
 - as it is, in any case of its letters, in UTF-8, Latin-1 and UTF-16;
 - escaped as in JSON (``\/``, ``\u002B``, any of its characters), in Python's ``repr`` (``\x2b``),
@@ -15,8 +15,8 @@ it and replaced by ``***``. It is found
 How it works: a text is searched as it is, and again after each sequence of decodings (see
 :mod:`vcloud._core.redaction.spellings`). A match is traced back to its place in the original.
 
-Not found is a secret that was split, encrypted or hashed, or of which only the beginning is
-repeated in the middle of a text.
+A secret is not found if it was split, encrypted or hashed, or if only its beginning is repeated in
+the middle of a text.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SEARCHED", "Redactor", "redactor_for", "sent_secrets", "without_sent_secrets"]
 
-#: Characters. A shorter credential may be an ordinary word: to redact it everywhere would spoil
-#: what the service says, and the gaps would show what it is. It is redacted as a whole word only.
+#: Characters. A shorter credential may be an ordinary word. To redact it everywhere would make the
+#: service's messages unreadable, and the gaps would reveal it. So it is redacted only where it is a
+#: whole word.
 SHORTEST: Final = 8
 #: Bytes of an answer that are searched as a whole, and characters of its headers. Of a larger
 #: answer only the parts that enter the error are searched. Text in which each character is encoded
@@ -54,7 +55,7 @@ _CUT_ESCAPE: Final = re.compile(
     rb"(?:\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|&[#\w]{0,8})\Z"
 )
 _HIDDEN: Final = b"***"
-#: Headers that are no credential.
+#: Headers that are not credentials.
 _PUBLIC_HEADERS: Final = frozenset({"content-type"})
 #: Headers of an answer whose values errors show.
 _QUOTED_HEADERS: Final = frozenset({"location", "x-request-id"})
@@ -125,7 +126,7 @@ class Redactor:
         return b"".join(parts)
 
     def value(self, value: Any, *, cut: bool = False) -> Any:
-        """JSON without the secrets, in its texts and names. A number that is one becomes a text."""
+        """Redact JSON: strings, names, and numbers that are secrets (they become strings)."""
         if isinstance(value, str):
             return self.text(value, cut=cut)
         if isinstance(value, dict):
@@ -158,7 +159,7 @@ class Redactor:
         values = "\n".join(headers.values())
         if len(values) <= SEARCHED and self.text(values) is values:
             return headers
-        # Here and not above: it hardly ever happens.
+        # Imported here because it is rarely needed.
         from multidict import CIMultiDict  # noqa: PLC0415
 
         # If the headers are very long, only those that errors quote are redacted.
@@ -227,7 +228,7 @@ _WORDS: Final = frozenset({"message", "code", "request_id", "details", "from_sta
 
 
 def _common(text: bytes, at: int, needle: bytes) -> int:
-    """How many bytes of a text from here on are those of a needle."""
+    """How many bytes of a text, from a position on, equal the beginning of a needle."""
     length = 0
     for here, there in zip(text[at : at + len(needle)], needle, strict=False):
         if here != there:

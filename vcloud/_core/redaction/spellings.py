@@ -130,14 +130,14 @@ def readings(data: bytes, decodings: tuple[_Decoding, ...]) -> Iterator[Text]:
 
 
 def _of_base64(text: Text) -> Text | None:
-    """The contents of all runs of Base64, each decoded from four starts: its own is not known."""
+    """The contents of all runs of Base64, each decoded at four offsets: its start is unknown."""
     parts, places = list[bytes](), list[int]()
     here = text.places or range(len(text.data) + 1)
     for run in _RUN.finditer(text.data):
         start, end = run.span()
         characters = run[0].translate(_STANDARD)
         for skipped in range(4):
-            # A single last character is no whole byte.
+            # A single last character is not a whole byte.
             count = len(characters) - skipped
             whole = characters[skipped : len(characters) - (count % 4 == 1)]
             decoded = a2b_base64(whole + b"=" * (-len(whole) % 4))

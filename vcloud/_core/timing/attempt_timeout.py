@@ -26,7 +26,7 @@ class Body(Protocol):
 class AttemptTimeout(msgspec.Struct, eq=False):
     """The timeout of one attempt."""
 
-    #: None after the attempt: a reference to this must not keep the task and its result alive.
+    #: None after the attempt: a reference to this must not keep the task and its result in memory.
     task: asyncio.Task[Any] | None
     #: When the timeout expires, by the loop's clock.
     ends: float
@@ -65,7 +65,7 @@ class AttemptTimeouts:
     __slots__ = ("_context", "_in_flight", "_started", "_started_at", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
         # In the order of their ends. A dict keeps the order, and removes any attempt in constant
         # time: an attempt that hangs must not keep those that started after it.
         self._in_flight: dict[AttemptTimeout, None] = {}

@@ -5,7 +5,7 @@ Which clock to use:
 - :data:`monotonic` for limits, deadlines and durations. On Linux it stops while the machine is
   suspended: ten seconds are then ten seconds in which the machine ran.
 - :data:`boottime` for the age of signatures and tokens, which the service measures too. It includes
-  the time in which the machine was suspended, and nobody can set it.
+  the time in which the machine was suspended, and cannot be set.
 - :class:`TimeOfDay` for times that a service compares with its own clock.
 - :func:`wall`, the machine's clock as it is, only to make the others.
 
@@ -33,7 +33,7 @@ def wall() -> float:
 
 
 def _monotonic() -> Callable[[], float]:
-    # Everywhere but on Windows. Neither freezegun nor time-machine replaces it.
+    # Everywhere except on Windows. Neither freezegun nor time-machine replaces it.
     if hasattr(time, "clock_gettime"):
         return partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     return time.monotonic
@@ -118,7 +118,7 @@ class TimeOfDay:
         system: Callable[[], float] | None = system_wall,
     ) -> None:
         #: Reads the machine's clock.
-        self.read = read
+        self.read: Callable[[], float] = read
         self._elapsed = elapsed
         self._system = system
         self._first = read() - elapsed()

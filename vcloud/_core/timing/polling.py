@@ -65,7 +65,7 @@ async def poll_until(
         if not limit.expired():
             raise
     late = clock() - end
-    # An overdue timer lets the loop read for GRACE at most before it ends the wait.
+    # Before an overdue timer ends the wait, the loop may read for at most GRACE.
     was_blocked = late > 2 * timeouts.GRACE
     if not was_blocked and not polling.missed_a_check(poll, late=late > timeouts.LATE):
         raise PollTimeoutError

@@ -1,7 +1,7 @@
 """Timeouts that count only the time in which the event loop runs, for cleanups.
 
 If the process is stopped for half a minute, or other code blocks the loop, cleanups make no
-progress. By the wall clock their timeout would pass before they began, and machines would go on
+progress. By the wall clock their timeout would pass before they began, and machines would keep
 running at their owner's cost.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Final, Self
 
 from vcloud._core.timing.timeouts import DrainingTimer, Timeout, call_when_due
@@ -25,7 +24,7 @@ SLICES: Final = 20
 class Countdown:
     """Calls a function when the event loop has run for so many seconds.
 
-    The time is divided into slices, each with a timer of its own. A slice counts as its own length,
+    The time is divided into slices, each with its own timer. A slice counts as its own length,
     however late its timer fires. Before the last slice ends, the loop reads what has arrived
     (:class:`~vcloud._core.timing.timeouts.DrainingTimer`).
 
@@ -112,12 +111,7 @@ class RunningTimeout(Timeout):
         self._countdown.start(self._on_timer)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._countdown.pause()
         await super().__aexit__(kind, error, traceback)
 

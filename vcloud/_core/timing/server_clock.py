@@ -21,7 +21,7 @@ def server_time(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(text: str | None) -> float | None:
-    """An HTTP date in Unix seconds; None if the text is no date."""
+    """An HTTP date in Unix seconds; None if the text is not a date."""
     # The parser accepts digits of other scripts.
     if text is None or not text.isascii():
         return None

@@ -1,8 +1,8 @@
 """Timeouts that do not drop answers which arrived while the event loop was blocked.
 
 If a process is stopped (SIGSTOP, a suspended laptop) or other code blocks its loop, all its timers
-are overdue afterwards, while answers that arrived in time are still unread in the sockets. A timer
-that fires late therefore lets the loop read first. What has arrived is used.
+are overdue afterwards, while answers that arrived in time are still unread in the sockets.
+Therefore, when a timer fires late, the loop reads first, and what has arrived is used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 from enum import Enum
-from types import TracebackType
 from typing import Final, Self
 
 #: Seconds. If a timer fires later than this, the loop was busy or blocked. A loop with a few
@@ -22,7 +21,7 @@ LATE: Final = 0.02
 #: 256 KiB from each socket. The head, the body and the end of an answer take three iterations.
 MAX_ITERATIONS: Final = 64
 
-#: For how many seconds it waits at most: thousands of connections may all have input.
+#: The most seconds that it waits: thousands of connections may all have input.
 GRACE: Final = 0.25
 
 #: Seconds that one iteration counts for at most: if it took longer, the loop was blocked again.
@@ -58,7 +57,7 @@ def call_when_due(
 
 
 class DrainingTimer:
-    """A timer that lets the loop read what has arrived (drains the sockets) before it fires.
+    """A timer that waits until the loop has read what has arrived (drains the sockets).
 
     If it is on time, it fires in the next iteration of the loop. If it is late by more than
     :data:`LATE`, it first waits for :data:`MAX_ITERATIONS` iterations, or :data:`GRACE` seconds.
@@ -202,7 +201,7 @@ class Timeout:
         return self._state in {_State.EXPIRING, _State.EXPIRED}
 
     def reschedule(self, when: float | None) -> None:
-        """Let it expire at another time of the loop's clock; None: never.
+        """Make it expire at another time of the loop's clock; None: never.
 
         Raises:
             RuntimeError: its block was not entered, was left, or was cancelled by it.
@@ -232,12 +231,7 @@ class Timeout:
         self.reschedule(self._when)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._cancel()
         task, self._task = self._task, None
         if self._state is _State.ENTERED:

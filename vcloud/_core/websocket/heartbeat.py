@@ -1,11 +1,11 @@
-"""When a WebSocket's peer is pinged, and when it is given up: decisions without I/O."""
+"""When a WebSocket's peer is pinged, and when its connection is closed; without I/O."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
 #: Seconds for which an overdue answer is waited for. A loop that was blocked runs its timers before
-#: it reads what has arrived meanwhile (uvloop does so in each turn).
+#: it reads what has arrived meanwhile (uvloop does so in each iteration).
 GRACE: Final = 0.01
 
 Verdict = Literal["wait", "ping", "lost"]
@@ -20,9 +20,9 @@ class Heartbeat:
         pinged     until anything is received (idle again), or for interval seconds
         overdue    for GRACE seconds; then the peer is lost
 
-    Proxies count each direction by itself (nginx ``proxy_read_timeout``, HAProxy ``timeout client``
-    and ``timeout server``), so the direction that has been silent for longer decides. A ping is
-    traffic in one direction, and its answer in the other.
+    Proxies count each direction separately (nginx ``proxy_read_timeout``, HAProxy ``timeout
+    client`` and ``timeout server``), so the direction that has been silent for longer decides. A
+    ping is traffic in one direction, and its answer in the other.
 
     Args:
         interval: seconds of silence in either direction after which a ping is due, and seconds in
@@ -63,7 +63,7 @@ class Heartbeat:
             now: the loop's clock.
             reading: whether this side reads. While it does not, the peer is not silent.
             taken: bytes that the peer has accepted, while some are left to be sent. A peer that
-                accepts bytes is alive, and a ping would wait behind them. None: none are left.
+                accepts bytes is not lost, and a ping would wait behind them. None: none are left.
         """
         progress = taken is not None and self._taken is not None and taken > self._taken
         self._taken = taken

@@ -49,7 +49,7 @@ class Receiver:
         self.code: int | None = None
         #: The peer's reason, and what else is known of the end.
         self.reason = self.cause = ""
-        #: Held by whoever sends.
+        #: Held while something is sent.
         self.sending = asyncio.Lock()
         #: Redacts the secrets of the upgrade in the peer's reason.
         self.redact: Callable[[str], str] = str
@@ -162,7 +162,7 @@ class Receiver:
                 else:
                     self._handle(message)
         except asyncio.CancelledError:
-            # The loop ends, so nobody will close the WebSocket.
+            # The loop ends, so nothing else will close the WebSocket.
             self._connection.abort()
             raise
         except Exception as error:  # noqa: BLE001 - whoever receives must get any error
@@ -239,7 +239,7 @@ class Receiver:
             self._control = self.loop.create_task(self._send_controls())
 
     async def _send_controls(self) -> None:
-        # What keeps them from being sent is what receiving reports.
+        # If they cannot be sent, receiving reports why.
         with contextlib.suppress(aiohttp.ClientError, OSError):
             async with self.sending:
                 while self.code is None:
@@ -261,7 +261,7 @@ class Receiver:
             self._closing = self.loop.create_task(self._close_slowly())
 
     async def _close_slowly(self) -> None:
-        # The peer does not answer, and aiohttp would wait for it for ever.
+        # The peer does not answer, and aiohttp would wait forever.
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
             async with timeout(CLOSE_TIMEOUT):
                 await self._opened.close(code=UNEXPECTED)

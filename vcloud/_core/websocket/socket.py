@@ -37,17 +37,18 @@ ALWAYS_BUFFERED: Final = 16 * 1024
 class Socket:
     """An open WebSocket. One task may receive while another sends.
 
-    It is read in the background: it answers pings and notices a close while nobody receives, as
-    long as at most ``max_unread`` bytes are unread. Beyond that reading pauses until some are
-    received, which slows the peer. Sending waits while the peer is slow.
+    It is read in the background. So it answers pings and notices a close even while no task
+    receives, as long as at most ``max_unread`` bytes are unread. Beyond that, reading pauses until
+    some are received, which slows the peer. Sending waits while the peer is slow.
 
-    The peer is pinged as soon as either direction has been silent for ``heartbeat`` seconds, and
-    given up when it then sends nothing for as long again while this side reads.
+    The peer is pinged as soon as either direction has been silent for ``heartbeat`` seconds. If it
+    then sends nothing for as long again while this side reads, the connection is closed.
 
     A socket without references is closed without a close frame.
 
     Args:
-        opened: aiohttp's, which must neither close by itself nor have a time limit for closing.
+        opened: the WebSocket of aiohttp, which must neither close automatically nor have a time
+        limit for closing.
         heartbeat: seconds; see :attr:`Endpoint.heartbeat`.
         max_unread: bytes.
     """
@@ -57,11 +58,11 @@ class Socket:
     ) -> None:
         self._opened = opened
         self._connection = WebSocketConnection(opened)
-        # It has no reference to this socket, so that it does not keep it alive.
+        # It has no reference to this socket, so the socket can be garbage-collected.
         self._receiver = Receiver(opened, self._connection, heartbeat, max_unread)
         #: Whether a send was cancelled before the peer had accepted all of it.
         self._interrupted = False
-        #: A send in a task of its own; see _send_in_task.
+        #: A send in a separate task; see _send_in_task.
         self._send_task: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[bool] | None = None
 
@@ -109,7 +110,7 @@ class Socket:
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message.
 
-        If it is cancelled while it waits for earlier messages, nothing of it is sent; later, all.
+        If it is cancelled while it waits for earlier messages, nothing is sent; later, all of it.
 
         Raises:
             TransportError: the connection is closed.
@@ -153,8 +154,9 @@ class Socket:
     async def finish(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it as :meth:`close` does, but wait until the peer has accepted all that was sent.
 
-        A peer may be slow, or not read for a while. It is given up when it accepted nothing for
-        :data:`STALL_TIMEOUT` seconds. Cancelling this drops what it has not accepted.
+        A peer may be slow, or not read for a while. The connection is dropped when the peer
+        accepted nothing for :data:`STALL_TIMEOUT` seconds. Cancelling this drops what it has not
+        accepted.
         """
         await self._close(code, reason, within=STALL_TIMEOUT, renewed=True)
 
@@ -162,7 +164,7 @@ class Socket:
         receiver = self._receiver
         receiver.close(code)
         if self._closing is None:
-            # A task, because aiohttp's close has no time limit of its own here.
+            # A task, because aiohttp's close has no time limit here.
             self._closing = asyncio.create_task(
                 self._opened.close(code=code, message=close_message(reason))
             )
@@ -285,7 +287,7 @@ class Socket:
             raise TransportError(f"the WebSocket is closed: {self.ending}") from None
 
     async def _send_in_task(self, sending: Awaitable[None]) -> None:
-        """Send in a task of its own, which is not cancelled with the caller.
+        """Send in a separate task, which is not cancelled with the caller.
 
         It is for versions of aiohttp that do not show how much is left to be sent.
         """

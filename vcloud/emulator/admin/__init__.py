@@ -1,1 +1,1 @@
-"""The emulator's own routes, for programs that cannot reach into it."""
+"""The emulator's own routes, for programs that cannot use its objects."""

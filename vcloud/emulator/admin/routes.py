@@ -63,10 +63,10 @@ def is_administrative(path: str) -> bool:
 
 
 class Admin:
-    """Answers what lies below `PREFIX`, in JSON."""
+    """Answers requests below `PREFIX`, in JSON."""
 
     def __init__(self, target: Target, token: str | None) -> None:
-        """Administer `target` for whoever has `token`; None allows everybody."""
+        """Administer `target` for clients with this `token`; None allows all clients."""
         self._target = target
         self._token = token
         self._routes: Routes[Handler] = Routes(PREFIX)

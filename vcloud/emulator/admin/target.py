@@ -1,4 +1,4 @@
-"""What the emulator's own routes administer: an emulator, as far as they use it."""
+"""The part of an emulator that its own routes use."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class Target(Protocol):
     async def refuse_for(
         self, seconds: float, *, spare: asyncio.BaseTransport | None = None
     ) -> None:
-        """Refuse connections for so many real seconds, but for the connection `spare`."""
+        """Refuse connections for so many real seconds, except the connection `spare`."""
         ...

@@ -8,6 +8,7 @@ import msgspec
 
 from vcloud.emulator.admin.requests import AdminRequest, Json, Route
 from vcloud.emulator.admin.target import Target
+from vcloud.emulator.streams.state import Visitor
 from vcloud.emulator.vagon.service import amount, region
 
 
@@ -28,15 +29,8 @@ class _Machine(msgspec.Struct, forbid_unknown_fields=True):
     machine: str
 
 
-class _Visitor(_Machine):
-    ping: float | None = 98
-    audio_state: str | None = "muted"
-    audio_input: bool = True
-    audio_output: bool = True
-    city: str = "San Francisco"
-    country: str = "US"
-    os: str = "Windows 11"
-    device_type: str = "desktop"
+class _Visit(Visitor, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    machine: str
 
 
 def vagon_routes(target: Target) -> tuple[Route, ...]:
@@ -64,13 +58,13 @@ def vagon_routes(target: Target) -> tuple[Route, ...]:
             "POST",
             "/computers/{id}/activity",
             admin.use,
-            "{}: somebody uses a computer, so that its idle time starts again",
+            "{}: a computer is used, so its idle time starts again",
         ),
         (
             "POST",
             "/computers/{id}/usage",
             admin.set_usage,
-            "{minutes}: give a computer so much usage of its own",
+            "{minutes}: set the usage that a computer has of its own",
         ),
     )
 
@@ -106,7 +100,7 @@ class _VagonAdmin:
         return 201, {"id": user.id, "email": user.email}
 
     async def open(self, request: AdminRequest) -> tuple[int, Json]:
-        details = msgspec.structs.asdict(request.read(_Visitor))
+        details = msgspec.structs.asdict(request.read(_Visit))
         machine = self._machine(details.pop("machine"))
         self._target.streams.visitor_opens(machine, **details)
         return 201, {"machine": machine}

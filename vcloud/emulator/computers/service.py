@@ -135,7 +135,7 @@ class Computers(VagonService):
         self._charge(machine, now)
 
     def use(self, id: str | int) -> None:
-        """Somebody uses a machine, so that its idle time starts again."""
+        """A machine is used, so its idle time starts again."""
         machine, now = self.machines[str(id)], self.clock.now()
         self.organization.account.settle(now)
         machine.use(now)
@@ -328,7 +328,7 @@ class Computers(VagonService):
         return machine
 
     def _charge(self, machine: Machine, now: float) -> None:
-        """Have the organisation's balance pay for what the machine's own usage does not."""
+        """Charge the organisation's balance for what the machine's own usage does not cover."""
         account = self.organization.account
         account.end(machine.draw, now)
         paid = machine.paid_by_the_team(now)
@@ -341,7 +341,7 @@ class Computers(VagonService):
         return next(id_ for id_ in map(str, self._machine_ids) if id_ not in self.machines)
 
     def _add_varied(self, index: int) -> None:
-        # So different that every filter of the list finds some machines and leaves others out.
+        # Varied, so that every filter of the list matches some machines and not others.
         machine = self.add_machine(
             region=REGIONS[index % len(REGIONS)],
             plan=PLANS[2] if index % 10 == 9 else PLANS[1],

@@ -1,9 +1,9 @@
 """A machine of the Computers API and the schedule by which it changes.
 
 A machine's state is a pure function of the time. Commands schedule what will happen (`phases`), and
-queries tell what has happened by `now`. No timer runs, so a stopped clock stops the machines. What
-a machine does by itself is scheduled as well: `start` schedules the stop for when nobody uses the
-machine, or its own usage ends.
+queries compute what has happened by `now`. No timer runs, so a stopped clock stops the machines.
+What a machine does by itself is scheduled as well: `start` schedules the stop at the end of its
+idle time, or of its own usage.
 
 The first start of a machine is `creating`, `warming_up`, `ready`; a later one is `turning_on`,
 `ready` (the order in the first is inferred). A start after a reset is a first one again: the reset
@@ -133,7 +133,7 @@ class Machine:
     usage_source: str = "team_balance"
     """The document does not give the default; a machine just bought has no usage of its own."""
     remaining_usage: int = 0
-    """Minutes that were assigned; `remaining` tells how many are left."""
+    """Minutes that were assigned; `remaining` returns how many are left."""
     deposited_usage: int = 0
     """Minutes. Their use is not documented, so nothing takes from them."""
     network_credit: int = NETWORK_CREDIT
@@ -149,11 +149,11 @@ class Machine:
     started: bool = False
     """Whether it was started since it was created or last reset."""
     draw: Draw | None = None
-    """What it draws from the organisation's balance."""
+    """What it costs the organisation's balance."""
     _current: Session | None = None
     """The session of the last start; None if a status was forced since."""
     _used_at: float = 0.0
-    """When somebody last used it."""
+    """When it was last used."""
     _spent_before: float = 0.0
     """Seconds of its own usage that were spent before `remaining_usage` was last set."""
 
@@ -219,12 +219,12 @@ class Machine:
         self.plan_ahead(now)
 
     def use(self, now: float) -> None:
-        """Somebody uses it, so that its idle time starts again."""
+        """It is used, so its idle time starts again."""
         self._used_at = now
         self.plan_ahead(now)
 
     def plan_ahead(self, now: float) -> None:
-        """Schedule the automatic stop: when nobody uses the machine, or its own usage ends."""
+        """Schedule the automatic stop: at the end of the idle time, or of its own usage."""
         session = self._current
         if session is None or self.status(now) not in RUNNING:
             return
@@ -285,7 +285,7 @@ class Machine:
     def force(self, now: float, status: str, session_id: str) -> None:
         """Put the machine into `status`, and begin or end its session accordingly.
 
-        It then neither stops by itself nor draws on the balance, until it is started again.
+        It then neither stops by itself nor costs anything, until it is started again.
         """
         self.phases = (Phase(now, status),)
         self._current = None

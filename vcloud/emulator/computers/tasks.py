@@ -12,7 +12,7 @@ RESERVED = frozenset('/\\:*?"<>|')
 
 
 def checked_uid(uid: object) -> str:
-    """`uid` if it can name a folder, else refuse with 4216, the only documented refusal."""
+    """Check that `uid` can name a folder; refuse with 4216, the only documented refusal."""
     if not isinstance(uid, str) or not uid.strip():
         raise VagonError(4216, "Invalid task uid: it must not be empty")
     if len(uid) > MAX_UID_LENGTH:

@@ -21,7 +21,7 @@ class GatewayError(Exception):
     """The gateway has no answer from the desktop."""
 
     def __init__(self, status: int) -> None:
-        """Carry the gateway's status: 504 after its limit, 503 for a desktop that is gone."""
+        """Carry the gateway's status: 504 after its limit, 503 for a desktop that has ended."""
         super().__init__(f"Request failed with status code {status}")
         self.status: int = status
 

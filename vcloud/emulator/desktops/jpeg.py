@@ -1,4 +1,4 @@
-"""A grayscale baseline JPEG encoder (ITU T.81), just large enough for an emulated screen.
+"""A minimal grayscale baseline JPEG encoder (ITU T.81), for the emulated screen.
 
 It takes blocks of 8 by 8 pixels. Most blocks of a screen are equal, and each is transformed once.
 """
@@ -40,7 +40,7 @@ _SIXTEEN_ZEROS: Final = 0xF0
 
 
 def _codes(counts: bytes, values: bytes) -> dict[int, str]:
-    """The code of each value as a text of bits: canonical, shortest first (Annex C)."""
+    """The code of each value as a string of bits: canonical, shortest first (Annex C)."""
     codes: dict[int, str] = {}
     following, code = iter(values), 0
     for length, count in enumerate(counts, 1):

@@ -136,7 +136,7 @@ def text_of(symbol: int, *, shift: bool = False) -> str:
 def character(wanted: str, *, shift: bool = False) -> str:
     """What an editor receives when xdotool enters a character, without and with shift held.
 
-    A character that is not on the US keyboard gets a key of its own. X treats a letter of Latin 1
+    A character that is not on the US keyboard gets its own key. X treats a letter of Latin 1
     on it as a pair of both cases, so a capital arrives in lower case without shift. Letters beyond
     Latin 1 have one case.
     """

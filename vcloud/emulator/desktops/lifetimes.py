@@ -39,7 +39,7 @@ class Lifetimes:
     """A task for each real desktop, from its launch to its end."""
 
     def __init__(self, clock: Clock) -> None:
-        """Begin without desktops; they end by this clock."""
+        """Begin without desktops; their timeouts are measured by this clock."""
         self._clock = clock
         self._lives: dict[str, asyncio.Task[None]] = {}
 
@@ -77,7 +77,7 @@ class Lifetimes:
             desktop.ready = True
             while desktop.status(self._clock.now()) == "running":
                 if not backend.alive:
-                    _log.error("desktop %s: the X server is gone", desktop.id)
+                    _log.error("desktop %s: the X server has ended", desktop.id)
                     desktop.forced = "error"
                     break
                 await asyncio.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""The screen, mouse and keyboard of a desktop that exists in memory only."""
+"""The screen, mouse and keyboard of a simulated desktop."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ class Desktops:
         return {"status": "success", "output": output}
 
     async def _through_gateway(self, running: Awaitable[Ran]) -> Ran:
-        """Run a command. If it takes longer than the gateway waits, only its answer is lost."""
+        """Run a command. After the gateway's limit it continues, but its answer is lost."""
         ran = await running
         await self._pass(min(ran.seconds, GATEWAY_LIMIT))
         if ran.seconds > GATEWAY_LIMIT:
@@ -292,7 +292,7 @@ class Desktops:
         if self.clock.speed > 0:
             await asyncio.sleep(seconds / self.clock.speed)
         elif seconds:
-            # A stopped clock is advanced by whoever uses it, so by this request, too.
+            # A stopped clock only moves when it is advanced, so this request advances it.
             self.clock.advance(seconds)
 
     def _running(self, request: _Request, purpose: str) -> Desktop:

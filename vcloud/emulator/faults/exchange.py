@@ -97,7 +97,7 @@ class Exchange:
         return response, bytes(body)
 
     def note(self, status: int | None, *, applied: bool = True) -> None:
-        """Record the call, before anything is sent: who has the answer finds the call recorded."""
+        """Record the call before anything is sent, so that clients find it recorded."""
         fault = self._fault if applied else None
         self._call = Call.of(self.request, self._at, status, processed=self.processed, fault=fault)
         self.context.calls.note(self._call)

@@ -56,14 +56,15 @@ class Fault:
 
     @classmethod
     def delay(cls, seconds: float) -> Self:
-        """Wait this many real seconds, then process the request, even if the client has gone."""
+        """Wait this many real seconds, then process, even if the client has disconnected."""
         return cls("delay", {"seconds": limits.seconds("seconds", seconds)})
 
     @classmethod
     def stall_headers(cls, seconds: float | None = None) -> Self:
-        """Process, then send nothing for `seconds` (None: until the client goes), then the answer.
+        """Process, then send nothing for `seconds`, then the answer.
 
-        The upgrade to a WebSocket is delayed before it is processed, and with None never is.
+        None waits until the client disconnects. The upgrade to a WebSocket is delayed before it is
+        processed, and with None it is never processed.
         """
         return cls(
             "stall_headers",
@@ -74,7 +75,7 @@ class Fault:
     def stall_body(cls, after: int = 1, seconds: float | None = None) -> Self:
         """Process, send the headers and `after` bytes of the body, then stall for `seconds`.
 
-        None stalls until the client goes.
+        None stalls until the client disconnects.
         """
         return cls(
             "stall_body",
@@ -121,9 +122,9 @@ class Fault:
     def too_many(cls, retry_after: float | str | None = 1, form: RetryForm = "seconds") -> Self:
         """Refuse with 429 in the service's own form.
 
-        `retry_after` is in seconds. A text goes into the header as it is, and None sends nothing.
-        `form` is where and how: `Retry-After` in "seconds" or as a "date" (rounded up to a whole
-        second of the service's clock), `Retry-After-Ms` for "milliseconds", or `retry_after`
+        `retry_after` is in seconds. A string goes into the header unchanged, and None sends
+        nothing. `form` is where and how: `Retry-After` in "seconds" or as a "date" (rounded up to a
+        whole second of the service's clock), `Retry-After-Ms` for "milliseconds", or `retry_after`
         ("body") or `retryAfter` ("body_camel_case") in the JSON body.
         """
         if form not in get_args(RetryForm):
@@ -237,7 +238,7 @@ class Fault:
 
     @classmethod
     def unknown_values(cls, *names: str, value: str = "never_heard_of") -> Self:
-        """Process, and set the texts in these fields to `value`.
+        """Process, and set the strings in these fields to `value`.
 
         Without names, these are the fields whose values the documents enumerate.
         """
@@ -275,8 +276,8 @@ class Fault:
     ) -> dict[str, Self]:
         """One or more of each kind, by name, for tests that try all of them.
 
-        `seconds` is how long stalls last (None: until the client goes), `size` how large the large
-        bodies are.
+        `seconds` is how long stalls last (None: until the client disconnects), `size` the size of
+        the large bodies.
         """
         return {
             **cls._connections(seconds),

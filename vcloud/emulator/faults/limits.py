@@ -14,7 +14,7 @@ MOST_LEVELS: Final = 10**6
 LONGEST_VALUE: Final = 64 * 1024
 """Maximum characters of `unknown_values`: they are in every field of every item of an answer."""
 LONGEST: Final = 86_400
-"""Maximum seconds of a fault. With None, a stall lasts until the client goes."""
+"""Maximum seconds of a fault. With None, a stall lasts until the client disconnects."""
 FARTHEST: Final = 1e9
 """Maximum seconds in an answer: later dates cannot be written."""
 
@@ -29,7 +29,7 @@ def seconds(name: str, value: float) -> float:
 
 
 def finite(value: T) -> T:
-    """Check the seconds in an answer; texts and None pass."""
+    """Check the seconds in an answer; strings and None pass."""
     # False for NaN, too.
     if isinstance(value, int | float) and not abs(value) <= FARTHEST:
         msg = f"{value!r} is not a number of seconds of at most {FARTHEST:.0f}"

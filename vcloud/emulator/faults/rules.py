@@ -51,7 +51,7 @@ class Rule:
 
 
 class Faults:
-    """The rules. Of those that match a request, the first that is due applies.
+    """The rules. The first rule that matches a request and is due applies to it.
 
     They can be used from any thread.
     """

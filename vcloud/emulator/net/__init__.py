@@ -1,1 +1,1 @@
-"""What the emulator needs of HTTP and WebSockets, whichever service is served."""
+"""The HTTP and WebSocket parts of the emulator, for all services."""

@@ -4,8 +4,8 @@ A web page in a browser on this machine can send requests to loopback. It cannot
 but many requests do harm without being read. A page can also give its own name this machine's
 address after it was loaded (DNS rebinding). It then has the same origin as the emulator, and reads
 the answers too. The browser sends two headers that a page cannot change: `Host` has the name that
-the page used, and `Origin` has where the page came from. A request is refused, before anything is
-done, when either of them is foreign.
+the page used, and `Origin` has where the page came from. If either of them is foreign, the request
+is refused before anything is done.
 
 Sources: RFC 9110, 7.2 and 15.5.20 (Host, 421); RFC 9112, 3.2 (400 for an invalid Host); RFC 6455,
 10.2 (Origin of WebSockets); WHATWG Fetch (Origin); W3C Fetch Metadata (Sec-Fetch-Site).
@@ -28,7 +28,7 @@ _AUTHORITY: Final = re.compile(
 #: The origin of a web page that has a host.
 _ORIGIN: Final = re.compile(r"https?://(?P<authority>[^/?#]*)", re.ASCII | re.IGNORECASE)
 SHOWN: Final = 100
-"""Characters of a header that a refusal quotes, for somebody who mistyped a name."""
+"""Characters of a header that a refusal quotes, to show a mistyped name."""
 
 
 def host_of(authority: str) -> str | None:
@@ -101,7 +101,7 @@ class Hosts:
         for authority in (*hosts, *([] if target is None else [target])):
             host = host_of(authority)
             if host is None:
-                return _refuse(400, f"{_shown(authority)} is no host")
+                return _refuse(400, f"{_shown(authority)} is not a host")
             if not self._answers_to(host):
                 return _refuse(
                     421,

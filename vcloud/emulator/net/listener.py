@@ -129,8 +129,8 @@ class Listener(web.Server):
     async def stays(self, request: web.BaseRequest, seconds: float | None) -> bool:
         """Wait so many seconds, or without end for None; whether the client is still there.
 
-        Returns at once when the client is gone. A client that has closed its sending side counts
-        as gone, because one that has left looks the same.
+        Returns at once when the client has disconnected. A client that has closed its sending side
+        counts as disconnected, because the two look the same.
         """
         protocol = request.protocol
         if (
@@ -149,7 +149,7 @@ class Listener(web.Server):
             left.cancel()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Drop a connection that is gone, and wake whoever waits for that."""
+        """Drop a lost connection, and wake the tasks that wait for its end."""
         super().connection_lost(handler, exc)
         self._client_left(handler)
 
@@ -194,7 +194,7 @@ class Refusing:
         """Begin to refuse."""
         await self._in_loop(self._listener.refuse)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Accept again."""
         await self._in_loop(self._listener.accept)
 
@@ -205,7 +205,7 @@ class Refusing:
             raise RuntimeError(msg)
         asyncio.run_coroutine_threadsafe(self._listener.refuse(), self._loop).result()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *details: object) -> None:
         """Accept again."""
         if not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(self._listener.accept(), self._loop).result()

@@ -67,7 +67,7 @@ def offered(request: web.BaseRequest) -> list[str]:
 
 
 class Socket(web.WebSocketResponse):
-    """A WebSocket that tells its peer what was wrong with its frames."""
+    """A WebSocket that reports to its peer what was wrong with the peer's frames."""
 
     def __init__(self, protocol: RequestHandler, subprotocols: Sequence[str] = ()) -> None:
         """Serve one connection, with the first of these subprotocols that is offered."""
@@ -121,7 +121,7 @@ class OpenWebSockets:
             # aiohttp reads only the first header of that name.
             socket.headers["Sec-WebSocket-Protocol"] = known[0]
         await socket.prepare(request)
-        # A task of its own: aiohttp's belongs to the connection, and only aiohttp may cancel it.
+        # A separate task: aiohttp's belongs to the connection, and only aiohttp may cancel it.
         task = asyncio.create_task(_use(socket, use))
         self._tasks.add(task)
         close = ENDING
@@ -150,7 +150,7 @@ class OpenWebSockets:
     ) -> None:
         """Close it, and wait until the peer has taken what was sent; not long when all close."""
         transport = request.transport
-        # A task of its own: after a cancelled send, aiohttp's close may raise CancelledError too.
+        # A separate task: after a cancelled send, aiohttp's close may raise CancelledError too.
         closing = asyncio.create_task(socket.close(code=close.code, message=close.message))
         taking = asyncio.create_task(_taken(closing, transport))
         ending = asyncio.create_task(self._ending.wait())
@@ -261,7 +261,7 @@ class Channel:
 
     socket: web.WebSocketResponse
     peer: str = "the peer"
-    """Who is at the other end, for the reasons of closes."""
+    """The name of the other end, for the reasons of closes."""
     base64: bool = False
     close: Close = field(factory=Close, init=False)
     """How to close the other side, once this one has ended."""
@@ -289,7 +289,7 @@ class Channel:
 
     def _ended(self, message: WSMessage) -> Close:
         # By the message and not by the socket's code: aiohttp makes that 1006 when a peer that has
-        # sent its close is gone before it can be answered.
+        # sent its close disconnects before it can be answered.
         if message.type is WSMsgType.CLOSE:
             code, reason = message.data or 1005, message.extra or ""
             if code in _QUIET:

@@ -26,7 +26,7 @@ Check = Callable[[str, object], Any]
 
 
 def one_of(*values: str) -> Check:
-    """A check for an enumerated text."""
+    """A check for an enumerated string."""
 
     def check(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in values:
@@ -44,21 +44,21 @@ def boolean(name: str, value: object) -> bool:
 
 
 def written_boolean(name: str, value: object) -> bool:
-    """Check for the texts `true` and `false`: the document calls this field a String."""
+    """Check for the strings `true` and `false`: the document calls this field a String."""
     if value not in ("true", "false"):
         raise VagonError(400, f'{name} must be the string "true" or "false"')
     return value == "true"
 
 
 def text(name: str, value: object) -> str:
-    """Check for a text."""
+    """Check for a string."""
     if not isinstance(value, str):
         raise VagonError(400, f"{name} must be a string")
     return value
 
 
 def required_text(name: str, value: object) -> str:
-    """Check for a text that is not blank."""
+    """Check for a string that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise VagonError(400, f"{name} is required, as a string")
     return value
@@ -72,7 +72,7 @@ def machine_type(name: str, value: object) -> int:
 
 
 def capacities(name: str, value: object) -> dict[str, int]:
-    """Check for capacities, in which totals are texts; the totals by region."""
+    """Check for capacities, in which totals are strings; the totals by region."""
     if not isinstance(value, list) or not value:
         raise VagonError(400, f"{name} must be an array with at least one object")
     found: dict[str, int] = {}

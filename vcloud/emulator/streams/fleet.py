@@ -1,8 +1,8 @@
 """The machines of all streams and the visits to them, and how they change with time.
 
 Commands schedule what will happen. When a visit begins, its end is scheduled, by the stream's
-session limit or idle limit, and so is what the machine does then. While nobody is connected, the
-auto turn-off is scheduled.
+session limit or idle limit, and so is what the machine does then. While no visitor is connected,
+the auto turn-off is scheduled.
 
 From the vendor's page on limitations: the auto turn-off applies neither to availability optimized
 streams nor to the reserved machines of balanced ones. The idle limit counts from the visitor's last

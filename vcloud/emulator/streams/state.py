@@ -1,7 +1,7 @@
 """What the Streams API keeps: applications, streams, machines, users and visits.
 
 As with computers, a machine's state is a pure function of the time. Commands schedule what will
-happen (`phases`), and queries tell what has happened by `now`. No timer runs, so a stopped clock
+happen (`phases`), and queries compute what has happened by `now`. No timer runs, so a stopped clock
 stops the machines.
 """
 
@@ -11,6 +11,7 @@ import math
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
+import msgspec
 from attrs import define, field, frozen
 
 from vcloud.emulator.streams.catalog import DEFAULT_MACHINE_TYPE, HOURLY, RESERVE, SETTINGS
@@ -78,9 +79,8 @@ class Phase:
     connection_status: str
 
 
-@frozen(kw_only=True)
-class Visitor:
-    """What a visit tells about its visitor; None is left out of the answers."""
+class Visitor(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about a visitor; None is left out of the answers."""
 
     ping: float | None = 98
     audio_state: str | None = "muted"
@@ -106,7 +106,7 @@ class Machine:
     """When it has booted; it can be assigned before."""
     public_ip_address: str | None = None
     user: User | None = None
-    """To whom it was assigned last."""
+    """The user that it was assigned to last."""
     visit: Visit | None = None
     """Its last visit, or the one that will begin."""
     free_since: float = 0.0
@@ -116,7 +116,7 @@ class Machine:
     forced: bool = False
     """Whether its status was set by a test; then nothing happens to it by itself."""
     draw: Draw | None = None
-    """What it draws from the organisation's balance."""
+    """What it costs the organisation's balance."""
 
     @classmethod
     def booting(cls, id: int, uid: str, stream: Stream, region: str, now: float) -> Machine:

@@ -28,7 +28,7 @@ TEXTS = {
 
 
 def application_view(application: Application, clock: Clock, *, live: bool) -> Json:
-    """An application; `live` tells whether it has streams."""
+    """An application; `live` says whether it has streams."""
     attributes: Json = {
         "id": application.id,
         "name": application.name,

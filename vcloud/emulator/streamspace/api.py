@@ -172,7 +172,7 @@ class StreamSpaceApi:
             return None, error
 
     def _identify(self, request: web.BaseRequest) -> tuple[User, str, StreamSpaceError | None]:
-        """The sender and the token, or nobody and the reason."""
+        """The sender and the token; or `NOBODY` and the reason."""
         header = request.headers.get("Authorization")
         if header is None:
             return (

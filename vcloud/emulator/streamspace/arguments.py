@@ -69,14 +69,14 @@ def read_object(content: bytes, content_type: str) -> Json:
 
 
 def required(body: Json, name: str) -> str:
-    """A required field, which must be a text that is not blank."""
+    """A required field, which must be a string that is not blank."""
     value = body.get(name)
     if value is None:
         raise StreamSpaceError(
             "MISSING_REQUIRED_FIELD", f"Field '{name}' is required", {name: "is required"}
         )
     if not isinstance(value, str) or not value.strip():
-        raise invalid(name, "must be a non-empty text")
+        raise invalid(name, "must be a non-empty string")
     return value
 
 
@@ -126,7 +126,7 @@ class NewSession:
             raise invalid("idle_timeout", "must be a duration such as 30m")
         tags = body.get("tags", [])
         if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
-            raise invalid("tags", "must be a list of non-empty texts")
+            raise invalid("tags", "must be a list of non-empty strings")
         return cls(
             user=required(body, "user"),
             template=required(body, "template"),

@@ -63,7 +63,7 @@ class Sessions:
         if wanted.user != request.user.username:
             request.require_admin()
         if wanted.user not in self._fleet.users:
-            raise invalid("user", f"names nobody: '{wanted.user}'")
+            raise invalid("user", f"is not the name of a user: '{wanted.user}'")
         template = self._fleet.template(wanted.template)
         if not template.valid:
             raise StreamSpaceError(

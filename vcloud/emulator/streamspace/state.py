@@ -209,7 +209,7 @@ class Session:
             self._schedule_hibernation(now)
 
     def idle(self, now: float) -> bool:
-        """Whether it runs, and nobody has used it during its idle timeout."""
+        """Whether it runs, and has not been used during its idle timeout."""
         return (
             self.state(now) == "running"
             and not self.viewers

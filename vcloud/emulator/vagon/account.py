@@ -1,6 +1,6 @@
 """An organisation's balance, and its changes in the order of time.
 
-No timer runs. Services register from when until when something draws on the balance, and what is to
+No timer runs. Services register what is paid from the balance, from when until when, and what is to
 happen at which time. `settle(now)` then processes these events up to `now`, in the order of time,
 so that the balance is exhausted at the right time, whenever it is read.
 """
@@ -32,7 +32,7 @@ class Draw:
 
 @define(eq=False)
 class Account:
-    """The balance of an organisation, and what draws on it."""
+    """The balance of an organisation, and what is paid from it."""
 
     _balance: Decimal
     _clock: Clock
@@ -81,7 +81,7 @@ class Account:
         end: float | None,
         run_out: Callable[[float], None],
     ) -> Draw | None:
-        """Draw on the balance from `start` until `end`; None if the end is before the start."""
+        """Pay `hourly` from `start` until `end`; None if the end is before the start."""
         if end is not None and end <= start:
             return None
         draw = Draw(hourly, start, end, run_out)

@@ -46,8 +46,8 @@ class Signatures:
     def refusal(self, method: str, path: str, headers: Sequence[str], body: bytes) -> str | None:
         """The reason to refuse a request, None to accept it; `path` is raw, without the query.
 
-        Accepting a request uses its nonce. Refusing one does not, because anybody could then use up
-        the nonces of others.
+        Accepting a request uses its nonce. Refusing one does not, because any client could then use
+        up the nonces of others.
         """
         claim = _parse(headers)
         if isinstance(claim, str):

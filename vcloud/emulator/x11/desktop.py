@@ -10,7 +10,6 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from vcloud.emulator.desktops.bash import Ran
@@ -116,7 +115,8 @@ class X11Desktop:
                 not start.
         """
         require()
-        # If cancelled, it is finished and then undone: only then it is known what to undo.
+        # If this is cancelled, the start is finished and then undone: before that it is not known
+        # what to undo.
         starting = asyncio.create_task(cls._start(command, width, height))
         try:
             return await asyncio.shield(starting)
@@ -166,12 +166,7 @@ class X11Desktop:
         """The desktop itself."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Close it."""
         await self.aclose()
 
@@ -197,7 +192,7 @@ class X11Desktop:
 
         Raises:
             X11UnavailableError: there is no such program.
-            DesktopGoneError: the desktop is gone.
+            DesktopGoneError: the desktop has ended.
         """
         answer = await self._request("spawn", argv=argv)
         if answer["code"]:
@@ -218,7 +213,7 @@ class X11Desktop:
 
         Raises:
             TimeoutError: it took longer than `limit`. It keeps running until the desktop ends.
-            DesktopGoneError: the desktop is gone.
+            DesktopGoneError: the desktop has ended.
         """
         answer = await self._request("run", command=command, limit=limit)
         if answer["late"]:
@@ -229,7 +224,7 @@ class X11Desktop:
         """Connect to the desktop's VNC server; the streams carry RFB, without a password.
 
         Raises:
-            OSError: the desktop is gone.
+            OSError: the desktop has ended.
         """
         return await asyncio.open_unix_connection(self.vnc_path)
 
@@ -245,7 +240,7 @@ class X11Desktop:
 
     async def _request(self, do: str, **arguments: Any) -> dict[str, Any]:
         if not self.alive:
-            raise DesktopGoneError("the desktop is gone")
+            raise DesktopGoneError("the desktop has ended")
         self._number += 1
         number = self._number
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -275,7 +270,7 @@ class X11Desktop:
         finally:
             for answer in self._answers.values():
                 if not answer.done():
-                    answer.set_exception(DesktopGoneError("the desktop is gone"))
+                    answer.set_exception(DesktopGoneError("the desktop has ended"))
 
     async def _close(self) -> None:
         if self._port is not None:

@@ -1,14 +1,14 @@
 """The service's display, `:99`, for the programs of one desktop. Only the standard library.
 
-On the service, every desktop is a machine of its own with the display `:99`. Commands name it
+On the service, every desktop is a separate machine with the display `:99`. Commands name it
 (`DISPLAY=:99 xdotool keyup ctrl`). Here several desktops share a machine on which `:99` may belong
 to another program, so each desktop has another number, and the connections of its programs to `:99`
 are redirected to it.
 
 A seccomp filter reports every `connect` of these programs to their supervisor (seccomp_unotify(2)).
-The supervisor lets all of them continue but those to the socket of `:99`. For these it replaces the
+The supervisor allows all of them except those to the socket of `:99`. For these it replaces the
 program's socket with one that is connected to the desktop's own X server. That works for root and
-for any other user, whichever way a program gets the name `:99`, and beside any other X server. It
+for any other user, however a program gets the name `:99`, and beside any other X server. It
 needs no namespace, which containers seldom allow. Programs of another architecture than this
 machine's are not redirected. It needs Linux 5.9.
 """

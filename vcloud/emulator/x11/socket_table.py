@@ -1,4 +1,4 @@
-"""Which user has the other end of a loopback connection, by Linux's table of sockets.
+"""Finds which user has the other end of a loopback connection, in Linux's table of sockets.
 
 Every user can connect to a port on loopback. The kernel's table names the user of each socket. The
 row of a connection's other end has the same two addresses and ports, in the other order.
@@ -28,7 +28,7 @@ from typing import Any, Final
 TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 #: States of a socket that a program holds: connected, and the two after it closed its own
-#: direction. A row in any other state may say user 0 although its program is gone.
+#: direction. A row in any other state may say user 0 although its program has ended.
 _HELD: Final = frozenset({b"01", b"04", b"05"})
 #: tcp_info's first byte: established, and the other end has closed its direction.
 _OPEN: Final = frozenset({1, 8})
@@ -39,7 +39,7 @@ _READINGS: Final = 2
 Name = tuple[bytes, int]
 #: By a socket's own name and its remote one: who has it.
 Users = Mapping[tuple[Name, Name], frozenset[int]]
-#: Who may enter, and who is there.
+#: The users who may connect, and the users of the connections.
 Reading = tuple[frozenset[int], Users]
 
 
@@ -73,7 +73,7 @@ def users_of(lines: Iterable[bytes], port: int) -> Users:
         if len(columns) < _COLUMNS:
             continue
         _, own, remote, state, _, _, _, user, _, inode = columns[:_COLUMNS]
-        # A socket without an inode is nobody's, and older kernels say user 0 of it.
+        # A socket without an inode belongs to no program, and older kernels say user 0 for it.
         if remote.endswith(mark[:-1]) and state in _HELD and inode != b"0":
             found[_name(own), _name(remote)].add(int(user))
     return {pair: frozenset(users) for pair, users in found.items()}
@@ -91,7 +91,7 @@ def _name(column: bytes) -> Name:
 
 
 def own_user_and_root(user: int, uid_map: str, overflow: str) -> frozenset[int]:
-    """Who may enter what this process serves.
+    """The users who may connect to this process.
 
     Args:
         user: this process's.
@@ -117,10 +117,10 @@ def _allowed() -> frozenset[int]:
 
 
 class LocalPeers:
-    """Who is connected to one port on loopback. The table is read off the loop.
+    """The users connected to one port on loopback. The table is read in a thread.
 
-    All who wait for a reading that has not begun share it, so that many connections at once do not
-    cost a reading each.
+    Callers that wait for a reading that has not begun share it, so that many connections at once do
+    not cost a reading each.
     """
 
     def __init__(self, port: int) -> None:
@@ -131,9 +131,9 @@ class LocalPeers:
         self._last: Reading = frozenset(), {}
 
     async def are_ours(self, writer: asyncio.StreamWriter) -> bool:
-        """Whether the other end belongs to this process's user or to root, and to nobody else.
+        """Whether the other end belongs to this process's user or to root, and to no other user.
 
-        False too if it has no row, or is gone by now.
+        False too if it has no row, or has closed by now.
 
         Raises:
             OSError: the table cannot be read.
@@ -144,7 +144,7 @@ class LocalPeers:
         for _ in range(_READINGS):
             allowed, table = await self._reading()
             users = table.get((name_of(peer), name_of(own)))
-            # Only now: an end that closed meanwhile may have left its addresses to somebody else.
+            # Checked last: if the end closed meanwhile, another user may have its addresses now.
             if not _is_open(writer):
                 return False
             if users is not None:

@@ -156,7 +156,7 @@ class Supervisor:
         self.alive = False
 
     def serve(self) -> None:
-        """Carry out the emulator's orders until the emulator or the X server is gone."""
+        """Carry out the emulator's orders until the emulator or the X server has ended."""
         self._control.setblocking(False)
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)

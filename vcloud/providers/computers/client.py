@@ -9,7 +9,8 @@ from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.computers.errors import DIALECT
-from vcloud.providers.computers.machines import Machines, view
+from vcloud.providers.computers.instances import as_instance
+from vcloud.providers.computers.machines import Machines
 from vcloud.providers.computers.software import SoftwareCatalog
 
 if TYPE_CHECKING:
@@ -26,17 +27,17 @@ class VagonComputers(Client):
         software: what can be installed on new ones.
     """
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines
     software: SoftwareCatalog
 
-    def instances(self) -> Pager[Instance]:
-        """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(view)
-
     def _attach(self, session: Session) -> None:
         super()._attach(session)
         self.machines = Machines(session)
         self.software = SoftwareCatalog(session)
+
+    def instances(self) -> Pager[Instance]:
+        """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
+        return self.machines.list(per_page=100).map(as_instance)

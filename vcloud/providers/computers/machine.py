@@ -42,7 +42,7 @@ MINUTE = timedelta(minutes=1)
 
 @frozen(kw_only=True)
 class MachineRef(Stateful["Machine", MachineStatus]):
-    """A machine by its id, on which one can act without fetching it.
+    """A machine by its id. It has all methods, without fetching the machine.
 
     Its state, for :meth:`wait_until`, is the ``friendly_status``: a :class:`MachineStatus`.
     """
@@ -75,7 +75,7 @@ class MachineRef(Stateful["Machine", MachineStatus]):
             region: where to start, such as ``dublin``; None: where it is.
 
         Raises:
-            InvalidArgumentError: the id is no number, or the region is empty.
+            InvalidArgumentError: the id is not a number, or the region is empty.
             NotFoundError: there is no such machine.
             InvalidRequestError: the service does not accept a value (400).
             InsufficientFundsError: the balance does not cover it (480), or the subscription's
@@ -282,7 +282,7 @@ class Machine(MachineRef):
         remaining_usage: the running time that is left.
         deposited_usage: the running time that is reserved for it.
         friendly_status: what it is doing.
-        user: whom it is assigned to; None if nobody.
+        user: the user that it is assigned to; None if unassigned.
         permissions: what its user may do.
         usage_source: what pays for it; None in the answer to a create.
         task: its active task; None if there is none, or backup is off.

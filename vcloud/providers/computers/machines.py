@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from attrs import frozen
 
 from vcloud._core.arguments import number, optional_member, positive_integer, whole_units
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.decoding.shape import Shape
-from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body
 from vcloud._core.resource import IdCollection
@@ -112,8 +111,8 @@ class Machines(IdCollection[MachineRef]):
         """Buy machines from the organisation's balance; never sent twice.  ``POST /machines``
 
         Args:
-            plan_id: the plan, which decides on machine types, disk and storage. Vagon tells
-                customers the ids.
+            plan_id: the plan, which decides on machine types, disk and storage. Customers get the
+                ids from Vagon.
             quantity: how many machines, at least one.
             region: where, such as ``dublin``; required if the account has no default region.
             software_ids: what to install: ids of :attr:`VagonComputers.software`.
@@ -121,7 +120,7 @@ class Machines(IdCollection[MachineRef]):
             permissions: what the users may do; None, whole or in part: the service's defaults.
 
         Raises:
-            InvalidArgumentError: the quantity is below one, or an id is no number.
+            InvalidArgumentError: the quantity is below one, or an id is not a number.
             NotFoundError: there is no such plan.
             InsufficientFundsError: the balance does not cover it (480).
             InvalidRequestError: a region is required (4202), or not known.
@@ -155,26 +154,3 @@ class Machines(IdCollection[MachineRef]):
         return await fetch_list(
             self._session, Request("GET", "/machines/permission-fields"), PERMISSION_FIELDS
         )
-
-
-_STATES: Final = {
-    MachineStatus.OFF: InstanceState.STOPPED,
-    MachineStatus.CREATING: InstanceState.STARTING,
-    MachineStatus.TURNING_ON: InstanceState.STARTING,
-    MachineStatus.WARMING_UP: InstanceState.STARTING,
-    MachineStatus.READY: InstanceState.RUNNING,
-    MachineStatus.TURNING_OFF: InstanceState.STOPPING,
-    MachineStatus.GRACEFUL_STOPPING: InstanceState.STOPPING,
-    MachineStatus.RESIZING_DISK: InstanceState.MAINTENANCE,
-    MachineStatus.INSTALLING: InstanceState.MAINTENANCE,
-    MachineStatus.REGION_MIGRATION: InstanceState.MAINTENANCE,
-}
-
-
-def view(machine: Machine) -> Instance:
-    """A machine as an instance."""
-    status, unknown = machine.friendly_status, InstanceState.UNKNOWN
-    state = unknown if status is None else _STATES.get(status, unknown)
-    started_at = machine.last_session_start_at if state is InstanceState.RUNNING else None
-    name = machine.name or machine.id
-    return Instance("computers", machine.id, name, state, machine.region, started_at, machine)

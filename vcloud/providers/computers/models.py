@@ -119,7 +119,7 @@ def permissions_to_wire(permissions: Permissions) -> dict[str, bool]:
     """The permissions that were given, as a request has them.
 
     Raises:
-        InvalidArgumentError: it is no :class:`Permissions`.
+        InvalidArgumentError: it is not a :class:`Permissions`.
     """
     if type(permissions) is not Permissions:
         raise InvalidArgumentError(
@@ -138,7 +138,7 @@ class MachineUserAttributes:
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class MachineUser:
-    """Whom a machine is assigned to. The id is None until an invited user has accepted."""
+    """The user that a machine is assigned to. The id is None until an invited user has accepted."""
 
     id: str | None
     type: str | None

@@ -134,7 +134,7 @@ def check_uid(uid: str) -> str:
             that Windows reserves.
     """
     if type(uid) is not str or not uid.strip():
-        raise InvalidArgumentError("a task uid must be a non-empty text")
+        raise InvalidArgumentError("a task uid must be a non-empty string")
     if len(uid) > MAX_UID:
         raise InvalidArgumentError(f"a task uid has at most {MAX_UID} characters, not {len(uid)}")
     if found := sorted(RESERVED.intersection(uid)):

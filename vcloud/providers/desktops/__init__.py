@@ -1,4 +1,7 @@
-"""The desktop-action API: the client, its desktops, and the actions on them."""
+"""The desktop-action API: the client, its desktops, and the actions on them.
+
+Handles come from a client; their constructors are not for users.
+"""
 
 from __future__ import annotations
 

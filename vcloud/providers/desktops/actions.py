@@ -60,13 +60,13 @@ def _between(low: int, high: int | None = None) -> Any:
 
 
 def check_text(value: object, name: str) -> None:
-    """Refuse a value that is not a text to send. The message does not contain it.
+    """Refuse a value that is not a string to send. The message does not contain it.
 
     Raises:
-        InvalidArgumentError: it is not a text, is empty, or is not valid Unicode.
+        InvalidArgumentError: it is not a string, is empty, or is not valid Unicode.
     """
     if not isinstance(value, str):
-        raise InvalidArgumentError(f"{name} must be a text, not {type(value).__name__}")
+        raise InvalidArgumentError(f"{name} must be a string, not {type(value).__name__}")
     if not value:
         raise InvalidArgumentError(f"{name} must not be empty")
     try:
@@ -133,7 +133,7 @@ def _keys(value: str | Sequence[str]) -> str | tuple[str, ...]:
     for number, name in enumerate(names, 1):
         if not isinstance(name, str):
             raise InvalidArgumentError(
-                f"key {number} of {len(names)} must be a text, not {type(name).__name__}"
+                f"key {number} of {len(names)} must be a string, not {type(name).__name__}"
             )
     translated = chords(names)
     return translated[0] if isinstance(given, str) else translated
@@ -238,7 +238,7 @@ class TypeText(Recordable):
     :meth:`~vcloud.providers.desktops.Controls.type`.
 
     Raises:
-        InvalidArgumentError: it is not a text, is empty, or has a lone surrogate or a control
+        InvalidArgumentError: it is not a string, is empty, or has a lone surrogate or a control
             character other than tab and line ends.
     """
 

@@ -16,8 +16,9 @@ from vcloud._core.resource import bind
 from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
 from vcloud.providers.desktops.coroutine_function import coroutine_function
-from vcloud.providers.desktops.desktops import Desktop, DesktopRef, view
+from vcloud.providers.desktops.desktops import Desktop, DesktopRef
 from vcloud.providers.desktops.errors import DIALECT
+from vcloud.providers.desktops.instances import as_instance
 from vcloud.providers.desktops.launch import Launch
 from vcloud.providers.desktops.models import DesktopStatus
 from vcloud.providers.desktops.registry import LaunchRegistry
@@ -34,7 +35,7 @@ DEFAULT_LIFETIME: Final = timedelta(hours=24)
 class Desktops(Client):
     """The desktop-action API, with an :class:`~vcloud.APIKeyAuth`."""
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
 
     def _attach(self, session: Session) -> None:
@@ -45,11 +46,11 @@ class Desktops(Client):
             session.forget = self._registry.discard
 
     def instances(self) -> Pager[Instance]:
-        """The desktops that this client launched and that have not ended, as instances.
+        """Every desktop that this client launched and that has not ended, as an ``Instance``.
 
         The service has no list of desktops, so each is fetched.  ``GET /desktop/{id}``
         """
-        return unpaged(self._fetch_launched).map(view)
+        return unpaged(self._fetch_launched).map(as_instance)
 
     async def _fetch_launched(self) -> list[Desktop]:
         found = await asyncio.gather(

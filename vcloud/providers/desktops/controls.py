@@ -65,7 +65,7 @@ BASH_OUTPUT: Shape[BashAnswer, str] = Shape(BashAnswer, lambda wire, session, bo
 
 @frozen(kw_only=True)
 class Controls(Handle):
-    """A desktop's mouse, keyboard, screen and shell.
+    """The mouse, keyboard, screen and shell of a desktop.
 
     Every action is ``POST /desktop/{id}/computer-action``, and may raise:
 
@@ -73,7 +73,7 @@ class Controls(Handle):
     - :class:`~vcloud.ConflictError`: the desktop is not running.
     - :class:`~vcloud.NotFoundError`: there is no such desktop, or it belongs to another user.
     - :class:`~vcloud.ServerError`: the action failed (its exit code is ``details["exit_code"]``),
-      or the gateway cut it off after 30 seconds (502, ``outcome_unknown``: the desktop goes on with
+      or the gateway cut it off after 30 seconds (502, ``outcome_unknown``: the desktop continues
       it). The service also answers 500 to an id that is not a UUID.
     - :class:`~vcloud.TransportError`: no answer; ``outcome_unknown`` if it may have been done. No
       action is sent twice.
@@ -262,7 +262,7 @@ class Controls(Handle):
         Raises:
             InvalidArgumentError: the text is empty, or has another control character or a lone
                 surrogate; nothing was sent.
-            VCloudError: any of the above. Its ``typed`` and its message tell how many characters
+            VCloudError: any of the above. Its ``typed`` and its message say how many characters
                 were confirmed. The message never contains them, because they may be a password. If
                 there are any, ``outcome_unknown`` is set, because sending the whole text again
                 would repeat them. The piece that failed may have been typed in part.
@@ -367,8 +367,8 @@ class Controls(Handle):
             InvalidArgumentError: the command is empty, or has a NUL.
             NotFoundError: there is no such desktop.
             ConflictError: the desktop is not running.
-            ServerError: the gateway cut it off (502, ``outcome_unknown``: the command goes on), or
-                the id is not a UUID (500).
+            ServerError: the gateway cut it off (502, ``outcome_unknown``: the command continues),
+                or the id is not a UUID (500).
             TransportError: no answer; ``outcome_unknown`` if it may have run.
         """
         check_text(command, "command")

@@ -12,7 +12,6 @@ from attrs import field, frozen
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.decoding.plain_json import loads
 from vcloud._core.decoding.shape import Shape
-from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle, set_origin
@@ -35,7 +34,7 @@ TERMINAL_STATES: Final = frozenset(
 
 @frozen(kw_only=True)
 class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
-    """A desktop by its id: everything that can be done to it, without fetching it first."""
+    """A desktop by its id. It has all methods, without fetching the desktop."""
 
     _lifecycle: ClassVar = Lifecycle(
         "desktop", "status", DesktopStatus, terminal_states=TERMINAL_STATES
@@ -72,7 +71,7 @@ class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
         self._forget()
 
     def _forget(self) -> None:
-        """Tell the client that the desktop has ended: ``instances()`` need not fetch it."""
+        """Report to the client that the desktop has ended: ``instances()`` need not fetch it."""
         if (forget := self._session.forget) is not None:
             forget(self.id)
 
@@ -140,22 +139,6 @@ class Desktop(DesktopRef):
         parts = loads(self._own_part(), dict[str, msgspec.Raw])
         set_origin(bare, (json_body({**parts, "stream_url": None}),))
         return Handle.__reduce__(bare)
-
-
-_STATES: Final = {
-    DesktopStatus.PENDING: InstanceState.STARTING,
-    DesktopStatus.RUNNING: InstanceState.RUNNING,
-    DesktopStatus.ERROR: InstanceState.FAILED,
-    DesktopStatus.TERMINATED: InstanceState.STOPPED,
-    DesktopStatus.COMPLETED: InstanceState.STOPPED,
-}
-
-
-def view(desktop: Desktop) -> Instance:
-    """A desktop as an instance. It has no name but its id."""
-    state = _STATES.get(desktop.status, InstanceState.UNKNOWN)
-    started_at = desktop.created_at if state is InstanceState.RUNNING else None
-    return Instance("desktops", desktop.id, desktop.id, state, None, started_at, desktop)
 
 
 DESKTOP = resource(Desktop)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from attrs import evolve, frozen
 
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.plain_json import too_deep
 from vcloud._core.error_for_status import error_for_status
@@ -63,8 +63,8 @@ _OWN_PHRASES: Final = re.compile(
     r"|Failed to (perform|execute) [a-z_]+( action)?:"
     rf"|{_EXIT_CODE.pattern}"
 )
-#: With these statuses the service refuses before it reads a text. So if the error has a word of the
-#: text, that does not prove that it repeats the text.
+#: With these statuses the service refuses before it reads a text. So a word of the text in such an
+#: error does not prove that the error repeats the text.
 _REFUSED_UNREAD: Final = frozenset({401, 403, 404, 409, 429})
 _OWN_WORDS: Final = frozenset(
     (
@@ -148,7 +148,7 @@ def failed_command(message: str, request: Request, url: str) -> ServerError:
 
 @frozen(kw_only=True, eq=False, repr=False)
 class _Refusal:
-    """The fields of an answer that tell whether it is an error, in either form, and which."""
+    """The fields of an answer that say whether it is an error, in either form, and which."""
 
     id: Any = None
     status: Any = None
@@ -277,7 +277,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
         """What an error proves, by its form: one of two error objects, or the 404 without a key.
 
         Two failures with status 500 are certain: an action whose command ended with an exit code,
-        and an id that is not a UUID, which is no desktop's (published source).
+        and an id that is not a UUID, which is not a desktop's (published source).
         """
         # An error with an HTTP status of success is like a 5xx.
         status = response.status if response.status >= 300 else 500

@@ -237,7 +237,7 @@ def chords(keys: Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         InvalidArgumentError: one of the names is not a key's. The message has its number and the
-            nearest names, but not the name: somebody may have meant to type a password.
+            nearest names, but not the name, which may be a mistyped password.
     """
     given = [_names(part) for part in keys]
     named = [name for part in given for name in part]

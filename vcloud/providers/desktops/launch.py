@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, Final
 
 from vcloud._core.cleanup import Cleanup, left_behind
@@ -42,7 +41,7 @@ class DesktopLifetime:
     Attributes:
         cleanup: limits how long the stop may take.
         block: whether it was launched for a block, which stops it.
-        closed: whether the closing client stops it, and raises the error of that.
+        closed: whether the closing client stops it, and raises the error of the stop.
     """
 
     def __init__(self, session: Session, registry: LaunchRegistry) -> None:
@@ -166,7 +165,7 @@ class DesktopLifetime:
                 if self.cleanup.expired:
                     self._note_failure(self._timeout_error(sent=count.acted))
                     return
-                # The end of a loop cancels every task, also one of aiohttp that this awaits.
+                # The end of a loop cancels every task, including an aiohttp task that this awaits.
                 continue
             break
         else:
@@ -213,6 +212,7 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
     """What :meth:`Desktops.launch` returns: await it, or enter it with ``async with``.
 
     It is a coroutine, so a task group takes it too. Like any coroutine it can be used only once.
+    Its constructor is not for users.
     """
 
     __slots__ = ("_coroutine", "_lifetime", "_poll", "_wait_timeout")
@@ -256,12 +256,7 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
             await self._lifetime.leave(error)
             raise
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Stop the desktop.
 
         The stop waits for a slot and for rate limits as any call does. If the task was cancelled,

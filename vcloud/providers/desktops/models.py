@@ -115,7 +115,7 @@ class Screenshot:
 
 @frozen(kw_only=True)
 class ActionResult:
-    """The result of an action. It depends on the action which of the three attributes are set.
+    """The result of an action. The kind of action decides which of the three attributes are set.
 
     Attributes:
         output: what the action printed; for a cursor position, see :func:`parse_cursor_position`.
@@ -231,6 +231,6 @@ class StopAnswer(Reply):
 
     @property
     def refuses(self) -> bool:
-        """Whether it is an error, or the desktop goes on. An unknown status may mean its end."""
+        """Whether it is an error, or the desktop still runs. An unknown status may mean its end."""
         not_ended = (DesktopStatus.PENDING, DesktopStatus.RUNNING, DesktopStatus.ERROR)
         return self.success is False or self.status in not_ended

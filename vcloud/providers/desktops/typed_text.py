@@ -20,7 +20,7 @@ from vcloud.providers.desktops.keys import character_key
 __all__ = ["MAX_CHARACTERS", "Entry", "check_typed", "entries"]
 
 #: Characters in one request. The service needs some 30 ms for each. After 30 s its gateway cuts the
-#: request off, but the service goes on typing.
+#: request off, but the service continues typing.
 MAX_CHARACTERS: Final = 250
 #: A line end; one character that must be pressed (an apostrophe, a Latin-1 capital); or text that
 #: can be typed.

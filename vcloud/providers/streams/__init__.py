@@ -1,4 +1,7 @@
-"""Vagon Streams: the client, its resources and what they are made of."""
+"""Vagon Streams: the client, its resources and what they are made of.
+
+Collections and handles come from a client; their constructors are not for users.
+"""
 
 from __future__ import annotations
 

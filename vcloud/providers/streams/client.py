@@ -10,7 +10,8 @@ from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.streams.applications import Applications
 from vcloud.providers.streams.errors import DIALECT
-from vcloud.providers.streams.machines import StreamMachines, view
+from vcloud.providers.streams.instances import as_instance
+from vcloud.providers.streams.machines import StreamMachines
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
@@ -32,7 +33,7 @@ class VagonStreams(Client):
         sessions: when visitors were there.
     """
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"
 
     applications: Applications
@@ -41,10 +42,6 @@ class VagonStreams(Client):
     users: Users
     sessions: VisitorSessions
 
-    def instances(self) -> Pager[Instance]:
-        """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(view)
-
     def _attach(self, session: Session) -> None:
         super()._attach(session)
         self.applications = Applications(session)
@@ -52,3 +49,7 @@ class VagonStreams(Client):
         self.machines = StreamMachines(session)
         self.users = Users(session)
         self.sessions = VisitorSessions(session)
+
+    def instances(self) -> Pager[Instance]:
+        """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
+        return self.machines.list(per_page=100).map(as_instance)

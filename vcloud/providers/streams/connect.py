@@ -123,7 +123,7 @@ class _Connection:
 
     @contextmanager
     def known_to_the_client(self) -> Generator[None]:
-        """Let the client end this when it closes."""
+        """Register this with the client, which ends it when it closes."""
         opened = self._session.opened
         opened.add(self)
         try:
@@ -158,7 +158,7 @@ class _Connection:
         if isinstance(error, VCloudError) and self._failure is not None:
             error.outcome_unknown = True
         if self._cleanup.urgent and isinstance(error, VCloudError):
-            # The client was closed by somebody else than the caller.
+            # Another task closed the client.
             for id in [] if isinstance(error, WaitTimeout) else self._undo.stopped:
                 error.add_note(printable(f"machine {word(id)} was stopped"))
         self._cleanup.conclude(self._failure, error)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, member
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
 from vcloud._core.decoding.shape import Shape
-from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import Secretive
@@ -57,11 +56,10 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
             InvalidArgumentError: the handle was made without a uid.
             NotFoundError: there is no such machine.
         """
-        uid = self._known_uid()
-        # The uid opens the machine. Texts have the label instead, and no variable has the path.
+        # The uid opens the machine. Texts have the label instead, and no variable has the uid.
         request = Request(
             "GET",
-            f"/machines/{path_segment(uid, 'uid')}",
+            f"/machines/{path_segment(self._known_uid(), 'uid')}",
             sensitive=True,
             label="/machines/{uid}",
         )
@@ -209,22 +207,3 @@ class StreamMachines(UidCollection[StreamMachineRef, StreamMachine], Statistics[
     _handle = StreamMachineRef
     _path = "/machines"
     _shape = MACHINES
-
-
-_STATES: Final = {
-    ConnectionStatus.WAITING: InstanceState.STARTING,
-    ConnectionStatus.AVAILABLE: InstanceState.RUNNING,
-    ConnectionStatus.ASSIGNED: InstanceState.RUNNING,
-    ConnectionStatus.CONNECTED: InstanceState.RUNNING,
-    ConnectionStatus.PROXY_IN_MIGRATION: InstanceState.MAINTENANCE,
-}
-
-
-def view(machine: StreamMachine) -> Instance | None:
-    """A machine as an instance; None if it ended, because it never runs again."""
-    status, unknown = machine.connection_status, InstanceState.UNKNOWN
-    if status == ConnectionStatus.TERMINATED:
-        return None
-    state = unknown if status is None else _STATES.get(status, unknown)
-    name = machine.stream_name or machine.id
-    return Instance("streams", machine.id, name, state, machine.region, machine.start_at, machine)

@@ -149,7 +149,7 @@ _UNITS: Final = {"min": timedelta(minutes=1), "hour": timedelta(hours=1)}
 
 
 class AutoTurnOffDuration(_Duration):
-    """How long a machine stays on when nobody uses it."""
+    """How long an unused machine stays on."""
 
     OFF = "off"
     #: The document's spelling. ``immediately``, the spelling of Vagon's client, is the same member.
@@ -210,7 +210,7 @@ def _check_total(_: object, __: object, value: Any) -> None:
 class Capacity:
     """How many machines a stream may have in a region, for a request.
 
-    The document writes ``total_capacity`` as a text in requests and as a number in answers
+    The document writes ``total_capacity`` as a string in requests and as a number in answers
     (:class:`StreamCapacity`), and so does the client.
 
     Raises:

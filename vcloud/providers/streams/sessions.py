@@ -33,7 +33,7 @@ class VisitorSession(Handle):
         audio_input: the visitor's microphone.
         audio_output: the visitor's speaker.
         duration: how long it lasted, in whole minutes.
-        readable_duration: the same as a text, such as ``4 minutes``.
+        readable_duration: the same as a string, such as ``4 minutes``.
         city: needs data collection.
         country: needs data collection, such as ``US``.
         os: needs data collection, such as ``Windows 11``.

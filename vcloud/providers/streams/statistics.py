@@ -36,15 +36,15 @@ class Statistics(Collection, Generic[H]):
         """The items that match, present and past.  ``GET /machines`` or ``GET /sessions``
 
         Args:
-            start_at: from this instant on: an aware datetime, or an ISO 8601 text with a zone.
-            end_at: up to this instant: a datetime or a text as above.
+            start_at: from this instant on: an aware datetime, or an ISO 8601 string with a zone.
+            end_at: up to this instant: a datetime or a string as above.
             page: the page to begin with; the service begins with 1.
             per_page: items per page; the service takes 20.
             application_id: only those of this application.
             stream_id: only those of this stream.
 
         Raises:
-            InvalidArgumentError: an instant is not valid or has no zone, or an id is no number.
+            InvalidArgumentError: an instant is not valid or has no zone, or an id is not a number.
         """
         # In these two requests the document has ids as numbers.
         filters = {

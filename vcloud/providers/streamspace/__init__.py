@@ -1,9 +1,12 @@
-"""StreamSpace: the client, its resources and what they are made of."""
+"""StreamSpace: the client, its resources and what they are made of.
+
+Collections and handles come from a client; their constructors are not for users.
+"""
 
 from __future__ import annotations
 
 from vcloud.providers.streamspace.agent.connection import AgentRejectedError
-from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed
+from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, VNCAddress
 from vcloud.providers.streamspace.agent.messages import (
     Command,
     CommandData,
@@ -13,6 +16,7 @@ from vcloud.providers.streamspace.agent.messages import (
     StartSession,
     StopData,
     StopSession,
+    VNCPort,
     VNCProxyData,
     VNCProxyRequest,
     WakeSession,
@@ -94,7 +98,9 @@ __all__ = [
     "UserRole",
     "Users",
     "Utilization",
+    "VNCAddress",
     "VNCForward",
+    "VNCPort",
     "VNCProxyData",
     "VNCProxyRequest",
     "VNCTunnel",

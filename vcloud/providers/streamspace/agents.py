@@ -55,7 +55,7 @@ class AgentRef(Handle, WireModel):
             InvalidArgumentError: there is no such status.
             NotFoundError: there is no such agent.
             InvalidRequestError: the service does not know the status, or does not allow to set it.
-            PermissionDeniedError: you are no administrator.
+            PermissionDeniedError: you are not an administrator.
         """
         body = json_body({"status": member(status, AgentStatus, "status")})
         return await self._session.fetch(Request("PATCH", self._path, body=body), AGENT_UPDATE)
@@ -65,7 +65,7 @@ class AgentRef(Handle, WireModel):
 
         Raises:
             NotFoundError: there is no such agent.
-            PermissionDeniedError: you are no administrator.
+            PermissionDeniedError: you are not an administrator.
         """
         return await self.set_status(AgentStatus.DRAINING)
 

@@ -37,7 +37,7 @@ def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:
     for tag in tags:
         if not isinstance(tag, str) or not tag.strip() or "," in tag:
             raise InvalidArgumentError(
-                f"each tag must be a non-empty text without a comma, not {tag!r}"
+                f"each tag must be a non-empty string without a comma, not {tag!r}"
             )
         given.append(tag)
     return tuple(given)

@@ -25,7 +25,7 @@ from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
-from vcloud.providers.streamspace.instances import instance
+from vcloud.providers.streamspace.instances import as_instance
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -62,7 +62,7 @@ class StreamSpace(Client):
         users: the users who can log in; for administrators.
     """
 
-    dialect: ClassVar[Dialect] = DIALECT
+    _dialect: ClassVar[Dialect] = DIALECT
 
     agents: Agents
     sessions: Sessions
@@ -77,8 +77,8 @@ class StreamSpace(Client):
         self.users = Users(session)
 
     def instances(self) -> Pager[Instance]:
-        """Every session that is not over, in the view of all providers.  ``GET /sessions``"""
-        return self.sessions.list(limit=100).map(instance)
+        """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
+        return self.sessions.list(limit=100).map(as_instance)
 
     def serve_agent(
         self,
@@ -95,7 +95,7 @@ class StreamSpace(Client):
         on_lost: Hook[Exception] | None = None,
         on_error: Hook[Exception] | None = None,
     ) -> AgentWorker:
-        """Be an agent: run sessions for the control plane.  ``GET /agent/ws`` (WebSocket)
+        """Run an agent, which runs sessions for the control plane.  ``GET /agent/ws`` (WebSocket)
 
         ::
 
@@ -125,7 +125,7 @@ class StreamSpace(Client):
             on_registered: is called after each registration, so after each reconnection too, with
                 the sessions that the control plane has on this agent and that are not over (``GET
                 /agents/{agent_id}``, one request). Any other session of the agent is an orphan:
-                stop it, because nobody else will. Report a running session that the agent does not
+                stop it, because nothing else will. Report a running session that the agent does not
                 have with :meth:`AgentWorker.report_failed`.
                 Until it returns, commands are acknowledged and wait, for 30 seconds at most; then
                 it is cancelled, ``on_error`` is called, and commands continue. (While commands
@@ -141,7 +141,7 @@ class StreamSpace(Client):
 
         Raises:
             InvalidArgumentError: an empty name, an unknown platform, a handler that lacks a
-                method, a hook that is no function, a grace time below zero, a ``max_sessions``
+                method, a hook that is not a function, a grace time below zero, a ``max_sessions``
                 below zero, or metadata, region or capacity that JSON cannot hold.
         """
         register = registration(

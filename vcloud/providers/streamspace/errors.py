@@ -225,12 +225,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             )
         return made
 
-    def proof(
-        self,
-        request: Request,  # noqa: ARG002 - protocol
-        response: Response,
-        error: APIError,  # noqa: ARG002 - protocol
-    ) -> Proof:
+    def proof(self, request: Request, response: Response, error: APIError) -> Proof:  # noqa: ARG002 - protocol
         """What an error proves about the request, by its form: a documented code, or ``error``.
 
         Below 500, ``error`` alone is enough to recognise the service. From 500 on there must be a

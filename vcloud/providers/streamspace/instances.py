@@ -8,7 +8,7 @@ from vcloud._core.instances import Instance, InstanceState
 from vcloud.providers.streamspace.models import SessionState
 from vcloud.providers.streamspace.sessions import Session
 
-__all__ = ["instance"]
+__all__ = ["as_instance"]
 
 _STATES: Final = {
     SessionState.PENDING: InstanceState.STARTING,
@@ -21,8 +21,8 @@ _STATES: Final = {
 }
 
 
-def instance(session: Session) -> Instance | None:
-    """The session as an instance; None when it has terminated.
+def as_instance(session: Session) -> Instance | None:
+    """A session as an instance; None if it has terminated.
 
     It has no region: the region is its agent's, which the session does not name.
     """

@@ -1,4 +1,4 @@
-"""StreamSpace's values and enumerations. Each kind of resource has a module of its own."""
+"""StreamSpace's values and enumerations. Each kind of resource has its own module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vcloud._core.decoding.models import DOCUMENTED, MappingOf, NullAsEmpty, non
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.scalars import Float, Id, Instant, Integer, OpenEnum
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.spelling import NamedModel, WireModel
 
 __all__ = [
     "AgentCapacity",
@@ -235,17 +235,13 @@ class SessionStatus(WireModel):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class SessionUpdate(WireModel):
+class SessionUpdate(NamedModel):
     """The answer to a change of a session's state: the changed fields."""
 
     id: Id
     state: SessionState
     status: SessionStatus | None
     updated_at: Instant | None
-
-    @classmethod
-    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return super()._adapt(named(value))
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
@@ -318,9 +314,3 @@ class SessionLogs(WireModel):
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
         # The field may be null, but an answer without it is not StreamSpace's.
         return super()._adapt(value) if "logs" in value else value
-
-
-def named(value: dict[str, Any]) -> dict[str, Any]:
-    """The same object with its name as its id, if it has none: the published server's spelling."""
-    name = value.get("name")
-    return value if value.get("id") is not None or name is None else {**value, "id": name}

@@ -13,7 +13,7 @@ from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_wh
 from vcloud._core.decoding.shape import plain
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment, query
-from vcloud._core.resource import Collection, bind
+from vcloud._core.resource import IdCollection
 from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud._core.states import Lifecycle, Stateful
 from vcloud.errors import InvalidArgumentError
@@ -28,11 +28,10 @@ from vcloud.providers.streamspace.models import (
     SessionStatus,
     SessionUpdate,
     SortOrder,
-    named,
 )
 from vcloud.providers.streamspace.realtime.session_ref import RealtimeSessionRef
 from vcloud.providers.streamspace.realtime.vnc_url import absolute_url
-from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.spelling import NamedModel, WireModel
 from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
 
 __all__ = ["Session", "SessionRef", "Sessions"]
@@ -98,7 +97,7 @@ class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireMode
 
         Raises:
             NotFoundError: there is no such session.
-            PermissionDeniedError: you are no administrator.
+            PermissionDeniedError: you are not an administrator.
         """
         return await self._change(SessionState.TERMINATED)
 
@@ -113,7 +112,7 @@ class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireMode
 
         Raises:
             NotFoundError: there is no such session.
-            PermissionDeniedError: ``force``, and you are no administrator.
+            PermissionDeniedError: ``force``, and you are not an administrator.
             CapacityError: its agent is offline.
         """
         request = Request("DELETE", self._path(), query({"force": force or None}))
@@ -140,7 +139,7 @@ class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireMode
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class Session(NullAsEmpty, SessionRef):
+class Session(NamedModel, NullAsEmpty, SessionRef):
     """A session as it was when it was fetched.
 
     A list leaves some fields out: they are None or empty there, as said below.
@@ -203,14 +202,6 @@ class Session(NullAsEmpty, SessionRef):
         named = self.status.vnc_url if self.status is not None else None
         return absolute_url(self._root, named) if named else super()._vnc_address()
 
-    @classmethod
-    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        adapted = super()._adapt(named(value))
-        # Go writes an empty text for a value that is not set.
-        if adapted.get("idle_timeout") == "":
-            adapted["idle_timeout"] = None
-        return adapted
-
 
 @frozen(kw_only=True, eq=False, repr=False)
 class SessionList(Listing):
@@ -228,8 +219,10 @@ SESSION_UPDATE = plain(SessionUpdate)
 DELETED = plain(DeleteAnswer)
 
 
-class Sessions(Collection):
+class Sessions(IdCollection[SessionRef]):
     """The sessions: your own, or all of them if you are an administrator."""
+
+    _handle = SessionRef
 
     async def create(
         self,
@@ -267,7 +260,7 @@ class Sessions(Collection):
             InvalidRequestError: the service does not accept a value, or the template.
             ConflictError: there is a session of the same name.
             CapacityError: no agent of the platform is online, or has room.
-            PermissionDeniedError: it is for another user, and you are no administrator.
+            PermissionDeniedError: it is for another user, and you are not an administrator.
             TransportError: with ``outcome_unknown``, when the answer was lost: the session may
                 exist.
         """
@@ -348,11 +341,3 @@ class Sessions(Collection):
             NotFoundError: there is no such session, or it is another user's.
         """
         return await self.ref(id).refresh()
-
-    def ref(self, id: str | int) -> SessionRef:
-        """A handle to act through, without asking the service.
-
-        Raises:
-            InvalidArgumentError: what is given cannot be an id.
-        """
-        return bind(SessionRef(id=identifier(id)), self._session)

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from vcloud._core.decoding.models import DOCUMENTED
 
-__all__ = ["WireModel"]
+__all__ = ["NamedModel", "WireModel"]
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CAMEL: Final = re.compile(rb'"([a-z0-9_]+[A-Z][a-zA-Z0-9_]*)"\s*:')
@@ -110,6 +110,25 @@ class WireModel:
     def lacks_documented_field(self) -> bool:
         """Whether a field is missing that the document always sends, in its own spelling."""
         return None in _known(type(self)).distinctive(self)
+
+
+class NamedModel(WireModel):
+    """The base of what the published server identifies by its name (from its source).
+
+    Go writes an empty text for a value that is not set, here for the idle timeout.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
+        name = value.get("name")
+        if value.get("id") is None and name is not None:
+            value = {**value, "id": name}
+        adapted = super()._adapt(value)
+        if adapted.get("idle_timeout") == "":
+            adapted["idle_timeout"] = None
+        return adapted
 
 
 def _has_camel_case(model: type[Any], body: bytes) -> bool:

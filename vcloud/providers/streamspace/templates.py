@@ -12,8 +12,8 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.scalars import GoDuration, Id, Instant
-from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC, named
-from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC
+from vcloud.providers.streamspace.spelling import NamedModel, WireModel
 from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
 
 __all__ = ["Template", "TemplateRef", "Templates"]
@@ -37,7 +37,7 @@ class TemplateRef(Handle, WireModel):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class Template(NullAsEmpty, TemplateRef):
+class Template(NamedModel, NullAsEmpty, TemplateRef):
     """A template as it was when it was fetched.
 
     Attributes:
@@ -72,15 +72,6 @@ class Template(NullAsEmpty, TemplateRef):
     tags: ListOf[str] = ()
     created_at: Instant | None
     updated_at: Instant | None
-
-    @classmethod
-    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        # On the published server the name is the id, and a value that is not set is an empty text
-        # (from its source).
-        adapted = super()._adapt(named(value))
-        if adapted.get("idle_timeout") == "":
-            adapted["idle_timeout"] = None
-        return adapted
 
 
 @frozen(kw_only=True, eq=False, repr=False)

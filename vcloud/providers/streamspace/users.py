@@ -77,7 +77,7 @@ class Users(Collection):
         Raises:
             InvalidArgumentError: a page or limit out of bounds, or an unknown role.
             InvalidRequestError: the service does not know the role.
-            PermissionDeniedError: you are no administrator.
+            PermissionDeniedError: you are not an administrator.
         """
         return listing(
             self._session,
@@ -105,7 +105,7 @@ class Users(Collection):
             InvalidArgumentError: one of them is empty, or the role is unknown.
             InvalidRequestError: the service does not accept a value.
             ConflictError: there is a user of that name.
-            PermissionDeniedError: you are no administrator.
+            PermissionDeniedError: you are not an administrator.
             TransportError: with ``outcome_unknown``, when the answer was lost: the user may exist.
         """
         return await self._session.fetch(_create_request(username, email, password, role), USER)

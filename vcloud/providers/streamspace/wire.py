@@ -56,7 +56,7 @@ class Pagination(WireModel):
 class Listing(WireModel, ListAnswer):
     """One page of a list.
 
-    Each kind of list adds a field of its own, named in ``key``, that holds its items. The published
+    Each kind of list adds a field that holds its items. Its name is in ``key``. The published
     server sends ``total`` without pagination, sometimes calls that field ``items``, and writes an
     empty list as null.
     """

@@ -20,10 +20,10 @@ from vcloud.errors import ConfigurationError, ConnectError
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
-#: Seconds after which the store is told that more requests wait, or none any more. Many requests
+#: Seconds after which a new number of waiting requests is reported to the store. Requests often
 #: come, and are cancelled, one by one within a short time.
 _REPORT_DELAY: Final = 0.05
-#: Seconds after which it is told again while requests wait for long.
+#: Seconds between two reports while requests wait for long.
 _REPORT_INTERVAL: Final = 1.0
 
 
@@ -36,30 +36,30 @@ class SharedBudget(Secretive):
         Endpoint(auth=..., rate_limits=[RateLimit(600, per=60)], shared_budget=budget)
 
     It counts a moving window: no more than the limit in *any* ``per`` seconds, so never twice the
-    limit around the turn of a minute. A second is added to the window, because this counts requests
-    when they leave and the service counts them when they arrive, some later than others. Of a
-    minute that leaves 98 % to use. A request that was admitted counts even if it is cancelled
-    before it is sent. Processes that share a limit must configure the same numbers. A limit that
-    the service announces itself (StreamSpace) needs no store: its answers count all processes.
+    limit around the end of a minute. A second is added to the window, because this counts requests
+    when they leave and the service counts them when they arrive, some later than others. That
+    leaves 98 % of a minute. A request that was admitted counts even if it is cancelled before it is
+    sent. Processes that share a limit must configure the same numbers. A limit that the service
+    announces itself (StreamSpace) needs no store: its answers count all processes.
 
     **In Redis** (5 or newer, or Valkey) a script counts, by the server's clock. The clocks of the
     processes do not matter: it is harmless if one is wrong or is set. If the server's own clock is
     set back, no request waits longer than one window for it. If it is set forward, at most the
     count of one window is forgotten.
 
-    Processes take turns, so each gets the same share of a limit that is used up, however fast it
-    asks and however many of its requests wait. A process that comes later gets up to eight turns
-    for one until it has caught up, but at most one limit. Waiting requests have places in a queue
-    in the server. A request that is cancelled leaves the queue. A process that does not come back
-    within a second of its turn, because it was killed, loses its places. Stops for a caller that
-    was cancelled, and for a client that closes, go ahead of the calls of all processes.
+    Processes take turns, so each gets the same share of a limit that is used up. It does not matter
+    how fast a process asks, or how many of its requests wait. A process that comes later gets up to
+    eight turns for one until it has caught up, but at most one limit. Waiting requests have places
+    in a queue in the server. A request that is cancelled leaves the queue. A process that does not
+    come back within a second of its turn, because it was killed, loses its places. Stops for a
+    caller that was cancelled, and for a client that closes, go ahead of the calls of all processes.
 
     **Other stores** count with the `limits` library, by the wall clock of each process. These
-    clocks must agree: after one was set back, requests are refused or wait too long. There, whoever
-    asks first goes first, and no process has a guaranteed share.
+    clocks must agree: after one was set back, requests are refused or wait too long. They serve the
+    process that asks first, and no process has a guaranteed share.
 
     One budget may be used in several event loops and threads at once, and after a fork. Each loop
-    has connections of its own, which are closed with the clients of that loop.
+    has its own connections, which are closed with the clients of that loop.
 
     A store is *away* if it cannot be reached, does not count, or does not answer within 5 seconds
     (2 for requests that can continue without it). This process also counts its own requests, so it

@@ -89,7 +89,7 @@ class LocalQueue:
                 await turn
             except BaseException:
                 self._waiting.pop(turn, None)
-                # It became the first and was cancelled at once: the next one is the first now.
+                # It became the first, and was cancelled at once: now the next one is the first.
                 if turn.done() and not turn.cancelled() and turn.exception() is None:
                     self._hand_on()
                 raise
@@ -140,7 +140,7 @@ class Counter(ABC):
         #: The errors that mean that the store cannot be reached or does not count.
         self.failures: tuple[type[Exception], ...] = (
             OSError,
-            # Clients of stores raise these if a peer that is no store answers.
+            # Clients of stores raise these if the peer that answers is not a store.
             AttributeError,
             LookupError,
             TypeError,

@@ -20,8 +20,8 @@ from vcloud._core.limits.shared_budget.counter import (
 from vcloud._core.limits.shared_budget.redis_script import SCRIPT
 from vcloud.errors import ConfigurationError
 
-#: Seconds for which the places of a process are kept after its turn has come. A loaded machine
-#: takes less to wake up. A process that was killed delays the others by as much.
+#: Seconds for which the places of a process are kept after its turn has come. Even a loaded machine
+#: wakes up in less time. A process that was killed delays the others by this time.
 GRACE: Final = 1.0
 #: Seconds. Longer waits are sent as this.
 _LONGEST: Final = 1e9
@@ -30,7 +30,7 @@ _SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Process:
-    """The name of this process in a store. A fork gets a name of its own."""
+    """The name of this process in a store. A fork gets a new name."""
 
     name = secrets.token_hex(8)
 
@@ -101,7 +101,7 @@ class RedisCounter(Counter):
 
 
 def redis_counter(address: str) -> RedisCounter:
-    """Make a counter with connections of its own.
+    """Make a counter with its own connections.
 
     Raises:
         ConfigurationError: the library is not installed, or the address is invalid.

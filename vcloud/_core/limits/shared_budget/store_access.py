@@ -1,4 +1,4 @@
-"""How one process counts in the store of a shared budget, and without it while it is away."""
+"""How one process counts in the store of a shared budget, and alone while the store is away."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WhenAway = Literal["fail", "unshared"]
 SHORT_STORE_TIMEOUT: Final = 2.0
 #: Seconds after which a store that was away is asked again.
 _RETRY_INTERVAL: Final = 1.0
-#: Seconds for telling it that nothing waits any more for a limit.
+#: Seconds for reporting that no request waits for a limit any more.
 _LEAVE_TIMEOUT: Final = 1.0
 #: Seconds by which two requests may differ in how long they take to arrive.
 _TRAVEL_TIME: Final = 1.0
@@ -53,7 +53,7 @@ class StoreAccess:
     """Counts requests in a store and in this process. All event loops and threads share it.
 
     Args:
-        counters: the way of each event loop to the store; None: everything is counted here.
+        counters: each event loop's access to the store; None: everything is counted here.
         account: the name of the budget.
         when_away: what happens to calls while the store is away.
     """
@@ -86,7 +86,7 @@ class StoreAccess:
         return limit
 
     def counter(self) -> Counter | None:
-        """The way of the running loop to the store; None: everything is counted here.
+        """The running loop's access to the store; None: everything is counted here.
 
         Raises:
             ConfigurationError: the store is an object that another event loop uses.
@@ -118,7 +118,7 @@ class StoreAccess:
                 delay = await self._ask(counter, limit, claim, seconds)
             except counter.failures as error:
                 # Without the error's text: clients of stores quote what they cannot parse, and a
-                # peer that is no store may repeat the password that it received.
+                # peer that is not a store may repeat the password that it received.
                 own = isinstance(error, _NoAnswerError)
                 name = "TimeoutError" if own else type(error).__name__
                 reason = f"{name}: {error if own else describe_cause(error)}"
@@ -134,11 +134,11 @@ class StoreAccess:
                 raise ConnectError(f"the store of the shared budget fails ({reason})")
 
     def give_up_places_later(self, counter: Counter, limit: Limit, seconds: float) -> None:
-        """Tell the store in so many seconds for which limits nothing waits any more.
+        """Report to the store, in so many seconds, the limits for which no request waits any more.
 
         Args:
             counter: the running loop's.
-            limit: one of these limits. If it has no places, there is nothing to tell.
+            limit: one of these limits. If it has no places, nothing is reported.
             seconds: the delay.
         """
         if limit.queued and not self._away:
@@ -169,7 +169,7 @@ class StoreAccess:
             await counter.aclose()
 
     def _take_here(self, limit: Limit, *, urgent: bool) -> Delay | None:
-        """As :meth:`take`, without the store; None: the store has to be asked."""
+        """As :meth:`take`, without the store; None: only the store can decide."""
         now = monotonic()
         with self.lock:
             if limit.urgent and not urgent:
@@ -239,7 +239,7 @@ class StoreAccess:
 
 
 _WITHOUT_STORE: Final = (
-    "the store of the shared budget %r fails (%s): until it answers, %s go on without it, "
+    "the store of the shared budget %r fails (%s): until it answers, %s continue without it, "
     "counted in this process alone"
 )
 

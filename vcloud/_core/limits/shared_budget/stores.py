@@ -30,7 +30,7 @@ class LimitsCounter(Counter):
         given: the storage is the user's own.
 
     Raises:
-        ConfigurationError: it is no asyncio storage, or cannot count moving windows.
+        ConfigurationError: it is not an asyncio storage, or cannot count moving windows.
     """
 
     def __init__(self, storage: Storage, *, given: bool = False) -> None:
@@ -69,7 +69,7 @@ class Counters:
     """The counters of all event loops, whichever threads they run in.
 
     Args:
-        make: makes a counter with connections of its own.
+        make: makes a counter with its own connections.
         exclusive: its counters can serve only one event loop at a time.
     """
 

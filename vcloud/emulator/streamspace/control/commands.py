@@ -1,207 +1,124 @@
-"""The messages between control plane and agents: writing them, and checking those of agents."""
+"""The commands that agents receive, and what their results change."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Final
-
-import msgspec
-from attrs import frozen
+import asyncio
 
 from vcloud.emulator.streamspace.arguments import Json
-from vcloud.emulator.streamspace.state import Pod, Session, Template
-from vcloud.emulator.streamspace.views import ENVIRONMENT, VNC_PORT
-
-NAMESPACE: Final = "streamspace"
-STOP_TIMEOUT: Final = "30s"
-DEFAULT_SESSIONS: Final = 100
-"""The capacity of an agent that does not report one."""
-
-
-class MessageError(ValueError):
-    """An invalid message."""
-
-
-class BinaryMessageError(MessageError):
-    """A message in a binary frame."""
+from vcloud.emulator.streamspace.control.fleet import Fleet
+from vcloud.emulator.streamspace.control.links import Command, Link
+from vcloud.emulator.streamspace.control.messages import (
+    MessageError,
+    command,
+    name_data,
+    start_data,
+    stop_data,
+)
+from vcloud.emulator.streamspace.control.results import complete, fail
+from vcloud.emulator.streamspace.state import Session
 
 
-@frozen(kw_only=True)
-class Capacity:
-    """The capacity that an agent registers with."""
+class Commands:
+    """Sends commands to the agents of sessions, and waits for their results.
 
-    max_cpu: float | None
-    max_memory: float | None
-    max_sessions: int
-
-    @classmethod
-    def read(cls, given: object) -> Capacity:
-        """Read the capacity of a registration."""
-        if given is not None and not isinstance(given, dict):
-            raise MessageError("capacity must be an object")
-        found: dict[str, Any] = given or {}
-        sessions = found.get("max_sessions", DEFAULT_SESSIONS)
-        if type(sessions) is not int or sessions < 0:
-            raise MessageError("capacity.max_sessions must be a whole number of at least 0")
-        return cls(
-            max_cpu=_number(found, "max_cpu"),
-            max_memory=_number(found, "max_memory"),
-            max_sessions=sessions,
-        )
-
-
-def read_messages(text: str) -> list[Json]:
-    """Read the objects of one frame: one, or several lines, as from the published server."""
-    found = []
-    for line in text.split("\n"):
-        if not line.strip():
-            continue
-        try:
-            message = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            # One object may also span several lines.
-            return [_object(text, error)]
-        if not isinstance(message, dict):
-            raise MessageError("a message must be a JSON object")
-        found.append(message)
-    return found
-
-
-def _object(text: str, why: Exception) -> Json:
-    try:
-        message = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise MessageError(f"not JSON: {why}") from None
-    if not isinstance(message, dict):
-        raise MessageError("a message must be a JSON object")
-    return message
-
-
-def read_current_sessions(message: Json) -> int | None:
-    """Read the number of sessions in a heartbeat; None if it is absent."""
-    capacity = message.get("capacity")
-    count = capacity.get("current_sessions") if isinstance(capacity, dict) else None
-    if count is not None and (type(count) is not int or count < 0):
-        raise MessageError("capacity.current_sessions must be a whole number of at least 0")
-    return count
-
-
-def read_metadata(message: Json) -> Mapping[str, Any]:
-    """Read the metadata that an agent registers with."""
-    metadata = message.get("metadata")
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, dict):
-        raise MessageError("metadata must be an object")
-    return metadata
-
-
-def read_pod(result: object, offset: float, before: Pod) -> Pod:
-    """Read an agent's description of a container; what is invalid stays as it was `before`.
-
-    `offset` is how far the service's clock is off, as in `Clock.offset`.
+    A command that is not answered in time fails. One for an agent that is offline is sent when the
+    agent is back.
     """
-    found: dict[str, Any] = result if isinstance(result, dict) else {}
-    port = found.get("vnc_port")
-    return Pod(
-        ip=_text(found, "pod_ip") or before.ip,
-        name=_text(found, "pod_name") or before.name,
-        vnc_port=port if type(port) is int and 0 < port < 2**16 else before.vnc_port,
-        started_at=_instant(_text(found, "started_at"), offset),
-    )
 
+    def __init__(self, fleet: Fleet, links: dict[str, Link]) -> None:
+        """Send to these links, by the ids of their agents."""
+        self.timeout: float = 60.0
+        """How long an agent may take for a command, in real seconds."""
+        self.unanswered: dict[str, Command] = {}
+        """The commands without a result, by their ids."""
+        self._fleet = fleet
+        self._links = links
 
-def register_ack(agent_id: str, interval: float) -> Json:
-    """The answer to a registration; `interval` in seconds."""
-    return {
-        "type": "register_ack",
-        "agent_id": agent_id,
-        "status": "registered",
-        "heartbeat_interval": go_duration(interval),
-    }
+    def start(self, session: Session) -> None:
+        """Have a new session started by its agent."""
+        template = self._fleet.templates[session.template]
+        self._send(session, "start_session", start_data(session, template))
 
+    def move(self, session: Session, state: str) -> None:
+        """Have a session hibernated, woken or stopped by its agent."""
+        now = self._fleet.clock.now()
+        if state == "hibernated":
+            session.enter(now, "hibernating")
+            self._send(session, "hibernate_session", name_data(session))
+        elif state == "running":
+            session.enter(now, "waking")
+            self._send(session, "wake_session", name_data(session))
+        else:
+            session.enter(now, "terminating")
+            self.stop(session, graceful=True)
 
-def go_duration(seconds: float) -> str:
-    """Seconds in Go's form: 10s, or 20ms for a fraction."""
-    return f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds * 1000:g}ms"
+    def stop(self, session: Session, *, graceful: bool) -> None:
+        """Have a session stopped by its agent, whatever its state."""
+        self._send(session, "stop_session", stop_data(session, graceful=graceful))
 
+    def send_again(self, link: Link) -> None:
+        """Send the unanswered commands of an agent that has connected again."""
+        for given in self.unanswered.values():
+            if given.agent_id == link.agent_id:
+                link.send(given.message)
 
-def command(command_id: str, kind: str, session_id: str, data: Json) -> Json:
-    """A command."""
-    return {
-        "type": "command",
-        "command_id": command_id,
-        "command_type": kind,
-        "session_id": session_id,
-        "data": data,
-    }
+    def acknowledged(self, link: Link, message: Json) -> None:
+        """Take an agent's acknowledgement of a command."""
+        given = self._of(link, message)
+        if given is not None:
+            given.acknowledged = True
 
+    def result(self, link: Link, message: Json) -> None:
+        """Take an agent's result of a command."""
+        given = self._of(link, message)
+        if given is None:
+            return
+        status = message.get("status")
+        if status not in {"completed", "failed"}:
+            raise MessageError("a command_result is completed or failed")
+        del self.unanswered[given.id]
+        given.timer.cancel()
+        if status == "completed":
+            self._completed(given, message.get("result"))
+        else:
+            error = str(message.get("error") or f"{given.kind} failed")
+            self._failed(given, error, message.get("error_code"))
+        self._fleet.changes.notify()
 
-def start_data(session: Session, template: Template) -> Json:
-    """The data of a command that starts a session."""
-    return {
-        **name_data(session),
-        "user": session.user,
-        "template": session.template,
-        "image": template.base_image,
-        "resources": session.resources,
-        "vnc": {"port": VNC_PORT},
-        "persistent_home": session.persistent_home,
-        "environment": ENVIRONMENT,
-    }
+    def forget(self) -> None:
+        """Drop all commands and their timers."""
+        for waiting in self.unanswered.values():
+            waiting.timer.cancel()
+        self.unanswered.clear()
 
+    def _send(self, session: Session, kind: str, data: Json) -> None:
+        id_ = self._fleet.new_token("cmd")
+        message = command(id_, kind, session.id, data)
+        timer = asyncio.get_running_loop().call_later(self.timeout, self._timed_out, id_)
+        self.unanswered[id_] = Command(message, kind, session.agent_id, session, timer)
+        link = self._links.get(session.agent_id)
+        if link is not None:
+            link.send(message)
 
-def name_data(session: Session) -> Json:
-    """The data of a command that names a session."""
-    return {"name": session.name, "namespace": NAMESPACE}
+    def _of(self, link: Link, message: Json) -> Command | None:
+        """The command that a message answers; None if it has a result, or is another agent's."""
+        given = self.unanswered.get(str(message.get("command_id")))
+        return given if given is not None and given.agent_id == link.agent_id else None
 
+    def _timed_out(self, command_id: str) -> None:
+        given = self.unanswered.pop(command_id)
+        error = f"{given.kind} was not answered within {self.timeout:g} s"
+        self._failed(given, error, "COMMAND_TIMEOUT")
+        if given.kind == "start_session":
+            # The session may have started all the same, and nothing else would end it.
+            self.stop(given.session, graceful=False)
+        self._fleet.changes.notify()
 
-def stop_data(session: Session, *, graceful: bool) -> Json:
-    """The data of a command that stops a session."""
-    return {
-        **name_data(session),
-        "graceful": graceful,
-        "timeout": STOP_TIMEOUT if graceful else "0s",
-    }
+    def _completed(self, given: Command, result: object) -> None:
+        session, now = given.session, self._fleet.clock.now()
+        if complete(session, given.kind, result, now, self._fleet.clock.offset):
+            self.move(session, "hibernated")
 
-
-def vnc_proxy_request(proxy_id: str, session: Session) -> Json:
-    """The request for a session's picture."""
-    return {
-        "type": "vnc_proxy_request",
-        "session_id": session.id,
-        "proxy_id": proxy_id,
-        "data": {
-            "pod_name": session.pod.name,
-            "namespace": NAMESPACE,
-            "vnc_port": session.pod.vnc_port,
-        },
-    }
-
-
-def _number(found: Mapping[str, Any], name: str) -> float | None:
-    value = found.get(name)
-    if value is None:
-        return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not (math.isfinite(value) and value >= 0)
-    ):
-        raise MessageError(f"capacity.{name} must be a number of at least 0")
-    return value
-
-
-def _text(found: Mapping[str, Any], name: str) -> str | None:
-    value = found.get(name)
-    return value if isinstance(value, str) and value else None
-
-
-def _instant(text: str | None, offset: float) -> float | None:
-    try:
-        moment = None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return None if moment is None or moment.tzinfo is None else moment.timestamp() - offset
+    def _failed(self, given: Command, error: str, code: object) -> None:
+        why = f"{error} ({code})" if code else error
+        fail(given.session, given.kind, why, self._fleet.clock.now())

@@ -47,7 +47,7 @@ class Fleet(StreamSpaceApi):
         return user
 
     def may_see(self, user: User, session: Session) -> bool:
-        """Whether the session is theirs, or they may see everybody's."""
+        """Whether the session is theirs, or they may see all sessions."""
         return user.is_admin or session.user == user.username
 
     def session_of(self, request: StreamSpaceRequest) -> Session:
@@ -169,5 +169,5 @@ class Fleet(StreamSpaceApi):
         return next(self._numbers)
 
     def new_token(self, kind: str) -> str:
-        """An id that nobody can guess, such as `cmd-...`."""
+        """An id that cannot be guessed, such as `cmd-...`."""
         return f"{kind}-{self.random.randbytes(12).hex()}"

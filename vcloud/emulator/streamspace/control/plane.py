@@ -20,7 +20,10 @@ from vcloud.emulator.net.websockets import (
 )
 from vcloud.emulator.streamspace.arguments import Json, StreamSpaceError, ambiguous
 from vcloud.emulator.streamspace.catalog import PLATFORMS
-from vcloud.emulator.streamspace.control.commands import (
+from vcloud.emulator.streamspace.control.commands import Commands
+from vcloud.emulator.streamspace.control.fleet import Fleet
+from vcloud.emulator.streamspace.control.links import Command, Link, Proxy
+from vcloud.emulator.streamspace.control.messages import (
     BinaryMessageError,
     Capacity,
     MessageError,
@@ -29,10 +32,7 @@ from vcloud.emulator.streamspace.control.commands import (
     read_metadata,
     register_ack,
 )
-from vcloud.emulator.streamspace.control.fleet import Fleet
-from vcloud.emulator.streamspace.control.links import Command, Link, Proxy
-from vcloud.emulator.streamspace.control.orders import Orders
-from vcloud.emulator.streamspace.control.pictures import Pictures
+from vcloud.emulator.streamspace.control.vnc_connections import VNCConnections
 from vcloud.emulator.streamspace.state import ENDED, Agent, Session
 from vcloud.emulator.tasks import first_completed
 
@@ -51,8 +51,8 @@ class ControlPlane:
     The document names no authentication for agents. A token that is sent must be valid; one is
     required with `token_required`, which is set where real desktops are served.
 
-    The document does not say how the bytes of a picture reach the control plane either. Here, the
-    agent opens the second address, and sends them in binary frames. It sends ``vnc_proxy_error``
+    The document does not say how the VNC bytes of a session reach the control plane either. Here,
+    the agent opens the second address, and sends binary frames. It sends ``vnc_proxy_error``
     (with ``proxy_id`` and ``error``) if it cannot reach the VNC server. Both are this project's
     own. So is ``status`` (with ``session_id``, ``state``, which must be ``failed``, and
     ``message``): an agent reports with it that a session ended without a command. The published
@@ -71,32 +71,32 @@ class ControlPlane:
     def __init__(self, fleet: Fleet) -> None:
         """Serve the agents of `fleet`."""
         self.heartbeat_interval: float = 10.0
-        """The interval for agents, in real seconds, because agents are programs of their own."""
+        """The interval for agents, in real seconds, because agents are separate programs."""
         self.vnc_timeout: float = 10.0
-        """How long an agent may take to open a session's picture, in real seconds."""
+        """How long an agent may take to open a VNC connection, in real seconds."""
         self.token_required: bool = False
         """Whether agents without a token are refused."""
         self._fleet = fleet
         self._links: dict[str, Link] = {}
-        self._orders = Orders(fleet, self._links)
-        self._pictures = Pictures(fleet)
+        self._commands = Commands(fleet, self._links)
+        self._vnc_connections = VNCConnections(fleet)
         self._routes: Routes[Endpoint] = Routes(self.prefix)
         self._routes.add("GET", "/ws", self._serve_agent)
-        self._routes.add("GET", "/vnc/{proxy_id}", self._pictures.serve)
+        self._routes.add("GET", "/vnc/{proxy_id}", self._vnc_connections.serve)
 
     @property
     def command_timeout(self) -> float:
         """How long an agent may take for a command, in real seconds."""
-        return self._orders.timeout
+        return self._commands.timeout
 
     @command_timeout.setter
     def command_timeout(self, seconds: float) -> None:
-        self._orders.timeout = seconds
+        self._commands.timeout = seconds
 
     @property
     def commands(self) -> dict[str, Command]:
         """The commands that agents have not answered yet, by their ids."""
-        return self._orders.unanswered
+        return self._commands.unanswered
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:  # noqa: ARG002 - an upgrade has none
         """Answer an agent's upgrade. No rate limit counts these requests."""
@@ -132,30 +132,30 @@ class ControlPlane:
 
     def forget(self) -> None:
         """Drop all commands and their timers."""
-        self._orders.forget()
+        self._commands.forget()
 
     def start(self, session: Session) -> None:
         """Have a new session started by its agent."""
-        self._orders.start(session)
+        self._commands.start(session)
 
     def move(self, session: Session, state: str) -> None:
         """Have a session hibernated, woken or stopped by its agent."""
-        self._orders.move(session, state)
+        self._commands.move(session, state)
 
     def stop(self, session: Session, *, graceful: bool) -> None:
         """Have a session stopped by its agent, whatever its state."""
-        self._orders.stop(session, graceful=graceful)
+        self._commands.stop(session, graceful=graceful)
 
     def request_vnc(self, session: Session) -> Proxy:
-        """Ask a session's agent for its picture; `close_vnc` must follow."""
+        """Ask a session's agent for a VNC connection; `close_vnc` must follow."""
         link = self._links.get(session.agent_id)
         if link is None:
             raise _offline(session.agent_id)
-        return self._pictures.request(link, session)
+        return self._vnc_connections.request(link, session)
 
     def close_vnc(self, proxy: Proxy) -> None:
-        """End a picture, or the wait for it."""
-        self._pictures.close(proxy)
+        """End a VNC connection, or the wait for it."""
+        self._vnc_connections.close(proxy)
 
     # -- an agent's socket -------------------------------------------------------------------------
 
@@ -219,11 +219,11 @@ class ControlPlane:
             case "heartbeat":
                 self._heartbeat(link, message)
             case "command_ack":
-                self._orders.acknowledged(link, message)
+                self._commands.acknowledged(link, message)
             case "command_result":
-                self._orders.result(link, message)
+                self._commands.result(link, message)
             case "vnc_proxy_error":
-                self._pictures.failed(link, message)
+                self._vnc_connections.failed(link, message)
             case "status":
                 self._session_failed(link, message)
         # Other types are ignored: later versions may add some.
@@ -234,7 +234,7 @@ class ControlPlane:
         capacity, metadata = Capacity.read(message.get("capacity")), read_metadata(message)
         before = self._links.get(link.agent_id)
         if before is not None and before is not link:
-            # The same agent on a new connection: the old one has no program any more.
+            # The same agent on a new connection: the program no longer uses the old one.
             before.end("the agent has connected again")
         agent = self._fleet.registered(link)
         _set_capacity(agent, capacity)
@@ -254,7 +254,7 @@ class ControlPlane:
         self._links[link.agent_id] = link
         for session in self._sessions(link.agent_id):
             session.message = None
-        self._orders.send_again(link)
+        self._commands.send_again(link)
 
     def _heartbeat(self, link: Link, message: Json) -> None:
         agent = self._fleet.agents[link.agent_id]
@@ -288,7 +288,7 @@ class ControlPlane:
         for session in self._sessions(link.agent_id):
             session.message = f"Agent '{link.agent_id}' is offline"
             session.write(now, session.message)
-        self._pictures.lost(link.agent_id, _offline(link.agent_id))
+        self._vnc_connections.lost(link.agent_id, _offline(link.agent_id))
         self._fleet.changes.notify()
 
     def _sessions(self, agent_id: str) -> list[Session]:

@@ -33,7 +33,7 @@ class Viewers:
 
     A viewer is refused before the upgrade, in the documented form. Two codes are this project's
     own, where the document names none: SESSION_NOT_RUNNING (409), and VNC_PROXY_FAILED (503) when
-    the agent does not send the picture. When a session stops running, its viewers are closed.
+    the agent opens no VNC connection. When a session stops running, its viewers are closed.
 
     A viewer may offer the subprotocol ``binary``, as noVNC and websockify do, or ``base64``, as
     their older versions do. The one that matches the frames sent here is chosen, because browsers

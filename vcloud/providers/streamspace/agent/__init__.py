@@ -1,4 +1,4 @@
-"""The agent's side of StreamSpace: what is behind ``StreamSpace.serve_agent``.
+"""The agent's side of StreamSpace: the implementation of ``StreamSpace.serve_agent``.
 
 ::
 

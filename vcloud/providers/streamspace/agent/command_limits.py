@@ -16,14 +16,14 @@ MAX_IN_FLIGHT_SIZE: Final = 8 * 1024 * 1024
 
 
 class CommandLimits:
-    """Counts sessions and the commands in flight, and says which new command is too much.
+    """Counts sessions and commands in flight, and decides which new commands exceed the limits.
 
     A session counts from the moment that its start or wake is accepted until it is hibernated or
     stopped, or the start or wake has failed. A second command for the same session does not count
     again.
 
-    Each kind of command has its own count, so that starts that hang do not block stops, nor the
-    other way round.
+    Each kind of command has its own count, so that hanging starts do not block stops, or the
+    reverse.
 
     Args:
         max_sessions: how many sessions the agent declared to take at once; None: it did not.
@@ -40,7 +40,7 @@ class CommandLimits:
         self.sessions: set[str] = set()
 
     def refusal(self, command: Command, size: int) -> str | None:
-        """Why this command is too much; None if it is not.
+        """Why this command exceeds a limit; None if it does not.
 
         Args:
             command: the new command.

@@ -120,11 +120,11 @@ class CommandRunner:
         """Report that a session has ended although no command ended it.
 
         Raises:
-            InvalidArgumentError: ``session_id`` is no id, or ``reason`` is no text.
+            InvalidArgumentError: ``session_id`` is not an id, or ``reason`` is not a string.
         """
         session_id = identifier(session_id, "session_id")
         if not isinstance(reason, str):
-            raise InvalidArgumentError(f"reason must be a text, not {type(reason).__name__}")
+            raise InvalidArgumentError(f"reason must be a string, not {type(reason).__name__}")
         self.sessions.discard(session_id)
         self._outbox.put(
             SessionReport(
@@ -144,7 +144,7 @@ class CommandRunner:
         if self._tasks:
             await wait_running(self._tasks, grace)
         await self.cancel()
-        # The control plane would wait for an answer for ever.
+        # The control plane would wait for an answer forever.
         for command_id in sorted(self._in_flight):
             self._fail(command_id, "AGENT_OFFLINE", "the agent stopped before it was done")
 

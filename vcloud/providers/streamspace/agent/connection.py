@@ -92,7 +92,7 @@ class AgentConnection:
         retry: the pauses between two requests for the assigned sessions.
 
     Raises:
-        InvalidArgumentError: ``register`` holds what JSON or an address cannot.
+        InvalidArgumentError: ``register`` holds a value that JSON or an address cannot.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class AgentConnection:
         self._session = session
         self._agent_id = register.agent_id
         # Encoded here, so that the user gets the error. On a connection it would end the agent, or
-        # make it reconnect for ever.
+        # make it reconnect forever.
         self._registration = encode_message(register)
         self._query = query(
             {
@@ -213,14 +213,14 @@ class AgentConnection:
         try:
             async with timeout(RECONCILE_TIMEOUT):
                 found = await assigned_sessions(self._client, self._agent_id)
-            # Cancelled when it takes longer: while commands run, the hook could take a session that
-            # one of them starts for an orphan.
+            # Cancelled when it takes longer: while commands run, the hook could mistake a session
+            # that one of them starts for an orphan.
             async with timeout(RECONCILE_TIMEOUT):
                 await self._reporter.assigned(found)
         except TimeoutError:
             late = "the sessions were not read" if found is None else "on_registered did not return"
             self._reporter.error(
-                RequestTimeout(f"{late} within {RECONCILE_TIMEOUT:g} s; commands go on")
+                RequestTimeout(f"{late} within {RECONCILE_TIMEOUT:g} s; commands continue")
             )
             return found is not None
         except VCloudError as error:

@@ -73,7 +73,7 @@ class AgentHandler(Protocol):
         ...
 
     async def stop_session(self, command: StopSession) -> SessionResult | None:
-        """End a session. A session that does not exist has ended already: that is no error."""
+        """End a session. A session that does not exist has ended already: that is not an error."""
         ...
 
     async def vnc_address(self, request: VNCProxyRequest) -> VNCAddress:

@@ -80,7 +80,7 @@ class Register(Message):
 
 @frozen(kw_only=True)
 class Heartbeat(Message):
-    """Tells that the agent is alive; ``capacity.current_sessions`` is how many sessions it runs."""
+    """Reports that the agent runs, with its number of sessions in ``capacity``."""
 
     type: ClassVar[str] = "heartbeat"
 
@@ -91,7 +91,7 @@ class Heartbeat(Message):
 
 @frozen(kw_only=True)
 class CommandAck(Message):
-    """Tells that the agent has received a command, before it is carried out."""
+    """Reports that the agent has received a command, before it is carried out."""
 
     type: ClassVar[str] = "command_ack"
 
@@ -135,9 +135,9 @@ class CommandResult(Message):
 
 @frozen(kw_only=True)
 class VNCProxyError(Message):
-    """Tells that an agent cannot reach a VNC server.
+    """Reports that an agent cannot reach a VNC server.
 
-    Not in the document, which says nothing about this case: a decision of vcloud's.
+    Not in the document, which says nothing about this case: a decision of vcloud.
     """
 
     type: ClassVar[str] = "vnc_proxy_error"
@@ -149,9 +149,9 @@ class VNCProxyError(Message):
 
 @frozen(kw_only=True)
 class SessionReport(Message):
-    """Tells that a session changed its state without a command: its desktop ended, or is missing.
+    """Reports that a session changed its state without a command: its desktop ended, or is missing.
 
-    Not in the document, which only has results of commands: a decision of vcloud's. ``type`` and
+    Not in the document, which only has results of commands: a decision of vcloud. ``type`` and
     ``state`` are those of the published server's message (from its source).
     """
 
@@ -303,10 +303,10 @@ class UnknownMessage(Message):
 
 @frozen(kw_only=True)
 class UnreadableMessage(Message):
-    """Data that is no message, or a message of a known kind that lacks a required field.
+    """Data that is not a message, or a message of a known kind that lacks a required field.
 
     Attributes:
-        raw: the object as it came; empty when it is no object.
+        raw: the object as it came; empty when it is not an object.
         problem: what is wrong, by the names of fields: ``data.timeout: expected a duration such as
             30m``. It holds no value, because a value may be a secret.
     """
@@ -379,7 +379,7 @@ def _plain(value: Any) -> Any:
             if inner is not None
         }
     if isinstance(value, str):
-        # An Id or a member of an enumeration is more than msgspec writes.
+        # msgspec does not write members of enumerations.
         return str(value).encode("utf-8", "backslashreplace").decode()
     if isinstance(value, timedelta):
         return _go(value)

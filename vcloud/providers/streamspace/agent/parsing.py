@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vcloud._core.decoding.codec import Codec
+from vcloud._core.codec import Codec
 from vcloud._core.decoding.plain_json import MAX_DEPTH, too_deep
 from vcloud._core.scalars import MAX_ID
 from vcloud.errors import DecodeError
@@ -80,7 +80,7 @@ def _parts(text: str) -> Iterator[tuple[dict[str, Any] | UnreadableMessage, int]
         except (ValueError, RecursionError) as error:
             # A JSONDecodeError says how far was read; any other error may have read everything.
             budget -= (error.pos if isinstance(error, json.JSONDecodeError) else len(text)) - at
-            # Messages begin on lines of their own, without indentation.
+            # Each message begins on a new line, without indentation.
             following = text.find("\n{", at)
             end = len(text) if following < 0 or budget <= 0 else following
             yield _unreadable(f"not JSON ({_reason(error)})"), end - at

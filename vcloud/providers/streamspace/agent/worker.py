@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from types import TracebackType
 from typing import Final, Self
 
 import attrs
@@ -47,16 +46,16 @@ class AgentWorker(Secretive):
     pauses between connections grow until one has lasted for a minute, so that two agents of one
     name do not displace each other at full speed; the log says once that there seem to be two.
 
-    It keeps to the ``max_sessions`` of its capacity: a start or a wake of one session more is
-    answered as ``failed`` with ``AGENT_CAPACITY_EXCEEDED``, and the handler is not called. A
-    session counts from the moment that its start or wake is accepted, until it is stopped or
-    hibernated; sessions from before this process do not count. Besides, at most 1024 commands of
-    each kind are in flight at once (or ``max_sessions``, if that is more); more get the same
-    answer. The README lists all bounds.
+    It keeps to the ``max_sessions`` of its capacity: a start or a wake beyond that is answered as
+    ``failed`` with ``AGENT_CAPACITY_EXCEEDED``, and the handler is not called. A session counts
+    from the moment that its start or wake is accepted, until it is stopped or hibernated; sessions
+    from before this process do not count. Besides, at most 1024 commands of each kind are in flight
+    at once (or ``max_sessions``, if that is more); more get the same answer. The README lists all
+    bounds.
 
     The document names no authentication for this socket; the client's token is sent as for
     everything else. It does not say either how the bytes of a VNC session travel between agent and
-    control plane. Here (a decision of vcloud's) the agent answers a ``vnc_proxy_request`` by
+    control plane. Here (a decision of vcloud) the agent answers a ``vnc_proxy_request`` by
     opening ``GET /agent/vnc/{proxy_id}``, a second WebSocket beside the API that carries the bytes
     of the VNC server in binary messages. If it cannot reach the server, it sends
     ``vnc_proxy_error``.
@@ -68,6 +67,8 @@ class AgentWorker(Secretive):
     Closing the client stops it as :meth:`stop` does. If it has not ended within ``cleanup_timeout``
     of the :class:`~vcloud.Endpoint`, the closing raises a :class:`~vcloud.CleanupError` that names
     it.
+
+    ``StreamSpace.serve_agent()`` makes it; its constructor is not for users.
 
     Args:
         session: the client's.
@@ -168,7 +169,7 @@ class AgentWorker(Secretive):
 
         For a desktop that ended by itself, and for a session that ``on_registered`` names and that
         does not exist here. The document has no message for it; a control plane that does not know
-        this one (``status``, a decision of vcloud's after the published server's) ignores it. In
+        this one (``status``, vcloud's own, after the published server's) ignores it. In
         that case use ``client.sessions.ref(session_id).delete(force=True)``.
 
         Args:
@@ -176,7 +177,7 @@ class AgentWorker(Secretive):
             reason: for people; it becomes the session's ``status.message``.
 
         Raises:
-            InvalidArgumentError: ``session_id`` is no id, or ``reason`` is no text: give
+            InvalidArgumentError: ``session_id`` is not an id, or ``reason`` is not a string: give
                 ``str(error)``.
         """
         self._commands.report_failed(session_id, reason)
@@ -192,7 +193,7 @@ class AgentWorker(Secretive):
             raise ConfigurationError("this agent has ended: its run() raises the reason")
 
     async def run(self) -> None:
-        """Be an agent until :meth:`stop` is called.
+        """Run the agent until :meth:`stop` is called.
 
         Cancelling it ends everything at once, without the grace time.
 
@@ -266,12 +267,7 @@ class AgentWorker(Secretive):
             running.result()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Stop, with the grace time unless the block was cancelled."""
         running = self._running
         assert running is not None

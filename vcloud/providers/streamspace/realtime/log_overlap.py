@@ -1,4 +1,4 @@
-"""Where the known lines of a log end among those that are sent again after a drop. No I/O."""
+"""Finds where the known lines of a log end among lines that are sent again. No I/O."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class Overlap:
     """Finds the end of the known lines among those that are sent again, one line at a time.
 
     Each line costs the same, whatever the log holds (Knuth, Morris and Pratt, 1977): after a
-    mismatch, the search goes on with the next shorter prefix that may still match, and compares no
-    line again.
+    mismatch, the search continues with the next shorter prefix that may still match, and compares
+    no line again.
 
     Two things are looked for at once: all known lines in a row, anywhere among those that come
     (:attr:`complete`), and an end of the known lines at the beginning of those that come

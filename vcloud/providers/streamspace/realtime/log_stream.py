@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.retry import RetryPolicy
@@ -35,20 +34,18 @@ class LogStream(AsyncIterator[str]):
 
     Iterating connects. It ends when the service says that the session is over. After a drop it
     reconnects with growing pauses, asks the service for its last lines again, and leaves out those
-    that were returned before. How far that goes depends on the service: after a long drop, lines
-    older than the last 1000 are lost, and in a log of equal lines without times no client can tell
-    which of them are new.
+    that were returned before. This has limits: after a long drop, lines older than the last 1000
+    are lost, and in a log of equal lines without times no client can tell which lines are new.
 
     Repeated lines are recognised by their text, however late they come. Give ``timestamps=True``
-    (the default) where a service may pause: a time tells as well whether a line is older, and was
-    left out by ``tail``, or new. Without times, unknown lines are returned after five seconds of
-    silence.
+    (the default) if a service may pause: the time also shows whether a line is new, or older and
+    left out by ``tail``. Without times, unknown lines are returned after five seconds of silence.
 
     A line is data and comes as it was written: it may be as long as a message, and hold characters
     that act on a terminal. Only the last 1200 returned lines are remembered, long ones by a digest.
 
-    Close it with ``async with`` or :meth:`aclose`. One to which no reference is left (after a
-    ``break``, say) is closed as well, and a ResourceWarning names the line that called ``logs``. A
+    Close it with ``async with`` or :meth:`aclose`. A stream without references (after a ``break``,
+    for example) is closed as well, and a ResourceWarning names the line that called ``logs``. A
     task that waits for a line keeps a reference. One task may iterate at a time. A wait for a line
     may be cancelled and repeated; no line is lost. Between two lines the connection is read on, up
     to ``max_message`` bytes of the :class:`~vcloud.Endpoint` and 65 536 messages: pings are
@@ -62,6 +59,8 @@ class LogStream(AsyncIterator[str]):
         APIError: the service refuses the connection, the first one or a later one.
         TransportError: it dropped as often in a row as the :class:`~vcloud.RetryPolicy` of the
             endpoint allows, without a new line.
+
+    ``session.logs(follow=True)`` makes it; its constructor is not for users.
 
     Args:
         connect: opens the connection, and requests so many lines.
@@ -134,12 +133,7 @@ class LogStream(AsyncIterator[str]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         await self.aclose()
 
     async def _advance(self) -> None:

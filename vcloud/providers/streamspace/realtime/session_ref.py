@@ -106,7 +106,7 @@ class RealtimeSessionRef(Handle):
             ConfigurationError: the client has no token, or the service named another host.
             AuthenticationError: the token is not accepted; like all that follow, raised when the
                 tunnel is opened.
-            PermissionDeniedError: it is another user's session, and you are no administrator.
+            PermissionDeniedError: it is another user's session, and you are not an administrator.
             NotFoundError: there is no such session.
             ConflictError: the session is not running.
         """
@@ -125,7 +125,7 @@ class RealtimeSessionRef(Handle):
         on_error: Hook[Exception] | None = None,
         anyone: bool = False,
     ) -> VNCForward:
-        """A local port for any VNC viewer; each connection to it has a tunnel of its own.
+        """A local port for any VNC viewer; each connection to it has its own tunnel.
 
         ::
 
@@ -140,14 +140,14 @@ class RealtimeSessionRef(Handle):
             host: a loopback address of this machine.
             on_error: is called, and awaited if it returns an awaitable, with each error that ended
                 a connection. The viewer is shown the reason too, as far as its protocol allows.
-            anyone: accept every user of this machine. Whoever connects controls the session.
-                Without it only programs of this process's user and of root are accepted, by the
-                kernel's table of sockets. Systems without such a table (macOS, Windows) accept
-                every user all the same, and one WARNING says so.
+            anyone: accept every user of this machine. Any program that connects controls the
+                session. Without it only programs of this process's user and of root are accepted,
+                by the kernel's table of sockets. Systems without such a table (macOS, Windows)
+                accept every user all the same, and one WARNING says so.
 
         Raises:
-            InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``anyone``
-                no bool.
+            InvalidArgumentError: ``host`` is not a loopback address, ``port`` is not a port, or
+                ``anyone`` is not a bool.
             OSError: the port is in use; raised when it is entered.
         """
         return VNCForward(
@@ -181,7 +181,7 @@ class RealtimeSessionRef(Handle):
     async def connect_url(self) -> str:
         """:attr:`vnc_url` with the token. If the client has no token yet, it obtains one.
 
-        Whoever has this address can use the session, and everything else that the token opens:
+        Anyone who has this address can use the session, and everything else that the token opens:
         treat it as a secret.
 
         Raises:

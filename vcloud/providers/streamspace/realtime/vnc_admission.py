@@ -1,4 +1,4 @@
-"""Which connections to a forwarded port are accepted: whose they are, and how many are silent."""
+"""Decides which connections to a forwarded port are accepted, by their users and their number."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LOG: Final = logging.getLogger("vcloud.streamspace")
 #: server's first message at once, so only a flood reaches this number.
 MAX_SILENT: Final = 256
 #: Seconds after the connection within which a viewer must send its first byte. Without this bound,
-#: MAX_SILENT connections that never do would shut out everybody. Opening the tunnel may take half a
-#: minute of it, and so may the agent's connection to the VNC server.
+#: MAX_SILENT silent connections would block all others. Opening the tunnel may take half a minute
+#: of it, and so may the agent's connection to the VNC server.
 SILENCE_TIMEOUT: Final = 120.0
 
 

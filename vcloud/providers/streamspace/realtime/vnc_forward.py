@@ -1,4 +1,4 @@
-"""A local port for VNC viewers; each connection to it is relayed to a tunnel of its own."""
+"""A local port for VNC viewers; each connection to it is relayed to its own tunnel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet, ref
 
@@ -34,7 +33,7 @@ KEPT_ERRORS: Final = 16
 
 
 class VNCForward:
-    """A local TCP port; each connection to it has a tunnel of its own to one session.
+    """A local TCP port; each connection to it has its own tunnel to one session.
 
     Use it as ``async with session.forward_vnc() as forward``, and point any VNC viewer at it.
 
@@ -47,11 +46,13 @@ class VNCForward:
     row is looked up in the kernel's table of sockets. Where there is no such table (macOS,
     Windows) every user of the machine can connect, and one WARNING says so.
 
-    A forward to which no reference is left closes, with its viewers, and a ResourceWarning names
-    the line that called ``forward_vnc``. An ``async with`` block keeps a reference.
+    A forward without references is closed, with its viewers, and a ResourceWarning names the line
+    that called ``forward_vnc``. An ``async with`` block keeps a reference.
 
     At most 256 connections whose viewer has not sent anything may be open; more are disconnected.
     So is a viewer that has sent nothing for two minutes.
+
+    ``session.forward_vnc()`` makes it; its constructor is not for users.
 
     Args:
         open_tunnel: makes the tunnel of one connection.
@@ -62,8 +63,8 @@ class VNCForward:
         opened: what the client ends when it closes; the forward adds itself.
 
     Raises:
-        InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, ``on_error`` no
-            function, or ``anyone`` no bool.
+        InvalidArgumentError: ``host`` is not a loopback address, ``port`` is not a port,
+            ``on_error`` is not a function, or ``anyone`` is not a bool.
     """
 
     def __init__(
@@ -135,12 +136,7 @@ class VNCForward:
         self._port = await self._listener.listen(self._host, self._port)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Stop listening, and end all connections."""
         await self.aclose()
 
@@ -161,11 +157,13 @@ class _ErrorHook:
 class _Listener:
     """Listens for a forward. It does not hold the forward, because the event loop holds this.
 
+    ``session.forward_vnc()`` makes it; its constructor is not for users.
+
     Args:
         open_tunnel: makes the tunnel of one connection.
         admission: decides which connections are accepted.
         opened: what the client ends when it closes.
-        on_error: the owner's function; gone when the forward is.
+        on_error: the owner's function; it exists as long as the forward.
     """
 
     def __init__(
@@ -315,7 +313,7 @@ def _stop_accepting(server: asyncio.Server) -> None:
 
 
 async def _close(server: asyncio.Server) -> None:
-    """Close a server when it has handed over what it accepted; asyncio would never close that."""
+    """Close a server after it has passed on all connections that it accepted."""
     try:
         _stop_accepting(server)
         for _ in range(2):
@@ -333,5 +331,5 @@ def _loopback(host: str) -> str:
         pass
     raise InvalidArgumentError(
         f"host must be a loopback address such as 127.0.0.1, not {host!r}:"
-        " whoever connects can use the session"
+        " anyone who connects can use the session"
     )

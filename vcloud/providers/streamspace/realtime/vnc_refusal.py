@@ -1,4 +1,4 @@
-"""How a VNC server shows a viewer an error (RFB 3.8: RFC 6143, 7.1.1 and 7.1.2). No I/O."""
+"""How a VNC server shows an error to a viewer (RFB 3.8: RFC 6143, 7.1.1 and 7.1.2). No I/O."""
 
 from __future__ import annotations
 

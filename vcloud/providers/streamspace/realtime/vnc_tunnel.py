@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.redaction.secretive import Secretive
@@ -31,12 +30,14 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
     direction has been silent for ``heartbeat`` seconds of the Endpoint, a ping is sent, so that
     proxies keep the connection. If nothing arrives for as long again, the connection is lost.
 
-    Close it with ``async with`` or :meth:`aclose`. Closing the client closes it too. A tunnel to
-    which no reference is left is closed without a close frame, and a ResourceWarning names the
-    line that called ``open_vnc``.
+    Close it with ``async with`` or :meth:`aclose`. Closing the client closes it too. A tunnel
+    without references is closed without a close frame, and a ResourceWarning names the line that
+    called ``open_vnc``.
 
     The published server sends base64 in text messages instead of binary ones (from its source).
     After the first such message, this side sends base64 as well.
+
+    ``session.open_vnc()`` makes it; its constructor is not for users.
 
     Args:
         connect: opens the WebSocket.
@@ -55,11 +56,11 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             warn_left_open("a VNC tunnel", self._where)
 
     async def aopen(self) -> Self:
-        """Open without ``async with``; then :meth:`aclose` is yours to call.
+        """Open without ``async with``. You must call :meth:`aclose` then.
 
         Raises:
             AuthenticationError: the token is not accepted.
-            PermissionDeniedError: it is another user's session, and you are no administrator.
+            PermissionDeniedError: it is another user's session, and you are not an administrator.
             NotFoundError: there is no such session.
             ConflictError: the session is not running.
             ConfigurationError: it was opened or closed before, or the client is closed.
@@ -159,12 +160,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *details: object) -> None:
         """Close."""
         await self.aclose()
 

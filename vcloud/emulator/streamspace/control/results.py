@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vcloud.emulator.streamspace.control.commands import read_pod
+from vcloud.emulator.streamspace.control.messages import read_pod
 from vcloud.emulator.streamspace.state import ENDED, Session
 
 

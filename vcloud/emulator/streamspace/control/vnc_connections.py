@@ -1,4 +1,4 @@
-"""The pictures of sessions that agents send: which viewer waits for which agent's connection."""
+"""The VNC connections that agents open: which viewer waits for which agent's connection."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from aiohttp import web
 
 from vcloud.emulator.net.websockets import Channel, Close
 from vcloud.emulator.streamspace.arguments import Json, StreamSpaceError
-from vcloud.emulator.streamspace.control.commands import vnc_proxy_request
 from vcloud.emulator.streamspace.control.fleet import Fleet
 from vcloud.emulator.streamspace.control.links import Link, Proxy
+from vcloud.emulator.streamspace.control.messages import vnc_proxy_request
 from vcloud.emulator.streamspace.state import Session
 
 
-class Pictures:
-    """``GET /agent/vnc/{proxy_id}``: a viewer's request for a picture, and the agent's answer.
+class VNCConnections:
+    """``GET /agent/vnc/{proxy_id}``: an agent's connection for a viewer.
 
-    The control plane sends the request on the agent's socket. The agent opens the address and sends
-    the picture, or reports ``vnc_proxy_error``.
+    The control plane requests it on the agent's socket. The agent opens the address and sends the
+    VNC bytes of the session, or reports ``vnc_proxy_error``.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -27,7 +27,7 @@ class Pictures:
         self._proxies: dict[str, Proxy] = {}
 
     def request(self, link: Link, session: Session) -> Proxy:
-        """Ask an agent for a session's picture; `close` must follow."""
+        """Ask an agent for a VNC connection to a session; `close` must follow."""
         future: asyncio.Future[Channel | StreamSpaceError] = (
             asyncio.get_running_loop().create_future()
         )
@@ -37,7 +37,7 @@ class Pictures:
         return proxy
 
     def close(self, proxy: Proxy) -> None:
-        """End a picture, or the wait for it."""
+        """End a connection, or the wait for it."""
         self._proxies.pop(proxy.id, None)
         proxy.over.set()
         proxy.arrived.cancel()
@@ -54,7 +54,7 @@ class Pictures:
             proxy.arrived.set_result(StreamSpaceError("VNC_PROXY_FAILED", error))
 
     def lost(self, agent_id: str, error: StreamSpaceError) -> None:
-        """Refuse the viewers that wait for an agent whose socket is gone."""
+        """Refuse the viewers that wait for an agent whose socket is closed."""
         for proxy in self._proxies.values():
             if proxy.session.agent_id == agent_id and not proxy.arrived.done():
                 proxy.arrived.set_result(error)
@@ -62,7 +62,7 @@ class Pictures:
     async def serve(
         self, request: web.BaseRequest, proxy_id: str, headers: dict[str, str]
     ) -> web.StreamResponse:
-        """Connect an agent's picture with the viewer that waits for it."""
+        """Connect an agent with the viewer that waits for it."""
         proxy = self._proxies.get(proxy_id)
         if proxy is None or proxy.taken or proxy.arrived.done():
             raise StreamSpaceError("NOT_FOUND", "No viewer waits for this")

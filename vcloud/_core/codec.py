@@ -1,9 +1,9 @@
 """From bytes to models, in one of two ways that give equal objects.
 
-A body is first decoded by msgspec straight into the models, strictly: a list page is where an SDK
-loses its speed. Only a body that msgspec refuses goes to the lenient converter of cattrs, which is
-the definition of how a model is built. The contract tests use a strict codec, in which drift is an
-error.
+First, msgspec decodes a body strictly and directly into the models: decoding list pages takes most
+of the time. If msgspec refuses the body, the lenient converter of cattrs decodes it. That converter
+defines how a model is built. The contract tests use a strict codec, in which any difference from
+the documents is an error.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Codec:
     """Decodes bodies into models.
 
     Args:
-        strict: refuse unknown fields, absent documented fields, and every leniency. For contract
-            tests, where drift must show.
+        strict: refuse unknown fields, absent documented fields, and undocumented spellings; for
+            contract tests.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
         # By identity: a generic class such as Single[Machine] takes longer to hash than to look up.
-        # The decoder keeps its class alive.
+        # The decoder holds a reference to its class.
         self._decoders: dict[int, _Decoder] = {}
 
     def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
@@ -95,14 +95,14 @@ class Codec:
             return self._converter.structure(value, wire)
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
             failure = mismatch(error, body, wire, sensitive=sensitive)
-        # Outside of the handler: the error's frames would keep the answer's whole tree alive.
+        # Outside of the handler: the error's frames would keep the answer's whole tree in memory.
         del value
         raise failure
 
     def decode_leniently(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """Decode with the lenient converter.
 
-        It accepts numbers in texts, ids as numbers and times without a zone, and its errors name
+        It accepts numbers in strings, ids as numbers and times without a zone, and its errors name
         the field.
         """
         value = tree(body, sensitive=sensitive)
@@ -165,7 +165,7 @@ class Codec:
             found = self._decode_one_by_one(
                 items, _item_type(hints[name]), name, sensitive=sensitive
             )
-            # The object is frozen, but nobody else has it yet.
+            # The object is frozen, but nothing else refers to it yet.
             object.__setattr__(answer, name, found[0])
             if found[1] is not None:
                 broken[name] = found[1]
@@ -184,7 +184,7 @@ class Codec:
         return []
 
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
-        """The first way alone, for tests that compare the two."""
+        """Decode with msgspec only, for tests that compare the two ways."""
         decoded: T = self._decoder(wire).decode(body)
         return decoded
 

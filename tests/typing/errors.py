@@ -1,0 +1,123 @@
+"""What a type checker knows of errors. mypy and pyright read this; nothing here runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, assert_type
+
+from vcloud import (
+    APIError,
+    AuthenticationError,
+    CapacityError,
+    CleanupError,
+    ConfigurationError,
+    ConflictError,
+    ConnectError,
+    ConnectTimeout,
+    DecodeError,
+    InsufficientFundsError,
+    InvalidArgumentError,
+    InvalidRequestError,
+    LimitExceededError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeout,
+    ServerError,
+    TransportError,
+    VagonCode,
+    VCloudError,
+    WaitFailed,
+    WaitTimeout,
+    printable,
+)
+from vcloud.providers.desktops import ActionResult, ActionsFailed, NoStreamError
+from vcloud.providers.streamspace import (
+    AgentRejectedError,
+    InvalidTransitionError,
+    SessionState,
+    StreamSpaceCode,
+)
+
+
+def every(error: VCloudError) -> None:
+    assert_type(error.outcome_unknown, bool)
+    assert_type(printable("text"), str)
+
+
+def answers(error: APIError, authentication: AuthenticationError) -> None:
+    assert_type(error.status, int)
+    assert_type(error.code, int | str | None)
+    assert_type(error.message, str)
+    assert_type(error.request_id, str | None)
+    assert_type(error.details, Any)
+    assert_type(error.retry_after, float | None)
+    assert_type(authentication.remembered, bool)
+    assert_type(authentication.clock_difference, timedelta | None)
+
+
+def codes(code: VagonCode, of_streamspace: StreamSpaceCode) -> None:
+    assert_type(code.value, int)
+    assert_type(code.meaning, str)
+    assert_type(code.error, type[APIError])
+    assert_type(of_streamspace.value, str)
+    assert_type(of_streamspace.status, int)
+    assert_type(of_streamspace.meaning, str)
+    assert_type(of_streamspace.error, type[APIError])
+
+
+def others(
+    decoding: DecodeError,
+    cleanup: CleanupError,
+    timeout: WaitTimeout,
+    failed: WaitFailed,
+) -> None:
+    assert_type(decoding.items, tuple[Any, ...])
+    assert_type(cleanup.provider, str)
+    assert_type(cleanup.ids, tuple[str, ...])
+    assert_type(timeout.last, str | None)
+    assert_type(failed.last, str)
+
+
+def of_providers(transition: InvalidTransitionError, actions: ActionsFailed) -> None:
+    assert_type(transition.from_state, SessionState | None)
+    assert_type(transition.to_state, SessionState | None)
+    assert_type(actions.results, tuple[ActionResult, ...])
+
+
+def kinds() -> tuple[type[Exception], ...]:
+    """A caller's ``except`` of a class catches what is listed under it."""
+    transport: type[TransportError] = ConnectError
+    transport = RequestTimeout
+    connect: type[ConnectError] = ConnectTimeout
+    timed_out: type[RequestTimeout] = ConnectTimeout
+    value: type[ValueError] = InvalidArgumentError
+    answered: tuple[type[APIError], ...] = (
+        AuthenticationError,
+        CapacityError,
+        ConflictError,
+        InsufficientFundsError,
+        InvalidRequestError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        ServerError,
+    )
+    conflict: type[ConflictError] = InvalidTransitionError
+    every: tuple[type[VCloudError], ...] = (
+        transport,
+        connect,
+        timed_out,
+        *answered,
+        conflict,
+        ActionsFailed,
+        AgentRejectedError,
+        NoStreamError,
+        CleanupError,
+        ConfigurationError,
+        DecodeError,
+        LimitExceededError,
+        WaitFailed,
+        WaitTimeout,
+    )
+    return (value, *every)
