@@ -43,7 +43,7 @@ async def wait_in_queue(call: Call) -> None:
 
 
 async def _wait_in_queue(call: Call) -> None:
-    """Wait in the queue. Nothing is raised and the call has no number if it became urgent meanwhile."""
+    """Wait in the queue. If it became urgent meanwhile, nothing is raised, and it has no number."""
     context, stopping = call.context, CLEANUP.get()
     urgent = stopping is not None and stopping.urgent
     ends, until = inf, call.deadline
