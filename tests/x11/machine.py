@@ -66,7 +66,16 @@ def display_of(directory: Path) -> str:
 
 
 def has_socket(display: str) -> bool:
-    return Path(f"/tmp/.X11-unix/X{display[1:]}").exists()
+    return socket_of(display) is not None
+
+
+def socket_of(display: str) -> tuple[int, int] | None:
+    """Which socket a display has; None: none. A free display's number is soon another desktop's."""
+    try:
+        found = Path(f"/tmp/.X11-unix/X{display[1:]}").stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 def children(pid: int) -> list[int]:

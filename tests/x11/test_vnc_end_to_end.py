@@ -15,7 +15,7 @@ from attrs import frozen
 from examples.streamspace_agent import DesktopAgent
 from tests.integration.realtime_plane import plane
 from tests.lacking import untested
-from tests.x11.machine import content, entries, has_socket, processes, require_x11, until
+from tests.x11.machine import content, entries, processes, require_x11, socket_of, until
 from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop
 from vcloud.providers.streamspace import AgentCapacity, AgentWorker, Session, StreamSpace
@@ -41,14 +41,6 @@ def asyncvnc() -> Any:
             f"A FOREIGN VNC VIEWER IS NOT TESTED: there is no {error.name} (pip install asyncvnc)"
         )
         untested(reason)
-
-
-@pytest.fixture
-def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where desktops have their directories. The path is short, as unix sockets require."""
-    path = tmp_path_factory.mktemp("x")
-    monkeypatch.setenv("TMPDIR", str(path))
-    return path
 
 
 @frozen(kw_only=True)
@@ -155,7 +147,8 @@ async def test_another_viewer_points_types_and_sees_what_it_typed(
             assert dark(after, BELOW) == dark(before, BELOW) == 0, "nothing else has changed"
             assert (forward.connections, forward.errors) == (1, ())
             display = on.desktop.display
-            assert has_socket(display)
+            socket = socket_of(display)
+            assert socket is not None
             assert processes(str(temporary))
         await until(lambda: forward.connections == 0)
         await on.session.delete()
@@ -163,7 +156,7 @@ async def test_another_viewer_points_types_and_sees_what_it_typed(
         assert on.handler.desktops == {}
         assert processes(str(temporary)) == []
         assert entries(temporary) == []
-        assert not has_socket(display)
+        assert socket_of(display) != socket
         assert (forward.errors, on.worker.errors) == ((), ())
 
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 import stat
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.x11.machine import (
     content,
-    has_socket,
     home_of,
     name_of,
     processes,
-    require_x11,
     runs,
+    socket_of,
     until,
 )
 from vcloud import ServerError
@@ -27,32 +24,7 @@ from vcloud.emulator.x11 import X11Desktop
 from vcloud.emulator.x11.backend import X11Backend
 from vcloud.providers.desktops import Desktop, Desktops
 
-
-@pytest.fixture(autouse=True)
-def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where desktops have their directories. The path is short, as unix sockets require."""
-    require_x11()
-    path = tmp_path_factory.mktemp("x")
-    monkeypatch.setenv("TMPDIR", str(path))
-    return path
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(backend="x11", allow_exec=True) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def desktops(emulator: Emulator) -> AsyncIterator[Desktops]:
-    async with Desktops(emulator.endpoints()["desktops"]) as desktops:
-        yield desktops
-
-
-@pytest.fixture
-async def desktop(desktops: Desktops) -> AsyncIterator[Desktop]:
-    async with desktops.launch(timedelta(hours=1), poll=0.01) as desktop:
-        yield desktop
+pytestmark = pytest.mark.usefixtures("temporary")
 
 
 async def test_commands_run_in_the_desktop_s_home(
@@ -133,10 +105,12 @@ async def test_a_command_that_timed_out_ends_with_the_desktop(
     home = str(backend.desktop.home)
     typing = [pid for pid in processes(home) if name_of(pid) == "xdotool"]
     assert typing
+    socket = socket_of(display)
+    assert socket is not None
     await desktop.stop()
     assert processes(seconds, home) == []
     assert not any(map(runs, typing))
-    assert not has_socket(display)
+    assert socket_of(display) != socket
 
 
 async def test_a_cancelled_command_is_killed() -> None:

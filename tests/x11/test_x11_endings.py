@@ -9,7 +9,6 @@ import shlex
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,10 +17,9 @@ import pytest
 from tests.x11.machine import (
     children,
     entries,
-    has_socket,
     processes,
-    require_x11,
     runs,
+    socket_of,
     until,
 )
 from vcloud import APIKeyAuth, AuthenticationError, ConflictError, Endpoint
@@ -30,32 +28,7 @@ from vcloud.emulator.x11 import DesktopGoneError, X11Desktop, X11UnavailableErro
 from vcloud.emulator.x11.backend import X11Backend
 from vcloud.providers.desktops import Desktop, Desktops, DesktopStatus
 
-
-@pytest.fixture(autouse=True)
-def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where desktops have their directories. The path is short, as unix sockets require."""
-    require_x11()
-    path = tmp_path_factory.mktemp("x")
-    monkeypatch.setenv("TMPDIR", str(path))
-    return path
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(backend="x11", allow_exec=True) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def desktops(emulator: Emulator) -> AsyncIterator[Desktops]:
-    async with Desktops(emulator.endpoints()["desktops"]) as desktops:
-        yield desktops
-
-
-@pytest.fixture
-async def desktop(desktops: Desktops) -> AsyncIterator[Desktop]:
-    async with desktops.launch(timedelta(hours=1), poll=0.01) as desktop:
-        yield desktop
+pytestmark = pytest.mark.usefixtures("temporary")
 
 
 async def populated(desktop: Desktop) -> str:
@@ -83,11 +56,12 @@ async def test_nothing_is_left_after_a_stop(
     backend = emulator.desktops.desktops[desktop.id].backend
     assert isinstance(backend, X11Backend)
     display = backend.desktop.display
-    assert has_socket(display)
+    socket = socket_of(display)
+    assert socket is not None
     await desktop.stop()
     assert processes(mark, str(temporary)) == []
     assert entries(temporary) == []
-    assert not has_socket(display)
+    assert socket_of(display) != socket
     with pytest.raises(ConflictError):
         await desktop.screenshot()
 
@@ -177,11 +151,13 @@ async def test_a_desktop_whose_x_server_ends_is_in_error_and_leaves_nothing(
     mark = await populated(desktop)
     backend = emulator.desktops.desktops[desktop.id].backend
     assert isinstance(backend, X11Backend)
+    socket = socket_of(backend.desktop.display)
+    assert socket is not None
     (server,) = set(children(backend.desktop.pid)) & set(processes("-rfbunixpath"))
     os.kill(server, signal.SIGKILL)
     await nothing_left(temporary, mark)
     assert (await desktop.wait_until("error", poll=0.01)).status is DesktopStatus.ERROR
-    assert not has_socket(backend.desktop.display)
+    assert socket_of(backend.desktop.display) != socket
     with pytest.raises(DesktopGoneError):
         await backend.desktop.run("true")
 

@@ -9,7 +9,6 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,39 +18,12 @@ import pytest
 from tests.x11.machine import (
     entries,
     has_socket,
-    require_x11,
     until,
 )
-from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop, X11UnavailableError, supervisor
-from vcloud.providers.desktops import Desktop, Desktops
+from vcloud.providers.desktops import Desktops
 
-
-@pytest.fixture(autouse=True)
-def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where desktops have their directories. The path is short, as unix sockets require."""
-    require_x11()
-    path = tmp_path_factory.mktemp("x")
-    monkeypatch.setenv("TMPDIR", str(path))
-    return path
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(backend="x11", allow_exec=True) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def desktops(emulator: Emulator) -> AsyncIterator[Desktops]:
-    async with Desktops(emulator.endpoints()["desktops"]) as desktops:
-        yield desktops
-
-
-@pytest.fixture
-async def desktop(desktops: Desktops) -> AsyncIterator[Desktop]:
-    async with desktops.launch(timedelta(hours=1), poll=0.01) as desktop:
-        yield desktop
+pytestmark = pytest.mark.usefixtures("temporary")
 
 
 async def test_on_each_of_ten_desktops_the_service_s_display_is_its_own(desktops: Desktops) -> None:
