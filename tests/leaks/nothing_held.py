@@ -77,6 +77,8 @@ def _flaws(client: Client, slots: int) -> Iterator[str]:
         if lock is not None and lock.locked():
             yield "a login is not over"
     http = session.transport.aiohttp_session
-    held = None if http is None or http.connector is None else connections_in_use(http.connector)
-    if held:
-        yield f"{len(held)} connections are held"
+    if http is not None and http.connector is not None:
+        held = connections_in_use(http.connector)
+        assert held is not None, "aiohttp hides its connections in use: this would see no leak"
+        if held:
+            yield f"{len(held)} connections are held"
