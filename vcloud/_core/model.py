@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -34,6 +34,8 @@ class Model(Guided):
             if field.repr and not field.name.startswith("_")
         }
 
-    @classmethod
-    def __attrs_init_subclass__(cls) -> None:
-        cls.__init__ = explaining(cls.__init__, cls.__name__)  # type: ignore[method-assign]
+    if not TYPE_CHECKING:  # no part of the types of the models
+
+        @classmethod
+        def __attrs_init_subclass__(cls) -> None:
+            cls.__init__ = explaining(cls.__init__, cls.__name__)
