@@ -8,6 +8,8 @@ from typing import Any, Generic, Never, TypeVar
 
 from attrs import frozen
 
+from vcloud._core.model import Model
+
 T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -28,7 +30,7 @@ class OutcomeStatus(StrEnum):
 
 
 @frozen
-class Outcome(Generic[T, R]):
+class Outcome(Model, Generic[T, R]):
     """The outcome of one item.
 
     Attributes:
@@ -59,7 +61,7 @@ class Outcome(Generic[T, R]):
 
 
 @frozen
-class Settled(Generic[R_co]):
+class Settled(Model, Generic[R_co]):
     """What ``settle`` found out about an item that an earlier run left unknown.
 
     Made by its functions.
@@ -89,7 +91,7 @@ class Settled(Generic[R_co]):
 
 
 @frozen(kw_only=True)
-class Totals:
+class Totals(Model):
     """The totals of a run. With a journal they count the whole job, earlier runs included.
 
     Attributes:

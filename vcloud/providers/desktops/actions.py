@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, get_args
 from attrs import Attribute, field, frozen
 
 from vcloud._core.arguments import member, optional_member, whole_units
+from vcloud._core.model import Model
 from vcloud._core.redaction.secretive import concealing_constructor
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.desktops.keys import chords
@@ -139,7 +140,7 @@ def _keys(value: str | Sequence[str]) -> str | tuple[str, ...]:
     return translated[0] if isinstance(given, str) else translated
 
 
-class Recordable:
+class Recordable(Model):
     """The base class of all actions."""
 
     __slots__ = ()
@@ -148,6 +149,13 @@ class Recordable:
     tag: ClassVar[str]
     #: Whether neither the request nor the answer may appear in an error.
     sensitive: ClassVar[bool] = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The action as plain JSON values, its kind as ``type``; what is typed is left out.
+
+        :func:`to_json` writes an action that can be repeated.
+        """
+        return {"type": self.tag, **super().to_dict()}
 
 
 @frozen(kw_only=True)
