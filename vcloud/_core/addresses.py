@@ -47,6 +47,9 @@ def check_url(base_url: str, *, allow_http: bool) -> None:
         raise ConfigurationError(
             "base_url must have no user, query or fragment: credentials belong in auth"
         )
+    if "://" not in base_url:
+        # It is not shown: it may be a key in place of the address.
+        raise ConfigurationError("base_url must look like https://host/path: it has no scheme")
     if (
         parts.scheme not in ("http", "https")
         or not parts.hostname
