@@ -42,6 +42,9 @@ from vcloud.providers.desktops import (
 async def client(desktops: Desktops) -> None:
     assert_type(desktops.launch(), Launch)
     assert_type(await desktops.launch(timedelta(hours=1), wait_timeout=60), LaunchedDesktop)
+    assert_type(desktops.launch(lifetime=60, poll=1), Launch)
+    assert_type(desktops.launch(timeout=60), Launch)  # deprecated
+    desktops.launch(60, timeout=60)  # type: ignore[call-overload]
     async with desktops.launch() as desktop:
         assert_type(desktop, Desktop)
     async with asyncio.TaskGroup() as group:
