@@ -133,7 +133,7 @@ def click_mouse_fields(value: ClickMouse) -> None:
     assert_type(value.x, int | None)
     assert_type(value.y, int | None)
     assert_type(value.button, MouseButton | None)
-    assert_type(value.num_of_clicks, int | None)
+    assert_type(value.count, int | None)
     assert_type(value.click_type, ClickType | None)
     assert_type(value.tag, str)
     assert_type(value.sensitive, bool)
