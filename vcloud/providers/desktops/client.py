@@ -186,7 +186,7 @@ class Desktops(Client):
             poll=poll,
         )
 
-    async def get(self, id: str | int) -> Desktop:
+    async def get(self, id: DesktopRef | str | int) -> Desktop:
         """Fetch one desktop.  ``GET /desktop/{id}``
 
         Raises:
@@ -195,10 +195,10 @@ class Desktops(Client):
         """
         return await self.ref(id).refresh()
 
-    def ref(self, id: str | int) -> DesktopRef:
+    def ref(self, id: DesktopRef | str | int) -> DesktopRef:
         """A handle to a desktop, without a request.
 
         Raises:
             InvalidArgumentError: ``id`` cannot be an id.
         """
-        return bind(DesktopRef(id=identifier(id)), self._session)
+        return bind(DesktopRef(id=identifier(id, "id", DesktopRef)), self._session)

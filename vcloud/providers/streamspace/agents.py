@@ -156,7 +156,7 @@ class Agents(Collection):
         }
         return listing(self._session, "/agents", AGENTS, page=page, limit=limit, filters=filters)
 
-    async def get(self, agent_id: str | int) -> Agent:
+    async def get(self, agent_id: AgentRef | str | int) -> Agent:
         """Fetch one agent, with its uptime and sessions.  ``GET /agents/{agent_id}``
 
         Raises:
@@ -164,13 +164,14 @@ class Agents(Collection):
         """
         return await self.ref(agent_id).refresh()
 
-    def ref(self, agent_id: str | int) -> AgentRef:
+    def ref(self, agent_id: AgentRef | str | int) -> AgentRef:
         """A handle to act through, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        return bind(AgentRef(agent_id=identifier(agent_id, "agent_id")), self._session)
+        known = identifier(agent_id, "agent_id", AgentRef, "agent_id")
+        return bind(AgentRef(agent_id=known), self._session)
 
     async def stats(self) -> AgentStats:
         """Fetch the statistics of all agents.  ``GET /agents/stats``"""

@@ -113,7 +113,7 @@ class Templates(Collection):
             filters={"category": category},
         )
 
-    async def get(self, name: str) -> Template:
+    async def get(self, name: TemplateRef | str) -> Template:
         """Fetch one template, with all its fields.  ``GET /templates/{template_name}``
 
         Raises:
@@ -121,10 +121,10 @@ class Templates(Collection):
         """
         return await self.ref(name).refresh()
 
-    def ref(self, name: str) -> TemplateRef:
+    def ref(self, name: TemplateRef | str) -> TemplateRef:
         """A handle, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be a name.
         """
-        return bind(TemplateRef(name=identifier(name, "name")), self._session)
+        return bind(TemplateRef(name=identifier(name, "name", TemplateRef, "name")), self._session)
