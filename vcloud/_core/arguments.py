@@ -161,10 +161,10 @@ def _listed(*kinds: str | type | None) -> str:
 
 def _kind(cls: type) -> str:
     """A class as an error names it: ``a User of streams``. Providers have classes of one name."""
-    name = cls.__name__.removesuffix("Ref")
+    name = cls.__name__.removesuffix("Ref").removesuffix("Handle")
     package, _, rest = cls.__module__.partition(".providers.")
     of = f" of {rest.partition('.')[0]}" if package == "vcloud" else ""
-    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}{of}"
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}{of}"
 
 
 def _described(value: object, *, with_type: bool = False) -> str:

@@ -106,7 +106,7 @@ class Machines(IdCollection[MachineRef]):
         *,
         quantity: int = 1,
         region: str | None = None,
-        software_ids: Sequence[Software | str | int] | None = None,
+        software_ids: Sequence[str | int | Software] | None = None,
         base_image_id: BaseImage | str | int | None = None,
         permissions: Permissions | None = None,
     ) -> tuple[Machine, ...]:
