@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
+from vcloud._core.model import Model
+
 
 class InstanceState(StrEnum):
     """The state of an instance, in terms that all providers share."""
@@ -52,7 +54,7 @@ class Controllable(Protocol):
 
 
 @frozen
-class Instance:
+class Instance(Model):
     """Something that runs, or could run.
 
     Attributes:

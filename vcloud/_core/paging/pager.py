@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.endpoint import MAX_PAGES
+from vcloud._core.guided import Guided
 from vcloud._core.paging.pages import Items, Pages
 from vcloud._core.paging.source import Page, Source
 from vcloud._core.paging.strategies import PageAnswer, SinglePage
@@ -19,7 +20,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Pager(Generic[T]):
+class Pager(Guided, Generic[T]):
     """A list at the service, read page by page.
 
     ``async for item in pager`` yields items, ``pager.pages()`` yields whole pages. ``await

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from attrs import field, frozen
@@ -10,6 +11,7 @@ from vcloud._core.arguments import identifier, member
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.links import fault_of_link, refused_link
+from vcloud._core.model import Model
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import Request, drop_none, json_body, path_segment
@@ -45,6 +47,11 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
         ConnectionStatus,
         terminal_states=frozenset({ConnectionStatus.TERMINATED}),
     )
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "start": "a machine never starts again; StreamRef.start_machine starts another one",
+        "connect_url": "StreamRef.assign_machine gives the link of a machine that it chooses",
+    }
 
     id: str = ""
     # A secret: in the document's example the link that opens a machine ends in it.
@@ -121,7 +128,7 @@ class StreamMachine(StreamMachineRef):
 
 
 @frozen(kw_only=True)
-class Assignment(Secretive):
+class Assignment(Model, Secretive):
     """A machine that was assigned, with the link that opens it.
 
     Anyone who has the link can use the machine, so it is a secret: the repr does not show it, and
