@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -202,3 +203,156 @@ def test_the_filter_of_computers_names_the_field_that_it_filters() -> None:
     assert "``friendly_status``" in (inspect.getdoc(VagonComputers) or "") + (
         inspect.getdoc(computers.Machines.list) or ""
     )
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+#: What somebody writes first, on what, and the words of the answer.
+NAMES = [
+    # A method of a handle, on the collection or on the client.
+    ("computers.machines", "start", "did you mean ref(id).start?"),
+    ("computers.machines", "shutdown", "did you mean ref(id).stop?"),
+    ("computers.machines", "tasks", "did you mean ref(id).tasks?"),
+    ("computers.machines", "wait_until", "did you mean ref(id).wait_until?"),
+    ("computers", "start", "did you mean machines.ref(id).start?"),
+    ("computers", "tasks", "did you mean machines.ref(id).tasks?"),
+    ("streams", "connect", "did you mean streams.ref(id).connect?"),
+    ("streams", "start_machine", "did you mean streams.ref(id).start_machine?"),
+    ("streams.streams", "assign", "did you mean ref(id).assign_machine?"),
+    ("streams.users", "delete", "did you mean ref(id).delete?"),
+    ("streamspace", "logs", "did you mean sessions.ref(id).logs?"),
+    ("streamspace.sessions", "hibernate", "did you mean ref(id).hibernate?"),
+    ("streamspace.agents", "drain", "did you mean ref(agent_id).drain?"),
+    ("desktops", "click", "did you mean ref(id).click?"),
+    ("desktops", "stop", "did you mean ref(id).stop?"),
+    # A method of a collection, on the client.
+    ("computers", "list", "did you mean machines.list or software.list?"),
+    ("computers", "get", "did you mean machines.get?"),
+    ("computers", "create_machine", "did you mean machines.create?"),
+    ("streams", "create_user", "did you mean users.create?"),
+    ("streamspace", "create_session", "did you mean sessions.create?"),
+    # Another word for the same.
+    ("computers", "machine", "did you mean machines?"),
+    ("computers.machines", "launch", "did you mean create?"),
+    ("computers.machines", "new", "did you mean create?"),
+    ("computers.machines", "fetch", "did you mean get, ref(id).refresh or ref(id).update?"),
+    ("computers.machines", "all", "did you mean list?"),
+    ("computers.machines.ref(1).tasks", "create", "did you mean activate?"),
+    ("computers.machines.ref(1)", "url", "did you mean connect_url?"),
+    ("computers.machines.ref(1)", "machine_types", "did you mean available_machine_types?"),
+    ("streams", "visitors", "did you mean users?"),
+    ("streams.streams.ref(1)", "start", "did you mean start_machine?"),
+    ("streams.streams.ref(1)", "update", "did you mean configure?"),
+    ("streams.applications.ref(1)", "update", "did you mean configure?"),
+    ("streamspace", "close", "did you mean aclose?"),
+    ("streamspace.sessions", "launch", "did you mean create?"),
+    ("streamspace.sessions.ref(1)", "resume", "did you mean start?"),
+    ("streamspace.sessions.ref(1)", "tunnel", "did you mean forward_vnc or open_vnc?"),
+    ("streamspace.sessions.ref(1)", "tail", "write logs(tail=20), or logs(follow=True)"),
+    ("streamspace.agents", "statistics", "did you mean stats?"),
+    ("streamspace.agents.ref(1)", "undrain", 'write set_status("online")'),
+    ("streamspace.agents.ref(1)", "pause", "did you mean drain?"),
+    ("desktops", "create", "did you mean launch?"),
+    ("desktops", "start", "did you mean launch?"),
+    ("desktops.ref(1)", "execute", "did you mean bash?"),
+    ("desktops.ref(1)", "type_text", "did you mean type?"),
+    ("desktops.ref(1)", "write", "did you mean type?"),
+    ("desktops.ref(1)", "hotkey", "did you mean press?"),
+    ("desktops.ref(1)", "move_mouse", "did you mean move?"),
+    ("desktops.ref(1)", "sleep", "did you mean wait?"),
+    ("desktops.ref(1)", "left_click", "did you mean click?"),
+    # What the API does not have.
+    ("computers.machines.ref(1)", "reboot", "stop(), wait_until('off'), start()"),
+    ("computers.machines.ref(1)", "delete", "the API deletes no machines"),
+    ("streams.applications", "get", "list() has them"),
+    ("streams.applications.ref(1)", "refresh", "list() has them"),
+    ("streams.applications.ref(1)", "streams", "write streams.streams.list(application)"),
+    ("streams.streams.ref(1)", "sessions", "write streams.sessions.list(stream_id=stream)"),
+    ("streams.streams.ref(1)", "stop", "its machines have it: machines()"),
+    ("streams.machines", "start", "streams.ref(id).start_machine starts one"),
+    ("streams.machines.ref(1)", "start", "StreamRef.start_machine starts another one"),
+    ("streams.users", "list", "keep what create() returns, or its id for ref(id)"),
+    ("streamspace.templates.ref(1)", "launch", "write sessions.create(user, template)"),
+    ("streamspace.agents", "create", "serve_agent() runs one"),
+    ("streamspace.users", "get", "list() has them"),
+    ("desktops", "list", "instances() has those that this client launched"),
+    ("desktops.ref(1)", "start", "desktops.launch() makes a new one"),
+    # The state, under the word of another service.
+    ("computers.machines.ref(1)", "status", "(await handle.refresh()).friendly_status"),
+    ("streams.machines.ref(1)", "state", "(await handle.refresh()).connection_status"),
+    ("streamspace.sessions.ref(1)", "status", "(await handle.refresh()).state"),
+    ("desktops.ref(1)", "state", "(await handle.refresh()).status"),
+    ("streamspace.agents.ref(1)", "state", "(await handle.refresh()).status"),
+]
+
+
+def place(path: str) -> Any:
+    """A client, a collection or a handle, such as ``computers.machines.ref(1)``."""
+    provider, *steps = path.split(".")
+    found: Any = make(PROVIDERS[provider])[0]
+    for step in steps:
+        found = found.ref(1) if step == "ref(1)" else getattr(found, step)
+    return found
+
+
+@pytest.mark.parametrize(("path", "guess", "said"), NAMES, ids=str)
+def test_a_name_that_does_not_exist_is_answered_with_what_to_write(
+    path: str, guess: str, said: str
+) -> None:
+    thing = place(path)
+    assert not hasattr(thing, guess)
+    with pytest.raises(AttributeError) as caught:
+        getattr(thing, guess)
+    assert str(caught.value).endswith(said), caught.value
+
+
+def test_what_an_answer_names_exists() -> None:
+    named = 0
+    for path, _, said in NAMES:
+        if path.startswith("streams.machines"):
+            continue  # it names another collection
+        for one in re.findall(r"[a-z_.]*ref\((?:agent_)?id\)\.[a-z_]+", said):
+            found = place(path)
+            for step in one.split("."):
+                found = found.ref(1) if step.startswith("ref(") else getattr(found, step, None)
+            assert found is not None, one
+            named += 1
+    assert named > 10
+
+
+async def test_a_list_that_is_awaited_says_how_it_is_read() -> None:
+    machines: Any = place("computers.machines").list()
+    with pytest.raises(TypeError, match="async for item in .*, or `await ....all"):
+        await machines
+    with pytest.raises(TypeError, match="async for item in .*, or `await ....all"):
+        list(machines)
+
+
+# -- arguments of the other shape ------------------------------------------------------------------
+
+
+async def test_a_point_is_given_as_two_arguments() -> None:
+    desktop, point = place("desktops.ref(1)"), desktops.Point(5, 6)
+    for call in (desktop.click, desktop.double_click, lambda one: desktop.move(one, 1)):
+        with pytest.raises(InvalidArgumentError, match=r"^x must be .*write \*point$"):
+            await call(point)
+    assert desktops.MoveMouse(*point) == desktops.MoveMouse(5, 6)
+
+
+@pytest.mark.parametrize(
+    ("make_action", "said"),
+    [
+        (lambda: desktops.ClickMouse(5, 6), r"write ClickMouse\(x=\.\.\., y=\.\.\.\)"),  # type: ignore[call-arg]
+        (lambda: desktops.ClickMouse(num_of_clicks=2), "did you mean count"),  # type: ignore[call-arg]
+        (lambda: desktops.ClickMouse(clicks=2), "did you mean count"),  # type: ignore[call-arg]
+        (lambda: desktops.Scroll("down"), "needs amount"),  # type: ignore[call-arg]
+        (lambda: desktops.Scroll("down", clicks=3), "did you mean amount"),  # type: ignore[call-arg]
+        (lambda: desktops.Wait(seconds=3), "Wait takes duration"),  # type: ignore[call-arg]
+        (lambda: desktops.TypeText(value="x"), "TypeText takes text"),  # type: ignore[call-arg]
+    ],
+)
+def test_wrong_arguments_of_an_action_are_answered_with_what_to_write(
+    make_action: Callable[[], object], said: str
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        make_action()

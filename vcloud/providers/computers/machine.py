@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -48,6 +49,13 @@ class MachineRef(Stateful["Machine", MachineStatus]):
     """
 
     _lifecycle: ClassVar[Lifecycle] = Lifecycle("machine", "friendly_status", MachineStatus)
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "restart": "the API has no restart: stop(), wait_until('off'), start()",
+        "reboot": "the API has no restart: stop(), wait_until('off'), start()",
+        "delete": "the API deletes no machines",
+        "machine_types": "did you mean available_machine_types?",
+    }
 
     id: str = ""
 

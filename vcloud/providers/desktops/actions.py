@@ -58,7 +58,10 @@ def _between(low: int, high: int | None = None) -> Any:
 def _check_between(value: object, name: str, low: int, high: int | None) -> None:
     if type(value) is not int or value < low or (high is not None and value > high):
         limits = f"at least {low}" if high is None else f"{low} to {high}"
-        raise InvalidArgumentError(f"{name} must be a whole number, {limits}, not {value!r:.80}")
+        point = "; to give a point, write *point" if isinstance(value, tuple) else ""
+        raise InvalidArgumentError(
+            f"{name} must be a whole number, {limits}, not {value!r:.80}{point}"
+        )
 
 
 def check_count(count: object, click_type: object, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, overload
 
@@ -45,6 +46,12 @@ class Desktops(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "all": "the API lists no desktops: instances() has those that this client launched",
+        "desktops": "the API lists no desktops: instances() has those that this client launched",
+        "list": "the API lists no desktops: instances() has those that this client launched",
+    }
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)

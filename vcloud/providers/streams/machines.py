@@ -212,6 +212,11 @@ class StreamMachines(UidCollection[StreamMachineRef, StreamMachine], Statistics[
     A machine is stopped by its id, and fetched and waited for by its uid.
     """
 
+    _absent: ClassVar[Mapping[str, str]] = {
+        "create": "streams.ref(id).start_machine starts one",
+        "start": "streams.ref(id).start_machine starts one",
+    }
+
     _handle = StreamMachineRef
     _path = "/machines"
     _shape = MACHINES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar, Final
 
@@ -63,6 +63,14 @@ class StreamRef(StreamHandle["Stream"]):
     """
 
     _noun: ClassVar[str] = "stream"
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "launch": "did you mean start_machine?",
+        "sessions": "write streams.sessions.list(stream_id=stream)",
+        "stop": "its machines have it: machines()",
+        "update": "did you mean configure?",
+        "wait_until": "its machines have it: machines()",
+    }
 
     # A number among the attributes, and a text beside them.
     id: InnerId = ""

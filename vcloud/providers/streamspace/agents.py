@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from attrs import field, frozen
@@ -33,6 +34,14 @@ class AgentRef(Handle, WireModel):
 
     It has a method for each action on the agent; no request is needed to make it.
     """
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "disable": "did you mean drain?",
+        "enable": 'write set_status("online")',
+        "online": 'write set_status("online")',
+        "pause": "did you mean drain?",
+        "undrain": 'write set_status("online")',
+    }
 
     agent_id: str
 
@@ -126,6 +135,12 @@ AGENT_STATS = plain(AgentStats)
 
 class Agents(Collection):
     """The registered agents."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "create": "an agent registers itself: streamspace.serve_agent() runs one",
+        "register": "an agent registers itself: streamspace.serve_agent() runs one",
+        "statistics": "did you mean stats?",
+    }
 
     def list(
         self,

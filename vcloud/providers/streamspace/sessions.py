@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
@@ -49,6 +49,14 @@ class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireMode
     _lifecycle: ClassVar = Lifecycle(
         "session", "state", SessionState, terminal_states=TERMINAL_STATES
     )
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "follow": "write logs(follow=True)",
+        "forward": "did you mean forward_vnc or open_vnc?",
+        "port_forward": "did you mean forward_vnc or open_vnc?",
+        "tail": "write logs(tail=20), or logs(follow=True)",
+        "tunnel": "did you mean forward_vnc or open_vnc?",
+    }
 
     id: Id
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from attrs import field, frozen
@@ -22,6 +23,13 @@ __all__ = ["Template", "TemplateRef", "Templates"]
 @frozen(kw_only=True)
 class TemplateRef(Handle, WireModel):
     """A template by its name; no request is needed to make it."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "create": "write sessions.create(user, template)",
+        "launch": "write sessions.create(user, template)",
+        "run": "write sessions.create(user, template)",
+        "start": "write sessions.create(user, template)",
+    }
 
     name: str
 
