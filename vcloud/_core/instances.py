@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -74,3 +74,9 @@ class Instance(Model):
     region: str | None
     started_at: datetime | None
     resource: Controllable
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values, without ``resource``, which has its own ``to_dict``."""
+        plain = super().to_dict()
+        del plain["resource"]
+        return plain

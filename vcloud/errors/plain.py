@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-__all__ = ["plain"]
+__all__ = ["plain", "plain_error"]
 
 #: Levels of lists and objects, as in every answer that is decoded.
 MAX_LEVELS: Final = 64
@@ -63,6 +63,8 @@ def plain(value: Any, levels: int = MAX_LEVELS) -> Any:
 def _container(value: Any, levels: int) -> Any:
     if not isinstance(value, type) and callable(getattr(value, "to_dict", None)):
         return value.to_dict()
+    if isinstance(value, BaseException):
+        return {"type": type(value).__name__, "text": _text(str(value))}
     if isinstance(value, Mapping):
         return {
             (name := str(plain(key))): HIDDEN if _SECRET.search(name) else plain(inner, levels)
@@ -72,6 +74,31 @@ def _container(value: Any, levels: int) -> Any:
     if isinstance(value, list | tuple | AbstractSet | deque):
         return [plain(inner, levels) for inner in value]
     return f"<{type(value).__name__}>"
+
+
+def plain_error(error: Any) -> dict[str, Any]:
+    """An error of vcloud as JSON has it: what it says, and its attributes.
+
+    Args:
+        error: a :class:`~vcloud.VCloudError`. It is Any, because errors import this module.
+    """
+    named = {"type": type(error).__name__, "text": str(error), "user_message": error.user_message}
+    attributes = [name for kind in reversed(type(error).__mro__) for name in _annotated(kind)]
+    for name in dict.fromkeys([*attributes, *vars(error)]):
+        if not name.startswith("_") and name not in _LEFT_OUT and hasattr(error, name):
+            named[name] = getattr(error, name)
+    named["notes"] = list(getattr(error, "__notes__", ()))
+    made: dict[str, Any] = plain(named)
+    return made
+
+
+def _annotated(kind: type) -> Mapping[str, object]:
+    found: Mapping[str, object] = vars(kind).get("__annotations__", {})
+    return found
+
+
+#: The other items of a list that could not be read: they are data, and may be many.
+_LEFT_OUT: Final = frozenset({"items"})
 
 
 def _text(value: str) -> str:
@@ -104,7 +131,7 @@ _SCALARS: Final[dict[type[Any], Callable[[Any], Any]]] = {
     float: lambda value: float(value) if math.isfinite(value) else None,
     datetime: _instant,
     timedelta: timedelta.total_seconds,
+    date: date.isoformat,
     Decimal: str,
     bytes: lambda value: f"<{len(value)} bytes>",
-    BaseException: lambda value: _text(f"{type(value).__name__}: {value}"),
 }

@@ -324,7 +324,7 @@ def _threshold(value: timedelta | float) -> int:
     if timedelta(seconds=seconds) not in AUTO_STOP_THRESHOLDS:
         allowed = ", ".join(f"{option.total_seconds():.0f}" for option in AUTO_STOP_THRESHOLDS)
         raise InvalidArgumentError(
-            f"auto_stop_threshold must be one of {allowed} seconds, not {seconds}"
+            f"auto_stop_threshold must be one of {allowed} seconds, not {seconds} seconds"
         )
     return seconds
 

@@ -172,6 +172,13 @@ class Recordable(Model):
     #: Whether neither the request nor the answer may appear in an error.
     sensitive: ClassVar[bool] = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """The action as plain JSON values, its kind as ``type``; what is typed is left out.
+
+        :func:`to_json` writes an action that can be repeated.
+        """
+        return {"type": self.tag, **super().to_dict()}
+
 
 @frozen(kw_only=True)
 class ClickMouse(Recordable):
