@@ -170,10 +170,14 @@ class IdCollection(Collection, Generic[H]):
 
     _handle: Callable[..., H]
 
-    def ref(self, id: str | int) -> H:
+    def ref(self, id: H | str | int) -> H:
         """A handle of the resource with this id; nothing is sent.
+
+        Args:
+            id: the id, or the resource itself: one that was pickled, say, and has no client.
 
         Raises:
             InvalidArgumentError: the id is not valid.
         """
-        return bind(self._handle(id=identifier(id)), self._session)
+        handle: Any = self._handle
+        return bind(self._handle(id=identifier(id, "id", handle)), self._session)

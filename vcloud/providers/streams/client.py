@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from vcloud._core.client import Client
@@ -44,6 +45,8 @@ class VagonStreams(Client):
     machines: StreamMachines
     users: Users
     sessions: VisitorSessions
+
+    _absent: ClassVar[Mapping[str, str]] = {"visitors": "did you mean users?"}
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)
