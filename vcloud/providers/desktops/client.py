@@ -36,6 +36,7 @@ class Desktops(Client):
     """The desktop-action API, with an :class:`~vcloud.APIKeyAuth`."""
 
     _dialect: ClassVar[Dialect] = DIALECT
+    _instance_handle = DesktopRef
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
 
     def _attach(self, session: Session) -> None:
