@@ -44,6 +44,8 @@ class Outcome(Generic[T, R]):
             progress.
         recorded: what the journal keeps of the result: JSON, from the run's ``record``.
         resumed: whether the outcome is from the journal, and nothing was sent in this run.
+        listed: whether the item is among those of this run. If only the journal has it, ``item`` is
+            made of its key: a handle without fields, or the key itself if nothing can make one.
     """
 
     item: T
@@ -55,6 +57,7 @@ class Outcome(Generic[T, R]):
     duration: timedelta = timedelta()
     recorded: Any = None
     resumed: bool = False
+    listed: bool = True
 
 
 @frozen
