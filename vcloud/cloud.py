@@ -325,6 +325,8 @@ class VCloud(Lifetime):
         key: Callable[[T], str] | None = None,
         record: Callable[[R], object] | None = None,
         settle: Callable[[T], Awaitable[Settled[R]]] | None = None,
+        handle: Callable[[str], object] | None = None,
+        include_done: bool = False,
         retry_failed: bool = True,
         progress: str | None = None,
     ) -> Bulk[T, R]:
@@ -361,10 +363,13 @@ class VCloud(Lifetime):
             key=key,
             record=record,
             settle=settle,
+            handle=handle,
+            include_done=include_done,
             retry_failed=retry_failed,
             progress=progress,
             counted=True,
             one_client=len(self._clients) == 1,
+            clients=self._clients,
         )
         return Bulk.from_options(items, options)
 

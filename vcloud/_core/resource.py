@@ -143,6 +143,11 @@ def adopt(handle: H, session: Session, origin: Origin) -> H:
     return handle
 
 
+def session_of_handle(handle: Handle) -> Session | None:
+    """The session that a handle acts through; None if it belongs to no client."""
+    return getattr(handle, "_owner_session", None)
+
+
 def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handle:
     handle = cls.__new__(cls)
     for name, value in fields.items():

@@ -10,6 +10,7 @@ from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.computers.errors import DIALECT
 from vcloud.providers.computers.instances import as_instance
+from vcloud.providers.computers.machine import MachineRef
 from vcloud.providers.computers.machines import Machines
 from vcloud.providers.computers.software import SoftwareCatalog
 from vcloud.providers.variables import COMPUTERS
@@ -31,6 +32,7 @@ class VagonComputers(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = COMPUTERS
+    _instance_handle = MachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines

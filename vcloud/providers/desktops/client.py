@@ -49,6 +49,7 @@ class Desktops(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = DESKTOPS
+    _instance_handle = DesktopRef
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
 
     _absent: ClassVar[Mapping[str, str]] = {

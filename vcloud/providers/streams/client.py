@@ -12,7 +12,7 @@ from vcloud._core.paging.pager import Pager
 from vcloud.providers.streams.applications import Applications
 from vcloud.providers.streams.errors import DIALECT
 from vcloud.providers.streams.instances import as_instance
-from vcloud.providers.streams.machines import StreamMachines
+from vcloud.providers.streams.machines import StreamMachineRef, StreamMachines
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
@@ -38,6 +38,7 @@ class VagonStreams(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = STREAMS
+    _instance_handle = StreamMachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"
 
     applications: Applications

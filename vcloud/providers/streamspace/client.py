@@ -33,7 +33,7 @@ from vcloud.providers.streamspace.models import (
     LogoutAnswer,
     Platform,
 )
-from vcloud.providers.streamspace.sessions import Sessions
+from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.tokens import bearer
 from vcloud.providers.streamspace.users import Users
@@ -66,6 +66,7 @@ class StreamSpace(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = STREAMSPACE
+    _instance_handle = SessionRef
 
     agents: Agents
     sessions: Sessions
