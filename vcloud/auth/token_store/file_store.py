@@ -167,7 +167,8 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
     # No home, a null character, or the wrong type.
     with contextlib.suppress(RuntimeError, ValueError, TypeError):
         given = Path(path).expanduser()
-        found = Path(os.path.realpath(given.parent), given.name) if given.name else None
+        if given.name and "\0" not in str(given):
+            found = Path(os.path.realpath(given.parent), given.name)
     if found is None:
         raise ConfigurationError(
             f"the path of a FileTokenStore must be that of a file, not {path!r:.80}"

@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, Final, Self
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from vcloud._core.auth import credential
 from vcloud._core.redaction.secretive import Secretive
@@ -88,7 +88,8 @@ class Record(msgspec.Struct, omit_defaults=True, frozen=True):
     Attributes:
         token: the token.
         expires_at: when it ends, as the service said.
-        life: for how many seconds it lasted when it was written; None: until it is rejected.
+        life: for how many seconds it lasted when the login gave it; None: until it is rejected.
+        left: for how many seconds it lasted when it was written.
         salt: of the check.
         check: what the password becomes with this salt.
         wall: when a file was written, in Unix seconds.
@@ -101,6 +102,7 @@ class Record(msgspec.Struct, omit_defaults=True, frozen=True):
     check: str
     expires_at: datetime | None = None
     life: float | None = None
+    left: float = 0.0
     wall: float = 0.0
     boot: str = ""
     since_boot: float = 0.0
@@ -116,17 +118,19 @@ class Record(msgspec.Struct, omit_defaults=True, frozen=True):
     @classmethod
     def of(cls, token: ObtainedToken, salt: str, check: str) -> Self:
         """What is stored of a token."""
-        life = None if token.life == inf else token.life
-        return cls(token.text, salt, check, token.expires_at, life)
+        if token.life == inf:
+            return cls(token.text, salt, check, token.expires_at)
+        return cls(token.text, salt, check, token.expires_at, token.life, token.left)
 
     def obtained(self, age: float) -> ObtainedToken | None:
         """The token, so many seconds after it was written; None if no header can carry it."""
-        life = inf if self.life is None else self.life
         try:
-            found = ObtainedToken.of(self.token, None, server_now=0.0)
+            found = ObtainedToken.of(self.token, self.expires_at, server_now=inf)
         except DecodeError:
             return None
-        return ObtainedToken(found.text, self.expires_at, life, life - age, borrowed=True)
+        if self.life is None:
+            return evolve(found, borrowed=True)
+        return evolve(found, life=self.life, left=self.left - age, borrowed=True)
 
 
 def store_key(base_url: str, username: str, path: str) -> str:

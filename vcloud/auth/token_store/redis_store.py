@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -129,13 +128,12 @@ class _RedisAccess(StoreAccess):
         except msgspec.MsgspecError:
             return None
         # The server's clock says how long it lasts.
-        life = inf if record.life is None else record.life
-        return Found(record, 0.0 if life == inf or left < 0 else life - left / _MS)
+        return Found(record, 0.0 if left < 0 else record.left - left / _MS)
 
     async def write(self, record: Record) -> None:
-        life = _UNKNOWN_LIFE if record.life is None else record.life
+        left = _UNKNOWN_LIFE if record.life is None else record.left
         value = msgspec.json.encode(record)
-        await self._client.set(self._key, value, px=max(1, int(life * _MS)))
+        await self._client.set(self._key, value, px=max(1, int(left * _MS)))
 
     async def drop(self, token: str) -> None:
         value = await self._client.get(self._key)

@@ -124,7 +124,7 @@ def age(record: Record) -> float:
 
 
 def _is_over(record: Record) -> bool:
-    return record.life is not None and age(record) >= record.life
+    return record.life is not None and age(record) >= record.left
 
 
 @cache
