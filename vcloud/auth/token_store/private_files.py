@@ -33,10 +33,14 @@ def check_folder(folder: Path) -> None:
     shown = shlex.quote(str(folder))
     try:
         found = folder.stat()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no folder {folder} for a token store: make it, for example with "
+            f"`mkdir -m 700 {shown}`"
+        ) from None
     except OSError as error:
         raise ConfigurationError(
-            f"the folder {folder} cannot be used for a token store: {error.strerror}; "
-            f"make it, for example with `mkdir -m 700 {shown}`"
+            f"the folder {folder} cannot be used for a token store: {error.strerror}"
         ) from None
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigurationError(f"{folder} is not a folder: a token store cannot be in it")

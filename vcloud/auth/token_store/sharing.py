@@ -72,8 +72,10 @@ class SharedLogin(Secretive):
                 if refused is not None:
                     await _ask(access, access.drop(refused))
                 found = await self._wait(access, refused)
+                if found is None:
+                    return await self._log_in_for_all(access, log_in)
                 self._works()
-                return found or await self._log_in_for_all(access, log_in)
+                return found
         except StoreAwayError as error:
             self._fails(error)
         return await log_in()
