@@ -28,7 +28,9 @@ from vcloud import (
     RedisTokenStore,
     Request,
     TokenStore,
+    VCloud,
 )
+from vcloud._core.client import session_of
 from vcloud.auth.token_store import token_file
 from vcloud.auth.token_store.records import Record
 
@@ -132,6 +134,20 @@ def test_an_address_alone_is_a_redis() -> None:
     auth = BearerAuth.login("admin", "hunter2", store="redis://:hunter2@localhost:1")
     assert "hunter2" not in repr(vars(auth))
     assert isinstance(vars(auth)["_store"], RedisTokenStore)
+
+
+def test_the_environment_names_a_store(path: Path) -> None:
+    given = {
+        "VCLOUD_STREAMSPACE_URL": URL,
+        "VCLOUD_STREAMSPACE_USERNAME": "admin",
+        "VCLOUD_STREAMSPACE_PASSWORD": "hunter2",
+    }
+    cloud = VCloud.from_env({**given, "VCLOUD_STREAMSPACE_TOKEN_STORE": str(path)})
+    store = vars(session_of(cloud.streamspace).auth)["_store"]
+    assert isinstance(store, FileTokenStore)
+    assert store.path == path
+    with pytest.raises(ConfigurationError, match="mkdir .* VCLOUD_STREAMSPACE_TOKEN_STORE"):
+        VCloud.from_env({**given, "VCLOUD_STREAMSPACE_TOKEN_STORE": "/no/folder/file"})
 
 
 async def test_a_home_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

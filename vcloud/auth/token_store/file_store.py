@@ -16,10 +16,10 @@ from vcloud.auth.token_store.store import Found, StoreAccess, StoreAwayError, To
 from vcloud.auth.token_store.token_file import TokenFile, age, stamped
 from vcloud.errors import ConfigurationError
 
-#: Seconds between two attempts to take the lock for writing, which is held for a moment only.
+#: Seconds for which a process waits for the lock for writing, which is held for a moment only.
+WRITE_WAIT: Final = 1.0
+#: Seconds between two attempts to take it.
 _PAUSE: Final = 0.01
-#: How many there are.
-_ATTEMPTS: Final = 100
 #: How much of a token's name the file of its lock has in its own.
 _NAME: Final = 16
 
@@ -138,7 +138,7 @@ class _FileAccess(StoreAccess):
 
     async def _change(self, change: Callable[[dict[str, Record]], bool]) -> None:
         """Read the tokens, change them, and write them if the function says that it did."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(round(WRITE_WAIT / _PAUSE)):
             with self._short_lock() as locked:
                 if locked:
                     tokens = self._file.load()
