@@ -44,7 +44,10 @@ from vcloud.auth import (
     APIKeyAuth as APIKeyAuth,
     Auth as Auth,
     BearerAuth as BearerAuth,
+    FileTokenStore as FileTokenStore,
     HMACAuth as HMACAuth,
+    RedisTokenStore as RedisTokenStore,
+    TokenStore as TokenStore,
 )
 from vcloud.bulk import (
     Bulk as Bulk,
