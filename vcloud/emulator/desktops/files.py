@@ -44,6 +44,8 @@ class Files:
         Raises:
             NotSimulatedError: a real desktop may have another file there.
         """
+        if not path:
+            raise NotSimulatedError("a path without a character")
         whole = normpath(join(self.here, path)).replace("//", "/")
         if whole not in self.files and whole.split("/")[1] in ("", *_OF_THE_SYSTEM.split()):
             raise NotSimulatedError(f"{whole}, a part of the system")

@@ -15,12 +15,19 @@ from vcloud.emulator.desktops.refusal import NotSimulatedError
 #: White space between words, a part of a word, and an operator.
 _BLANK: Final = re.compile(r"(?:[^\S\n]|\\\n)*(?:#[^\n]*)?")
 _PART: Final = re.compile(
-    r"""(?P<joined>\\\n)|\\(?P<escaped>.)|'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<plain>[^\s;&|<>()`'"\\]+)""",
+    r"""(?P<joined>\\\n)|\\(?P<escaped>.|\Z)|'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<plain>[^\s;&|<>()`'"\\]+)""",
     re.DOTALL,
 )
 _OPERATOR: Final = re.compile(r"\n|;;&|;;|;&|;|&&|&|\|\||\|&|\||[<>()`]")
 _ESCAPED: Final = re.compile(r"\\([$`\"\\])")
 _JOINTS: Final = ("|", ";", "&&", "||")
+_RESERVED: Final = frozenset(
+    {
+        *("!", "[[", "{", "}", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for"),
+        *("function", "if", "in", "select", "then", "time", "until", "while"),
+    }
+)
+"""First words that begin, or end, several commands. Bash reads them even if they do not run."""
 _CASES: Final = (";;", ";&", ";;&")
 """Operators that are syntax errors outside of a `case`."""
 
@@ -65,6 +72,8 @@ def parse(command: str) -> list[Step]:
         # Bash reads line by line, and runs the lines before the one with the error.
         if "\n" in command.strip():
             raise NotSimulatedError("lines of commands, of which one has an error") from None
+        if "$(" in command or "`" in command:
+            raise NotSimulatedError("the output of a command as a word") from None
         raise
 
 
@@ -77,13 +86,20 @@ def _parsed(command: str) -> list[Step]:
             _join(steps, operator[0])
         else:
             word, at = _word(command, at)
-            steps[-1].pipeline[-1].append(word)
+            commands = steps[-1].pipeline[-1]
+            if not commands and len(word) == 1 and _is_reserved(word[0]):
+                raise NotSimulatedError(f"{word[0].text}, a word of the shell's grammar")
+            commands.append(word)
         at = _end_of_blank(command, at)
     if not steps[-1].pipeline[-1]:
         last = steps.pop()
         if last.joint not in ("", ";") or len(last.pipeline) > 1:
             raise ValueError("syntax error: unexpected end of file")
     return steps
+
+
+def _is_reserved(piece: Piece) -> bool:
+    return not piece.quoted and piece.text in _RESERVED
 
 
 def _end_of_blank(command: str, at: int) -> int:
@@ -119,9 +135,12 @@ def _word(command: str, at: int) -> tuple[Word, int]:
         elif found["double"] is not None:
             word += _double(found["double"])
         elif found["escaped"] is not None:
-            word.append(Piece(found["escaped"], expands=False, quoted=True))
+            # A backslash at the end is one.
+            word.append(Piece(found["escaped"] or "\\", expands=False, quoted=True))
         else:
             _require_simple(found["plain"], then=command[at : at + 1])
+            if "=~" in found["plain"] or ":~" in found["plain"]:
+                raise NotSimulatedError("a home directory in an assignment")
             word.append(Piece(found["plain"], expands=True, quoted=False))
     if not word or command[at : at + 1] in ("'", '"', "\\"):
         raise ValueError("unexpected EOF while looking for matching quote")
