@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import re
 import uuid
@@ -290,7 +289,7 @@ class Desktops:
     async def _pass(self, seconds: float) -> None:
         """Wait for simulated time."""
         if self.clock.speed > 0:
-            await asyncio.sleep(seconds / self.clock.speed)
+            await self.clock.sleep(seconds)
         elif seconds:
             # A stopped clock only moves when it is advanced, so this request advances it.
             self.clock.advance(seconds)
