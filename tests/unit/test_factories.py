@@ -154,10 +154,10 @@ def test_what_a_factory_takes_is_what_the_model_holds(factory: Callable[..., Any
 @every_factory
 def test_a_wrong_keyword_is_named_with_the_nearest(factory: Callable[..., Any]) -> None:
     name = list(get_type_hints(fields_of(factory)))[-1]
-    said = rf"{factory.__name__}\(\) has no field '{name}s': .*{name}"
+    said = rf"{factory.__name__}\(\) has no argument '{name}s': .*{name}"
     with pytest.raises(TypeError, match=said):
         factory(**{f"{name}s": None})
-    with pytest.raises(TypeError, match=r"has no field 'qqqqqq': it takes "):
+    with pytest.raises(TypeError, match=r"has no argument 'qqqqqq': make_\\w+\\(\\) takes "):
         factory(qqqqqq=1)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import types
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from vcloud._core.arguments import identifier, instant, member, seconds
+from vcloud._core.suggestions import unknown_keyword
 from vcloud.errors import InvalidArgumentError
 
 __all__ = [
@@ -31,9 +31,6 @@ __all__ = [
 NOW: Final = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 #: When what has existed for a while was made.
 EARLIER: Final = datetime(2025, 12, 1, 8, 0, tzinfo=UTC)
-
-#: The same thing has one of these names in each API.
-_STATE: Final = {"state", "status"}
 
 _known: dict[type[Any], dict[str, Any]] = {}
 _numbers: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
@@ -97,17 +94,10 @@ def checked(factory: str, fields: type[Any], given: Mapping[str, object]) -> dic
         InvalidArgumentError: a value is not of the field's type.
     """
     kinds = _kinds(fields)
-    if unknown := sorted(given.keys() - kinds.keys()):
-        near = _containing(unknown[0], kinds) or get_close_matches(unknown[0], kinds, 1)
-        hint = f": did you mean {near[0]}?" if near else f": it takes {', '.join(kinds)}"
-        raise TypeError(f"{factory}() has no field {unknown[0]!r}{hint}")
+    for name in given:
+        if name not in kinds:
+            raise TypeError(unknown_keyword(f"{factory}()", name, kinds))
     return {name: _converted(value, kinds[name], name) for name, value in given.items()}
-
-
-def _containing(name: str, known: Iterable[str]) -> list[str]:
-    """The fields whose names hold this name: ``status`` is part of ``friendly_status``."""
-    words = _STATE if name in _STATE else {name}
-    return [one for one in known if words & set(one.split("_"))]
 
 
 def _kinds(fields: type[Any]) -> dict[str, Any]:
