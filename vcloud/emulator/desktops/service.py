@@ -272,13 +272,13 @@ class Desktops:
         if timeout_ms < SHORTEST_TIMEOUT:
             raise DesktopsError(502, "Failed to provision via Gateway: Unprocessable Entity")
         desktop = self.add_desktop(status=None, owner=request.owner, timeout_ms=timeout_ms)
-        return {"id": desktop.id, "status": desktop.status(self.clock.now())}
+        return {"id": desktop.id, "status": desktop.status_at(self.clock.now())}
 
     async def _get(self, request: _Request) -> Json:
         if not _UUID.fullmatch(request.params["id"]):
             raise invalid_uuid("id")
         desktop = self._desktop(request)
-        status = desktop.status(self.clock.now())
+        status = desktop.status_at(self.clock.now())
         return {
             "id": desktop.id,
             "status": status,
@@ -290,7 +290,7 @@ class Desktops:
     async def _stop(self, request: _Request) -> Json:
         desktop = self._desktop(request)
         now = self.clock.now()
-        desktop.streams = desktop.streams and desktop.status(now) != "pending"
+        desktop.streams = desktop.streams and desktop.status_at(now) != "pending"
         desktop.forced = "terminated"
         if isinstance(desktop.backend, SimulatedBackend):
             desktop.backend.ended = min(desktop.backend.ended, now)
@@ -341,7 +341,7 @@ class Desktops:
 
     def _running(self, request: _Request, purpose: str) -> Desktop:
         desktop = self._desktop(request)
-        status = desktop.status(self.clock.now())
+        status = desktop.status_at(self.clock.now())
         if status != "running":
             message = f"Instance is not running (status: {status}). Cannot {purpose}."
             raise DesktopsError(409, message)
