@@ -8,6 +8,7 @@ from vcloud import (
     errors as errors,
     instances as instances,
     providers as providers,
+    testing as testing,
 )
 from vcloud._core.scalars import OpenEnum as OpenEnum
 from vcloud._core.endpoint_options import EndpointOptions as EndpointOptions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Self, TypeVar
@@ -50,8 +51,8 @@ class Emulator(Services):
     """All emulated APIs on one socket.
 
     `async with` starts it in the running event loop, and stops it. `with` does so in a thread of
-    its own, for tests of any style. `faults`, `clock`, `calls`, `endpoints()`, `env()` and
-    `refusing()` can be used from any thread. Change any other state with `run()` while requests
+    its own, for tests of any style. `faults`, `clock`, `advance()`, `calls`, `endpoints()`, `env()`
+    and `refusing()` can be used from any thread. Change any other state with `run()` while requests
     come in.
 
     Attributes:
@@ -236,6 +237,10 @@ class Emulator(Services):
             return function()
 
         return asyncio.run_coroutine_threadsafe(call(), loop).result()
+
+    def advance(self, seconds: float | timedelta) -> None:
+        """Let simulated time pass: seconds or a timedelta; see `Clock.advance`. From any thread."""
+        self.clock.advance(seconds)
 
     def stats(self) -> EmulatorStats:
         """What the emulator is doing now."""

@@ -9,6 +9,7 @@ from aiohttp import web
 from attrs import frozen
 
 from vcloud.emulator.backends import real
+from vcloud.emulator.calls import BODY
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers.service import Computers
 from vcloud.emulator.credentials import Credentials, Seed
@@ -91,7 +92,7 @@ class Services:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request with the service at its path, or with 404 if there is none."""
         path = request.raw_path.partition("?")[0]
-        body = await request.read()
+        body = request[BODY] = await request.read()
         for service in self._services():
             if path == service.prefix or path.startswith(f"{service.prefix}/"):
                 return await service.answer(request, body)

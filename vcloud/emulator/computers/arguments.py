@@ -71,7 +71,7 @@ class MachineFilter:
                 self.assigned is None
                 or (machine.user is not None or machine.invited) == self.assigned
             )
-            and (self.status is None or machine.status(now) == self.status)
+            and (self.status is None or machine.status_at(now) == self.status)
             and (
                 self.has_session_data is None
                 or machine.has_session_data(now) == self.has_session_data

@@ -243,7 +243,7 @@ class Computers(VagonService):
     def _stop_machine(self, request: VagonRequest) -> Json:
         machine, now = self._machine(request), self.clock.now()
         gracefully = body_boolean(request.json(), "gracefully", default=False)
-        status = machine.status(now)
+        status = machine.status_at(now)
         if status not in RUNNING:
             raise VagonError(4204, f"Machine is not running ({status})")
         machine.stop(now, gracefully=gracefully)

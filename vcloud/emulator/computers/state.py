@@ -157,7 +157,7 @@ class Machine:
     _spent_before: float = 0.0
     """Seconds of its own usage that were spent before `remaining_usage` was last set."""
 
-    def status(self, now: float) -> str:
+    def status_at(self, now: float) -> str:
         """The `friendly_status` at this time."""
         return self._phase(now).status
 
@@ -226,7 +226,7 @@ class Machine:
     def plan_ahead(self, now: float) -> None:
         """Schedule the automatic stop: at the end of the idle time, or of its own usage."""
         session = self._current
-        if session is None or self.status(now) not in RUNNING:
+        if session is None or self.status_at(now) not in RUNNING:
             return
         ends: list[tuple[float, bool]] = []
         if self.auto_stop_threshold > 0:

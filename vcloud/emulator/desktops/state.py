@@ -32,7 +32,7 @@ class Desktop:
     streams: bool = True
     """Whether it has a stream after pending; false if it was stopped while pending."""
 
-    def status(self, now: float) -> str:
+    def status_at(self, now: float) -> str:
         """The status at this time."""
         if self.forced is not None:
             return self.forced

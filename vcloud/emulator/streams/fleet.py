@@ -50,7 +50,7 @@ class Fleet:
 
     def available(self, stream: Stream, now: float) -> Counter[str]:
         """Count the machines of a stream that are available, by region."""
-        return Counter(m.region for m in self.of(stream) if m.status(now) == "available")
+        return Counter(m.region for m in self.of(stream) if m.status_at(now) == "available")
 
     def visits_by(self, now: float) -> Iterable[Visit]:
         """The visits that have begun, newest first."""
@@ -69,7 +69,7 @@ class Fleet:
         """The machine for an assignment: an available one, else the first that is booting."""
         for status in ("available", "waiting"):
             for machine in self.of(stream):
-                if machine.region == region and machine.status(now) == status:
+                if machine.region == region and machine.status_at(now) == status:
                     return machine
         return None
 
@@ -149,7 +149,7 @@ class Fleet:
         if not self._account.solvent:
             return
         running = self.running(stream, now)
-        free = Counter(m.region for m in self.of(stream) if m.status(now) in UNASSIGNED)
+        free = Counter(m.region for m in self.of(stream) if m.status_at(now) in UNASSIGNED)
         for region, total in stream.capacities.items():
             for _ in range(min(stream.reserve(region) - free[region], total - running[region])):
                 self.boot(stream, region, now, reserved=True)

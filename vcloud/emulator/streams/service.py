@@ -159,8 +159,8 @@ class Streams(VagonService):
     def _in_status(self, id: str | int, wanted: str) -> tuple[Machine, float]:
         now = self._settled()
         machine = self.machines[int(id)]
-        if machine.status(now) != wanted:
-            msg = f"machine {id} is {machine.status(now)}, not {wanted}"
+        if machine.status_at(now) != wanted:
+            msg = f"machine {id} is {machine.status_at(now)}, not {wanted}"
             raise ValueError(msg)
         return machine, now
 

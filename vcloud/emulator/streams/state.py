@@ -147,7 +147,7 @@ class Machine:
         """When it was terminated; None before that."""
         return self.end if self.end is not None and self.end <= now else None
 
-    def status(self, now: float) -> str:
+    def status_at(self, now: float) -> str:
         """The `connection_status` at this time."""
         return next((p.connection_status for p in reversed(self.phases) if p.at <= now), "waiting")
 

@@ -142,7 +142,7 @@ class Session:
     """When the last viewer left, or it started."""
     viewers: int = 0
 
-    def state(self, now: float) -> str:
+    def state_at(self, now: float) -> str:
         """The state at this time."""
         return self._phase(now).state
 
@@ -205,13 +205,13 @@ class Session:
         self.viewers -= 1
         self.used_at = now
         self.write(now, "User disconnected from VNC")
-        if not self.remote and not self.viewers and self.state(now) == "running":
+        if not self.remote and not self.viewers and self.state_at(now) == "running":
             self._schedule_hibernation(now)
 
     def idle(self, now: float) -> bool:
         """Whether it runs, and has not been used during its idle timeout."""
         return (
-            self.state(now) == "running"
+            self.state_at(now) == "running"
             and not self.viewers
             and now >= self.used_at + seconds(self.idle_timeout)
         )

@@ -143,7 +143,7 @@ class Fleet(StreamSpaceApi):
         return [
             one
             for one in self.sessions.values()
-            if one.agent_id == agent.agent_id and one.state(now) not in IDLE
+            if one.agent_id == agent.agent_id and one.state_at(now) not in IDLE
         ]
 
     def load(self, agent: Agent) -> int:
