@@ -34,9 +34,10 @@ class Seeds:
         """Refuse what cannot be."""
         for name in ("machines", "sessions", "desktops"):
             count = getattr(self, name)
-            if type(count) is not int or count < 0:
-                what = "must not be below 0" if isinstance(count, int) else "must be a whole number"
-                raise ValueError(f"{name} {what}, not {count!r:.80}")
+            if type(count) is not int:
+                raise ValueError(f"{name} must be a whole number, not {count!r:.80}")
+            if count < 0:
+                raise ValueError(f"{name} must not be below 0, not {count}")
         if self.status is not None:
             known_word(self.status, STATUSES, "status")
         if self.idle is not None:

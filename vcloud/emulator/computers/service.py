@@ -20,6 +20,7 @@ from vcloud.emulator.computers.catalog import (
     PERMISSIONS,
     PLANS,
     SOFTWARE,
+    STATUSES,
     Json,
 )
 from vcloud.emulator.computers.machine import Machine, NewMachine
@@ -47,7 +48,7 @@ from vcloud.emulator.computers.views import (
     task_view,
 )
 from vcloud.emulator.credentials import Seed, generator, new_uuid
-from vcloud.emulator.settable import ById, check_keywords
+from vcloud.emulator.settable import ById, check_keywords, known_word
 from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.vagon.service import (
     REGIONS,
@@ -121,19 +122,22 @@ class Computers(VagonService):
             raise ValueError(msg)
         if isinstance(user := given.get("user"), str):
             given["user"] = self.new_user(user)
+        status = known_word(given.pop("status", "off"), STATUSES, "status")
         plan = given.get("plan", PLANS[1])
         defaults = {
             "name": f"Computer #{id_}",
             "plan": plan,
             "machine_type": plan.machine_types[0],
             "region": REGIONS[0],
-            "phases": (Phase(now, given.pop("status", "off")),),
+            "phases": (Phase(now, status),),
             "tasks": [Task(next(self._task_ids), DEFAULT_TASK, now, active=True)],
             "disk_size": plan.disk_size,
             "file_storage_size": plan.file_storage_size,
         }
         machine = Machine(id=id_, service=self, **{**defaults, **given})
         self.machines[id_] = machine
+        if status == "ready":
+            machine.status = status  # somebody has been at it since now
         return machine
 
     def set_status(self, id: str | int, status: str) -> None:
