@@ -29,6 +29,7 @@ async def both() -> AsyncIterator[Both]:
     ):
         one, other = simulated.desktops.add_desktop(), real.desktops.add_desktop()
         await until(lambda: other.status_at(real.clock.now()) == "running")
+        one.simulated.absent |= {"nosuch", "nosuchprogram"}
         yield Both(Side(simulated, one.id, http), Side(real, other.id, http))
 
 

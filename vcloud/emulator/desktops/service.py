@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,10 +15,17 @@ from attrs import frozen
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator, new_uuid
-from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, Backend, GatewayError, SimulatedBackend
-from vcloud.emulator.desktops.bash import Ran
+from vcloud.emulator.desktops.backend import (
+    GATEWAY_LIMIT,
+    Backend,
+    BashFunction,
+    GatewayError,
+    Ran,
+    SimulatedBackend,
+)
 from vcloud.emulator.desktops.commands import command_of
 from vcloud.emulator.desktops.lifetimes import Lifetimes, Startable
+from vcloud.emulator.desktops.refusal import NotSimulatedError
 from vcloud.emulator.desktops.schema import (
     ACTION,
     BASH,
@@ -52,6 +60,14 @@ _BLANK: Final = (
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 """The characters that JavaScript trims."""
+
+NOT_SIMULATED: Final = (
+    "vcloud.emulator does not simulate this (its log says what): answer commands with "
+    "emulator.desktops.on_bash, or use Emulator(backend='x11', allow_exec=True)"
+)
+"""It repeats nothing of what was sent, because clients hide errors that do."""
+
+_log = logging.getLogger(__name__)
 
 
 class DesktopsError(Exception):
@@ -133,7 +149,11 @@ class Desktops:
         self.desktops: dict[str, Desktop] = {}
         self.keys: dict[str, str] = {key: OWNER}
         self._lifetimes = Lifetimes(clock)
-        self._backend = backend or (lambda clock: SimulatedBackend(clock=clock))
+        self._functions: list[BashFunction] = []
+        self._simulated = backend is None
+        self._backend = backend or (
+            lambda clock: SimulatedBackend(clock=clock, functions=self._functions)
+        )
         self._random = generator(seed)
         self._routes: Routes[_Handler] = Routes(self.prefix)
         for method, template, handler in (
@@ -183,6 +203,27 @@ class Desktops:
         self.desktops[id_] = desktop
         return desktop
 
+    def on_bash(self, function: BashFunction) -> BashFunction:
+        """Let a function answer the commands of `desktop.bash()`, on all simulated desktops.
+
+        It is called with each command and returns the output, a `Ran` (with `stderr`, an exit
+        `code`, the `seconds` that it takes), or None for a command that it does not know. Then the
+        function before it is asked, and at last the simulated shell. Commands that only call
+        `xdotool` go to the simulated screen. It runs in the emulator's event loop, so it must not
+        block. Also a decorator: `@emulator.desktops.on_bash`.
+
+        Returns:
+            the function.
+
+        Raises:
+            RuntimeError: the desktops are real, and run their commands themselves.
+        """
+        if not self._simulated:
+            msg = "on_bash is for simulated desktops: real ones run their commands themselves"
+            raise RuntimeError(msg)
+        self._functions.append(function)
+        return function
+
     async def aclose(self) -> None:
         """End all real desktops; may be called again."""
         await self._lifetimes.aclose()
@@ -204,6 +245,10 @@ class Desktops:
             return _respond(error.status, {"status": "error", "error": error.message, "docs": DOCS})
         except (NoRouteError, WrongMethodError):
             return _nothing_here()
+        except NotSimulatedError as error:
+            path = request.raw_path.partition("?")[0]
+            _log.warning("%s %s: not simulated: %s", request.method, path, error)
+            return _respond(422, {"status": "error", "error": NOT_SIMULATED})
 
     async def _answer(self, request: web.BaseRequest, body: bytes) -> Json:
         key = request.headers.get("x-api-key")
@@ -275,17 +320,17 @@ class Desktops:
             raise DesktopsError(500, f"Unexpected error during action execution: {message}")
         if action["type"] == "screenshot":
             return {"base64_image": "".join(ran.stdout.split())}
-        return {"output": ran.stdout.strip(_BLANK)}
+        return {"output": _printed(ran.stdout)}
 
     async def _bash_action(self, request: _Request) -> Json:
         command = checked(request.json(), BASH)["command"]
         backend = self._running(request, "execute command").backend
         try:
-            ran = await self._through_gateway(backend.bash(command))
+            ran = await self._through_gateway(_observed(backend.bash(command)))
         except GatewayError as error:
             message = f"Bash command execution failed via gateway: {error}"
             raise DesktopsError(502, message) from None
-        output = ran.stdout.strip(_BLANK) or ran.stderr.strip(_BLANK)
+        output = _printed(ran.stdout) or _printed(ran.stderr)
         return {"status": "success", "output": output}
 
     async def _through_gateway(self, running: Awaitable[Ran]) -> Ran:
@@ -320,6 +365,24 @@ class Desktops:
         if desktop is None or desktop.owner != request.owner:
             raise DesktopsError(404, "Desktop instance not found or user not authorized.")
         return desktop
+
+
+async def _observed(running: Awaitable[Ran]) -> Ran:
+    """Run a command; a function of `on_bash` may fail in any way."""
+    try:
+        return await running
+    except (GatewayError, NotSimulatedError):
+        raise
+    except Exception as error:
+        _log.exception("a function of on_bash failed")
+        message = f"the function of on_bash raised {type(error).__name__}: see the emulator's log"
+        raise DesktopsError(500, message) from error
+
+
+def _printed(output: str) -> str:
+    """An output as the service returns it: text, without white space at both ends."""
+    # Binary files are kept with surrogates for their bytes.
+    return output.encode(errors="surrogateescape").decode(errors="replace").strip(_BLANK)
 
 
 def _respond(status: int, payload: Json) -> web.Response:
