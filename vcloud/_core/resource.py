@@ -68,10 +68,13 @@ class Handle(Model, metaclass=_HandleType):
             return self._owner_session
         except AttributeError:
             # Only an unpickled handle has an answer and no client.
-            why = "a pickle holds no client" if hasattr(self, "_origin") else "it was made by hand"
+            why = "a pickle holds no client"
+            act = "use the client's ref(id) to act on it"
+            if not hasattr(self, "_origin"):
+                why = "it was made by hand, or by vcloud.testing"
+                act += "; in a test, act on what a vcloud.emulator.Emulator has"
             raise ConfigurationError(
-                f"this {type(self).__name__} belongs to no client ({why}): "
-                "use the client's ref(id) to act on it"
+                f"this {type(self).__name__} belongs to no client ({why}): {act}"
             ) from None
 
     @property
@@ -143,6 +146,11 @@ def adopt(handle: H, session: Session, origin: Origin) -> H:
     return handle
 
 
+def session_of_handle(handle: Handle) -> Session | None:
+    """The session that a handle acts through; None if it belongs to no client."""
+    return getattr(handle, "_owner_session", None)
+
+
 def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handle:
     handle = cls.__new__(cls)
     for name, value in fields.items():
@@ -170,10 +178,14 @@ class IdCollection(Collection, Generic[H]):
 
     _handle: Callable[..., H]
 
-    def ref(self, id: str | int) -> H:
+    def ref(self, id: H | str | int) -> H:
         """A handle of the resource with this id; nothing is sent.
+
+        Args:
+            id: the id, or the resource itself: one that was pickled, say, and has no client.
 
         Raises:
             InvalidArgumentError: the id is not valid.
         """
-        return bind(self._handle(id=identifier(id)), self._session)
+        handle: Any = self._handle
+        return bind(self._handle(id=identifier(id, "id", handle)), self._session)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
 __all__ = [
+    "WrongArgumentsError",
     "call_mistake",
     "check_keywords",
     "did_you_mean",
@@ -97,9 +98,10 @@ def _likeness(name: str, known: str) -> float:
     from difflib import SequenceMatcher  # noqa: PLC0415 - only a mistake needs it
 
     ours, theirs = words_of(name), words_of(known)
-    if "".join(ours) == "".join(theirs):
-        return 3.0
     literal, others = set(ours) - _FILLERS, set(theirs) - _FILLERS
+    spelt_alike = "".join(ours) == "".join(theirs)
+    if spelt_alike or (literal and set(map(_singular, literal)) == set(map(_singular, others))):
+        return 3.0 if spelt_alike else 2.5
     # All words of the one are words of the other: status and friendly_status.
     if literal and (literal <= others or (others and others <= literal)):
         return 2.0 + 0.1 * len(literal & others) / len(literal | others)
@@ -125,8 +127,12 @@ def same_thing(name: str, word: str) -> bool:
 
 def _group(word: str) -> str:
     """The first word of the group that this one is in; else the word itself, in the singular."""
-    singular = f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
+    singular = _singular(word)
     return _GROUP_OF.get(word) or _GROUP_OF.get(singular, singular)
+
+
+def _singular(word: str) -> str:
+    return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -146,6 +152,10 @@ def joined(names: Sequence[str], last: str = "and") -> str:
 def shown_name(name: object) -> str:
     """A wrong name as a message shows it."""
     return repr(printable(shortened(str(name), MAX_NAME)))
+
+
+class WrongArgumentsError(ConfigurationError, TypeError):
+    """An unknown keyword, or a missing argument. Python's own error for these is a TypeError."""
 
 
 # -- keywords and positions ------------------------------------------------------------------------
