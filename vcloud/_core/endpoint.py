@@ -19,6 +19,7 @@ from vcloud._core.endpoint_options import (
     EndpointOptions,
     check_options,
 )
+from vcloud._core.guided import Guided
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.redaction.secretive import concealing, concealing_constructor
 from vcloud._core.retry import RetryPolicy
@@ -127,7 +128,7 @@ _flag = configured(flag)
 @concealing_constructor
 @guided_constructor(WrongArgumentsError)
 @frozen
-class Endpoint:
+class Endpoint(Guided):
     """Where and how one provider is reached.
 
     Args:

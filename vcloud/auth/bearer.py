@@ -19,6 +19,7 @@ from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
 from vcloud._core.refused_credentials import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
 from vcloud._core.scalars import Instant
+from vcloud._core.suggestions import WrongArgumentsError, explained_as
 from vcloud._core.timing.clock import boottime, monotonic
 from vcloud._core.timing.server_clock import server_time
 from vcloud.auth.token_store.choosing import token_store
@@ -143,6 +144,7 @@ class BearerAuth(StatePerAddress):
     LEEWAY: ClassVar[float] = LEEWAY
 
     @concealing
+    @explained_as("BearerAuth", WrongArgumentsError)
     def __init__(self, token: str) -> None:
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("token must be the token alone, without Bearer before it")
@@ -152,6 +154,7 @@ class BearerAuth(StatePerAddress):
 
     @classmethod
     @concealing
+    @explained_as("BearerAuth.login", WrongArgumentsError)
     def login(
         cls,
         username: str,
