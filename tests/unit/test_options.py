@@ -208,6 +208,18 @@ def test_an_option_in_the_wrong_place_is_told_where_it_goes(
         (lambda: Endpoint("https://h"), r"Endpoint needs auth: write Endpoint\("),  # type: ignore[call-arg]
         (lambda: Endpoint("https://h", AUTH), "Endpoint takes auth by name: write"),  # type: ignore[call-arg]
         (lambda: VCloud(Endpoint(auth=AUTH)), "VCloud takes .*by name"),  # type: ignore[call-arg]
+        (
+            lambda: StreamSpace("https://h", AUTH),  # type: ignore[call-overload]
+            r"all others by name: write StreamSpace\(base_url, auth=...\)",
+        ),
+        (
+            lambda: VCloud.from_env("computers"),  # type: ignore[arg-type]
+            "environ must be a mapping such as os.environ, not str",
+        ),
+        (
+            lambda: Desktops.from_env(Endpoint(auth=AUTH)),  # type: ignore[arg-type]
+            "environ must be a mapping such as os.environ, not Endpoint",
+        ),
     ],
 )
 def test_an_argument_by_position_or_left_out_is_told_its_name(

@@ -84,10 +84,16 @@ class Client(Lifetime):
     def __init__(
         self,
         base_url: Any = None,
-        *,
+        *others: Any,
         client_session: ClientSession | None = None,
         **options: Any,
     ) -> None:
+        if others:
+            name = type(self).__name__
+            raise WrongArgumentsError(
+                f"{name} takes the address or an Endpoint by position, and all others by name: "
+                f"write {name}(base_url, auth=...)"
+            )
         endpoint = self._endpoint(base_url, options)
         foreign = client_session is not None
         self._set_up(endpoint, Transport(client_session), shared=False, foreign_session=foreign)
