@@ -256,7 +256,7 @@ class VCloud(Lifetime):
 
         One cheap GET for each, all at once and without a repeat. Where a login is needed first, it
         is done too. The desktop-action API is asked for a desktop that does not exist: its 404 is a
-        yes.
+        yes. No ping waits for a slot, so a busy client answers too; it waits for rate limits.
 
         ::
 
@@ -264,10 +264,12 @@ class VCloud(Lifetime):
                 print(name, outcome.status, outcome.error or outcome.duration)
 
         Args:
-            timeout: for each of them, with a login and the time in the queue; seconds or timedelta.
+            timeout: for each of them, with a login and a wait for a rate limit; seconds or
+                timedelta.
 
         Returns:
-            by the provider's name, an outcome that is done, or failed with its error.
+            by the provider's name, an outcome: done; failed, with its error; or undone, when a rate
+            limit lasts longer than ``timeout``.
 
         Raises:
             InvalidArgumentError: ``timeout`` is not above 0.

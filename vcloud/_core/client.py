@@ -194,8 +194,10 @@ class Client(Lifetime):
     async def ping(self, *, timeout: timedelta | float = 10) -> None:
         """Ask the service whether it answers, and takes the credentials; once, without a repeat.
 
+        It waits for no slot, so a busy client answers too; it waits for rate limits.
+
         Args:
-            timeout: for all of it, with a login and the time in the queue; seconds or timedelta.
+            timeout: for all of it, with a login and a wait for a limit; seconds or timedelta.
 
         Raises:
             InvalidArgumentError: ``timeout`` is not above 0.
