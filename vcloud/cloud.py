@@ -160,6 +160,8 @@ class VCloud(Lifetime):
         ``VCLOUD_DESKTOPS_API_KEY``. For the others, ``VCLOUD_<PROVIDER>_URL`` overrides the base
         URL. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
         ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
+        ``VCLOUD_STREAMSPACE_TOKEN_STORE``, the path of a file or the address of a Redis, is where
+        processes share the tokens of ``_USERNAME``.
 
         ``VCLOUD_CA_FILE`` names the certificate of your own authority, in PEM. It is trusted in
         addition to the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
@@ -327,6 +329,8 @@ class VCloud(Lifetime):
         key: Callable[[T], str] | None = None,
         record: Callable[[R], object] | None = None,
         settle: Callable[[T], Awaitable[Settled[R]]] | None = None,
+        handle: Callable[[str], object] | None = None,
+        include_done: bool = False,
         retry_failed: bool = True,
         progress: str | None = None,
     ) -> Bulk[T, R]:
@@ -363,10 +367,13 @@ class VCloud(Lifetime):
             key=key,
             record=record,
             settle=settle,
+            handle=handle,
+            include_done=include_done,
             retry_failed=retry_failed,
             progress=progress,
             counted=True,
             one_client=len(self._clients) == 1,
+            clients=self._clients,
         )
         return Bulk.from_options(items, options)
 

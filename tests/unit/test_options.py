@@ -259,7 +259,7 @@ def test_options_of_a_provider_that_is_not_configured_are_not_used() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"timeout": -1}, "timeout must be greater than 0, not -1"),
+        ({"timeout": -1}, r"timeout must be greater than 0 seconds, not -1.0 \(for "),
         ({"computers": {"concurrency": "5"}}, r"concurrency must be .* \(for computers\)"),
         (
             {"computers": Endpoint(auth=AUTH)},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, Unpack, overload
 
-from vcloud._core.arguments import positive_seconds
+from vcloud._core.arguments import identifier, positive_seconds
 from vcloud._core.auth import Auth
 from vcloud._core.closing import close
 from vcloud._core.codec import Codec
@@ -20,10 +20,11 @@ from vcloud._core.endpoint_options import (
     guided,
 )
 from vcloud._core.environment import Variables
-from vcloud._core.instances import Instance
+from vcloud._core.instances import Controllable, Instance
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
+from vcloud._core.resource import Handle, bind
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.stats import Stats
@@ -61,6 +62,8 @@ class Client(Lifetime):
 
     _dialect: ClassVar[Dialect]
     _variables: ClassVar[Variables]
+    #: The class of the handles of what :meth:`instances` yields.
+    _instance_handle: ClassVar[Callable[..., Controllable]]
     default_base_url: ClassVar[str | None] = None
 
     @overload
@@ -282,6 +285,20 @@ def client_with(
 def dialect_of(kind: type[Client]) -> Dialect:
     """How the provider of this client refuses."""
     return kind._dialect  # noqa: SLF001 - see above
+
+
+def handle_of(client: Client, id: str | int) -> Controllable:
+    """A handle of the instance with this id: a machine, session or desktop. Nothing is sent.
+
+    It is what the collection's ``ref(id)`` returns. That of a Streams machine has no uid.
+
+    Raises:
+        InvalidArgumentError: the id is not valid.
+    """
+    handle = type(client)._instance_handle(id=identifier(id))  # noqa: SLF001 - see above
+    if isinstance(handle, Handle):  # always: for type checkers
+        bind(handle, client._session)  # noqa: SLF001 - see above
+    return handle
 
 
 def session_of(client: Client) -> Session:

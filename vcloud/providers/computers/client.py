@@ -11,6 +11,7 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, query
 from vcloud.providers.computers.errors import DIALECT
 from vcloud.providers.computers.instances import as_instance
+from vcloud.providers.computers.machine import MachineRef
 from vcloud.providers.computers.machines import MACHINES, Machines
 from vcloud.providers.computers.software import SoftwareCatalog
 from vcloud.providers.variables import COMPUTERS
@@ -35,6 +36,7 @@ class VagonComputers(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = COMPUTERS
+    _instance_handle = MachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from vcloud._core.client import Client
@@ -12,7 +13,7 @@ from vcloud._core.request import Request, query
 from vcloud.providers.streams.applications import APPLICATIONS, Applications
 from vcloud.providers.streams.errors import DIALECT
 from vcloud.providers.streams.instances import as_instance
-from vcloud.providers.streams.machines import StreamMachines
+from vcloud.providers.streams.machines import StreamMachineRef, StreamMachines
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
@@ -41,6 +42,7 @@ class VagonStreams(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = STREAMS
+    _instance_handle = StreamMachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"
 
     applications: Applications
@@ -48,6 +50,8 @@ class VagonStreams(Client):
     machines: StreamMachines
     users: Users
     sessions: VisitorSessions
+
+    _absent: ClassVar[Mapping[str, str]] = {"visitors": "did you mean users?"}
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)
