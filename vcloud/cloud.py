@@ -281,7 +281,13 @@ class VCloud(Lifetime):
         from vcloud.pinging import pinged  # noqa: PLC0415 - as for a bulk run
 
         every = [pinged(name, client, seconds) for name, client in self._clients.items()]
-        return dict(zip(self._clients, await asyncio.gather(*every), strict=True))
+        outcomes: dict[str, Outcome[str, None]] = {}
+        # All of them end before the first error is raised.
+        for outcome in await asyncio.gather(*every, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes[outcome.item] = outcome
+        return outcomes
 
     @guided("instances")
     def instances(self, *, timeout: timedelta | float | None = None) -> Instances:

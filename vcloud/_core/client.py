@@ -17,6 +17,7 @@ from vcloud._core.endpoint_options import (
     FROM_ENV,
     EndpointOptions,
     check_options,
+    credentials_elsewhere,
     guided,
 )
 from vcloud._core.environment import Variables
@@ -104,8 +105,9 @@ class Client(Lifetime):
     def _endpoint(self, given: Any, options: dict[str, Any]) -> Endpoint:
         """The endpoint of a client that was given one, or its arguments."""
         name = type(self).__name__
-        check_options(name, options, "base_url", "auth", "client_session", "endpoint")
         endpoint = options.pop("endpoint", given)
+        elsewhere = credentials_elsewhere(self._variables.strategy)
+        check_options(name, options, "base_url", "auth", "client_session", instead=elsewhere)
         if isinstance(endpoint, Endpoint):
             if options or endpoint is not given is not None:
                 twice = ", ".join(options) or "base_url"
