@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from vcloud._core.auth import Send, StatePerAddress, credential
 from vcloud._core.codec import Codec
+from vcloud._core.endpoint_options import guided
 from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
 from vcloud._core.refused_credentials import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
@@ -143,8 +144,7 @@ class BearerAuth(StatePerAddress):
     #: Seconds before its end at which a token is replaced.
     LEEWAY: ClassVar[float] = LEEWAY
 
-    @concealing
-    @explained_as("BearerAuth", WrongArgumentsError)
+    @guided("BearerAuth")
     def __init__(self, token: str) -> None:
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("token must be the token alone, without Bearer before it")

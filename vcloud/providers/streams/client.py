@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from vcloud._core.client import Client
 from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
-from vcloud.providers.streams.applications import Applications
+from vcloud._core.request import Request, query
+from vcloud.providers.streams.applications import APPLICATIONS, Applications
 from vcloud.providers.streams.errors import DIALECT
 from vcloud.providers.streams.instances import as_instance
 from vcloud.providers.streams.machines import StreamMachineRef, StreamMachines
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 __all__ = ["VagonStreams"]
+
+#: Not the machines: that list has all past ones.
+_PING: Final = Request("GET", "/applications", query({"page": 1, "per_page": 1}), slot=False)
 
 
 class VagonStreams(Client):
@@ -62,5 +66,4 @@ class VagonStreams(Client):
         return self.machines.list(per_page=100).map(as_instance)
 
     async def _ping(self, session: Session) -> None:
-        # Not the machines: that list has all past ones.
-        await Applications(session).list(per_page=1).first()
+        await session.fetch(_PING, APPLICATIONS)
