@@ -213,7 +213,8 @@ async def test_two_tasks_that_iterate_a_run_get_each_earlier_outcome_once(tmp_pa
     async def read() -> list[str | None]:
         return [outcome.key async for outcome in run]
 
-    async with Bulk([], works, journal=path, include_done=True) as run:
+    nothing: list[str] = []
+    async with Bulk(nothing, works, journal=path, include_done=True) as run:
         found = await asyncio.gather(read(), read(), read())
     assert sorted(key or "" for keys in found for key in keys) == sorted(names)
 
@@ -272,6 +273,15 @@ async def test_a_facade_makes_handles_where_the_list_is_empty(tmp_path: Path) ->
         assert asked == {"100": cloud.computers.machines.ref("100"), "t1": task}
         assert type(asked["100"]) is MachineRef
         assert asked["100"]._session is cloud.computers.machines.ref("1")._session  # noqa: SLF001
+
+
+async def test_the_uid_of_a_streams_machine_is_not_kept(tmp_path: Path) -> None:
+    async with VCloud(streams=ENDPOINT) as cloud:
+        machine = cloud.streams.machines.ref("5", uid="opens-the-machine")
+        path = await killed_in_progress([machine], tmp_path / "journal")
+        assert await settled_items(path, cloud.bulk) == {"5": cloud.streams.machines.ref("5")}
+        assert await cloud.bulk(Journal(path).plan([machine]), works).run()
+    assert b"opens-the-machine" not in path.read_bytes()
 
 
 async def test_an_instance_becomes_an_instance_of_unknown_state(tmp_path: Path) -> None:
