@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Never, TypeVar
 
 from attrs import frozen
 
+from vcloud._core.model import Model
+
 T = TypeVar("T")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class OutcomeStatus(StrEnum):
@@ -27,7 +30,7 @@ class OutcomeStatus(StrEnum):
 
 
 @frozen
-class Outcome(Generic[T, R]):
+class Outcome(Model, Generic[T, R]):
     """The outcome of one item.
 
     Attributes:
@@ -61,10 +64,10 @@ class Outcome(Generic[T, R]):
 
 
 @frozen
-class Settled(Generic[R]):
+class Settled(Model, Generic[R_co]):
     """What ``settle`` found out about an item that an earlier run left unknown.
 
-    Made by its class methods.
+    Made by its functions.
 
     Attributes:
         status: done, undone or unknown.
@@ -72,26 +75,26 @@ class Settled(Generic[R]):
     """
 
     status: OutcomeStatus
-    result: R | None = None
+    result: R_co | None = None
 
-    @classmethod
-    def done(cls, result: R | None = None) -> Self:
+    @staticmethod
+    def done(result: R | None = None) -> Settled[R]:
         """The action was done; ``result`` is what it would have returned."""
-        return cls(OutcomeStatus.DONE, result)
+        return Settled(OutcomeStatus.DONE, result)
 
-    @classmethod
-    def undone(cls) -> Self:
+    @staticmethod
+    def undone() -> Settled[Never]:
         """The action was provably not done, and will not be: run it."""
-        return cls(OutcomeStatus.UNDONE)
+        return Settled(OutcomeStatus.UNDONE)
 
-    @classmethod
-    def unknown(cls) -> Self:
+    @staticmethod
+    def unknown() -> Settled[Never]:
         """It is still unknown."""
-        return cls(OutcomeStatus.UNKNOWN)
+        return Settled(OutcomeStatus.UNKNOWN)
 
 
 @frozen(kw_only=True)
-class Totals:
+class Totals(Model):
     """The totals of a run. With a journal they count the whole job, earlier runs included.
 
     Attributes:
