@@ -33,6 +33,7 @@ from vcloud._core.websocket import receiver, socket
 from vcloud.auth import bearer
 from vcloud.bulk import store
 from vcloud.emulator import __main__ as emulator_command
+from vcloud.emulator import calls
 from vcloud.emulator.admin import routes
 from vcloud.emulator.desktops import service
 from vcloud.emulator.faults import limits
@@ -279,6 +280,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "what a refusal quotes": (figure(hosts.SHOWN),),
     "calls in the ledger": (figure(emulator_command.KEEP_CALLS),),
+    "a body in the ledger": (figure(calls.LONGEST_BODY),),
     "events that a desktop's screen": (figure(rfb.EVENTS),),
     "a text that a viewer pastes": (mib(rfb.MAX_TEXT),),
     "a command on a real desktop": (kib(processes.LONGEST_ARGUMENT),),
