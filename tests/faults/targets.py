@@ -23,7 +23,7 @@ from tests.faults import worlds
 from tests.faults.internals import connect_agent, live_tokens
 from vcloud.emulator import Emulator
 from vcloud.emulator.calls import Call as Ledgered
-from vcloud.emulator.computers.state import Machine
+from vcloud.emulator.computers.machine import Machine
 from vcloud.providers.desktops import Wait
 
 Call = Callable[[Any], Awaitable[object]]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
 __all__ = [
+    "WrongArgumentsError",
     "call_mistake",
     "check_keywords",
     "did_you_mean",
@@ -25,6 +26,8 @@ __all__ = [
     "guided_constructor",
     "joined",
     "nearest",
+    "same_thing",
+    "shown_name",
     "unknown_keyword",
     "words_of",
 ]
@@ -45,20 +48,21 @@ ALIKE: Final = 0.75
 #: Words for one thing, by what most people would type.
 _GROUPS: Final = (
     "state status phase",
-    "url uri link href address host endpoint server",
-    "stop shutdown terminate kill destroy halt close end delete remove",
-    "start launch boot run resume poweron",
+    "url uri link href host endpoint server",
+    "stop shutdown terminate kill halt close end poweroff",
+    "delete remove destroy",
+    "start launch boot resume poweron",
+    "bash shell run exec execute command cmd",
     "hibernate suspend pause sleep",
     "refresh reload fetch get update sync",
     "list all iter query search find",
     "count number num amount times clicks",
-    "lifetime duration ttl expires",
+    "lifetime duration ttl expires expiry timeout timelimit",
     "password secret passwd pwd",
     "login username user",
     "auth token credentials",
     "dict json asdict dump serialize",
     "created creation creating",
-    "timeout timelimit",
     "retry retries attempts",
     "limit limits ratelimit max maximum",
     "concurrency parallel parallelism workers connections",
@@ -81,7 +85,7 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
 
     Args:
         name: the wrong name.
-        known: the names that there are.
+        known: the names that there are. One with dots is a path: ``user.email``.
     """
     rated = [(_likeness(name, one), -place, one) for place, one in enumerate(known)]
     rated = sorted([one for one in rated if one[0] > 0], reverse=True)
@@ -94,14 +98,18 @@ def _likeness(name: str, known: str) -> float:
     from difflib import SequenceMatcher  # noqa: PLC0415 - only a mistake needs it
 
     ours, theirs = words_of(name), words_of(known)
-    if "".join(ours) == "".join(theirs):
-        return 3.0
+    literal, others = set(ours) - _FILLERS, set(theirs) - _FILLERS
+    spelt_alike = "".join(ours) == "".join(theirs)
+    if spelt_alike or (literal and set(map(_singular, literal)) == set(map(_singular, others))):
+        return 3.0 if spelt_alike else 2.5
+    # All words of the one are words of the other: status and friendly_status.
+    if literal and (literal <= others or (others and others <= literal)):
+        return 2.0 + 0.1 * len(literal & others) / len(literal | others)
     same = {_group(word) for word in ours if word not in _FILLERS}
     others = {_group(word) for word in theirs if word not in _FILLERS}
     if same and same == others:
         return 2.0
     shared = same & others
-    # All words of the one are words of the other: status and friendly_status.
     if shared and shared in (same, others):
         return 1.0 + len(shared) / len(same | others)
     name, known = "".join(ours), "".join(theirs)
@@ -111,10 +119,20 @@ def _likeness(name: str, known: str) -> float:
     return ratio if ratio >= ALIKE else 0.0
 
 
+def same_thing(name: str, word: str) -> bool:
+    """Whether a name is a word that people use for the same thing as ``word``."""
+    words = words_of(name)
+    return len(words) == 1 and _GROUP_OF.get(words[0]) == _GROUP_OF[word]
+
+
 def _group(word: str) -> str:
     """The first word of the group that this one is in; else the word itself, in the singular."""
-    singular = f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
+    singular = _singular(word)
     return _GROUP_OF.get(word) or _GROUP_OF.get(singular, singular)
+
+
+def _singular(word: str) -> str:
+    return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -134,6 +152,10 @@ def joined(names: Sequence[str], last: str = "and") -> str:
 def shown_name(name: object) -> str:
     """A wrong name as a message shows it."""
     return repr(printable(shortened(str(name), MAX_NAME)))
+
+
+class WrongArgumentsError(ConfigurationError, TypeError):
+    """An unknown keyword, or a missing argument. Python's own error for these is a TypeError."""
 
 
 # -- keywords and positions ------------------------------------------------------------------------
@@ -270,6 +292,8 @@ def explaining(
             said = call_mistake(Signature(rest), callee, args[1:], kwargs)
             if said is None:
                 raise
+        # A variable of a frame may be printed, and an argument may be a secret.
+        args, kwargs = (), {}  # type: ignore[assignment]
         # Outside of the handler: Python's own words would stand above these.
         raise error(said)
 

@@ -8,6 +8,8 @@ from typing import Any, Generic, Never, TypeVar
 
 from attrs import frozen
 
+from vcloud._core.model import Model
+
 T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -28,7 +30,7 @@ class OutcomeStatus(StrEnum):
 
 
 @frozen
-class Outcome(Generic[T, R]):
+class Outcome(Model, Generic[T, R]):
     """The outcome of one item.
 
     Attributes:
@@ -45,6 +47,8 @@ class Outcome(Generic[T, R]):
             progress.
         recorded: what the journal keeps of the result: JSON, from the run's ``record``.
         resumed: whether the outcome is from the journal, and nothing was sent in this run.
+        listed: whether the item is among those of this run. If only the journal has it, ``item`` is
+            made of its key: a handle without fields, or the key itself if nothing can make one.
     """
 
     item: T
@@ -56,10 +60,11 @@ class Outcome(Generic[T, R]):
     duration: timedelta = timedelta()
     recorded: Any = None
     resumed: bool = False
+    listed: bool = True
 
 
 @frozen
-class Settled(Generic[R_co]):
+class Settled(Model, Generic[R_co]):
     """What ``settle`` found out about an item that an earlier run left unknown.
 
     Made by its functions.
@@ -89,7 +94,7 @@ class Settled(Generic[R_co]):
 
 
 @frozen(kw_only=True)
-class Totals:
+class Totals(Model):
     """The totals of a run. With a journal they count the whole job, earlier runs included.
 
     Attributes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vcloud.emulator.computers.catalog import MachineType
-from vcloud.emulator.computers.state import UNFINISHED, Machine
+from vcloud.emulator.computers.machine import Machine
+from vcloud.emulator.computers.state import UNFINISHED
 from vcloud.emulator.vagon.account import Account
 from vcloud.emulator.vagon.service import VagonError
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers.catalog import MachineType
-from vcloud.emulator.computers.state import DEFAULT_TASK, Machine, Session, Task, User
+from vcloud.emulator.computers.machine import Machine
+from vcloud.emulator.computers.parts import Session, Task, User
+from vcloud.emulator.computers.state import DEFAULT_TASK
 
 Json = dict[str, Any]
 

@@ -37,6 +37,7 @@ from vcloud.emulator.desktops.schema import (
 )
 from vcloud.emulator.desktops.state import PENDING, Desktop
 from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.state_loop import StateLoop
 
 OWNER: Final = "emulated"
 DOCS: Final = "https://docs.cyberdesk.io/docs/api-reference/"
@@ -134,6 +135,7 @@ class Desktops:
         self,
         clock: Clock,
         *,
+        home: StateLoop | None = None,
         backend: Callable[[Clock], Backend] | None = None,
         seed: Seed | None = None,
         key: str,
@@ -143,6 +145,7 @@ class Desktops:
         Equal seeds give equal ids. `key` is the API key.
         """
         self.clock: Clock = clock
+        self._home = home or StateLoop()
         self.desktops: dict[str, Desktop] = {}
         self.keys: dict[str, str] = {key: OWNER}
         self._lifetimes = Lifetimes(clock)
@@ -169,11 +172,19 @@ class Desktops:
         owner: str = OWNER,
         timeout_ms: int = DEFAULT_TIMEOUT,
     ) -> Desktop:
-        """Add a desktop. With None for its status, it is launched, and runs after a while."""
+        """Add a desktop. With None for its status, it is launched, and runs after a while.
+
+        It may be called from any thread.
+        """
+        return self._home.run(lambda: self._add_desktop(status, owner, timeout_ms))
+
+    def _add_desktop(self, status: str | None, owner: str, timeout_ms: int) -> Desktop:
         now = self.clock.now()
         id_ = new_uuid(self._random)
         desktop = Desktop(
             id=id_,
+            clock=self.clock,
+            home=self._home,
             owner=owner,
             created_at=now,
             timeout_at=now + min(timeout_ms, LONGEST_TIMEOUT) / 1000,
@@ -219,7 +230,8 @@ class Desktops:
 
     def set_status(self, id: str, status: str) -> None:
         """Put a desktop into any status, known or not, permanently."""
-        self.desktops[id].forced = status
+        desktop = self.desktops[id]
+        self._home.run(lambda: desktop.force(status))
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer one request, also one that is refused."""
@@ -291,9 +303,7 @@ class Desktops:
         desktop = self._desktop(request)
         now = self.clock.now()
         desktop.streams = desktop.streams and desktop.status_at(now) != "pending"
-        desktop.forced = "terminated"
-        if isinstance(desktop.backend, SimulatedBackend):
-            desktop.backend.ended = min(desktop.backend.ended, now)
+        desktop.force("terminated")
         await self._lifetimes.end(desktop.id)
         return {"status": "terminated"}
 

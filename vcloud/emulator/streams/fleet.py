@@ -18,6 +18,7 @@ from random import Random
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import new_uuid
+from vcloud.emulator.settable import ByNumber
 from vcloud.emulator.streams.catalog import HOURLY, IMMEDIATELY, UNASSIGNED, seconds_of
 from vcloud.emulator.streams.state import MIGRATING, Machine, Phase, Stream, User, Visit, Visitor
 from vcloud.emulator.vagon.account import Account
@@ -31,7 +32,7 @@ class Fleet:
 
     def __init__(self, account: Account, clock: Clock, random: Random) -> None:
         """Begin without machines; `account` pays for them."""
-        self.machines: dict[int, Machine] = {}
+        self.machines: ByNumber[Machine] = ByNumber()
         self.visits: list[Visit] = []
         """Oldest first."""
         self._account = account

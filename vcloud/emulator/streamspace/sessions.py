@@ -49,15 +49,6 @@ class Sessions:
             ("GET", "/sessions/{session_id}/logs", Route(self._session_logs, follows=True)),
         )
 
-    def set_state(self, id: str, state: str) -> None:
-        """Put a session into any state, known or not, and what follows from it."""
-        session, now = self._fleet.sessions[id], self._fleet.clock.now()
-        if session.remote:
-            session.enter(now, state)
-        else:
-            session.become(now, state)
-        self._fleet.changes.notify()
-
     def _create_session(self, request: StreamSpaceRequest) -> Json:
         wanted = NewSession.read(request.json())
         if wanted.user != request.user.username:
@@ -92,6 +83,7 @@ class Sessions:
             )
         return Session(
             id=self._fleet.new_id(),
+            service=self._fleet,
             number=self._fleet.new_number(),
             name=name,
             user=wanted.user,
@@ -180,7 +172,7 @@ class Sessions:
         """End a session at once, and have its agent stop it."""
         if session.remote and session.state_at(self._fleet.clock.now()) not in ENDED:
             self._control.stop(session, graceful=False)
-        self.set_state(session.id, "terminated")
+        self._fleet.set_state(session.id, "terminated")
 
     def _session_logs(self, request: StreamSpaceRequest) -> Json | Upgrade:
         session = self._fleet.session_of(request)
