@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
+
+from vcloud._core.model import Model
 
 
 class InstanceState(StrEnum):
@@ -52,7 +54,7 @@ class Controllable(Protocol):
 
 
 @frozen
-class Instance:
+class Instance(Model):
     """Something that runs, or could run.
 
     Attributes:
@@ -72,3 +74,9 @@ class Instance:
     region: str | None
     started_at: datetime | None
     resource: Controllable
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values, without ``resource``, which has its own ``to_dict``."""
+        plain = super().to_dict()
+        del plain["resource"]
+        return plain

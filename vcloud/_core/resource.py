@@ -12,6 +12,8 @@ import msgspec
 
 from vcloud._core.arguments import identifier
 from vcloud._core.decoding.plain_json import loads
+from vcloud._core.guided import Guided
+from vcloud._core.model import Model
 from vcloud.errors import ConfigurationError, DecodeError
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class _HandleType(type):
 _EVOLVE: Final = attrs.evolve.__code__
 
 
-class Handle(metaclass=_HandleType):
+class Handle(Model, metaclass=_HandleType):
     """A resource at a provider. It is immutable, and equal to another one with the same fields.
 
     Copies (``copy.copy``, ``copy.deepcopy``, ``attrs.evolve``) act through the same client. A
@@ -66,10 +68,13 @@ class Handle(metaclass=_HandleType):
             return self._owner_session
         except AttributeError:
             # Only an unpickled handle has an answer and no client.
-            why = "a pickle holds no client" if hasattr(self, "_origin") else "it was made by hand"
+            why = "a pickle holds no client"
+            act = "use the client's ref(id) to act on it"
+            if not hasattr(self, "_origin"):
+                why = "it was made by hand, or by vcloud.testing"
+                act += "; in a test, act on what a vcloud.emulator.Emulator has"
             raise ConfigurationError(
-                f"this {type(self).__name__} belongs to no client ({why}): "
-                "use the client's ref(id) to act on it"
+                f"this {type(self).__name__} belongs to no client ({why}): {act}"
             ) from None
 
     @property
@@ -141,6 +146,11 @@ def adopt(handle: H, session: Session, origin: Origin) -> H:
     return handle
 
 
+def session_of_handle(handle: Handle) -> Session | None:
+    """The session that a handle acts through; None if it belongs to no client."""
+    return getattr(handle, "_owner_session", None)
+
+
 def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handle:
     handle = cls.__new__(cls)
     for name, value in fields.items():
@@ -149,7 +159,7 @@ def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handl
     return handle
 
 
-class Collection:
+class Collection(Guided):
     """The resources of one kind at one provider. A client makes it, as one of its attributes."""
 
     __slots__ = ("_session",)
@@ -168,10 +178,14 @@ class IdCollection(Collection, Generic[H]):
 
     _handle: Callable[..., H]
 
-    def ref(self, id: str | int) -> H:
+    def ref(self, id: H | str | int) -> H:
         """A handle of the resource with this id; nothing is sent.
+
+        Args:
+            id: the id, or the resource itself: one that was pickled, say, and has no client.
 
         Raises:
             InvalidArgumentError: the id is not valid.
         """
-        return bind(self._handle(id=identifier(id)), self._session)
+        handle: Any = self._handle
+        return bind(self._handle(id=identifier(id, "id", handle)), self._session)

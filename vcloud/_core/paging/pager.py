@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.endpoint import MAX_PAGES
+from vcloud._core.guided import Guided
 from vcloud._core.paging.pages import Items, Pages
 from vcloud._core.paging.source import Page, Source
 from vcloud._core.paging.strategies import PageAnswer, SinglePage
@@ -19,7 +20,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Pager(Generic[T]):
+class Pager(Guided, Generic[T]):
     """A list at the service, read page by page.
 
     ``async for item in pager`` yields items, ``pager.pages()`` yields whole pages. ``await
@@ -100,11 +101,16 @@ class Pager(Generic[T]):
         """Item after item. Errors are those of :meth:`pages`."""
         return Items(self.pages())
 
-    if not TYPE_CHECKING:  # type checkers refuse a plain `for` by themselves
+    if not TYPE_CHECKING:  # type checkers refuse a plain `for` and an `await` by themselves
 
         def __iter__(self) -> NoReturn:
             raise TypeError(
                 "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
+            )
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(
+                "a Pager is not awaited itself: use `async for item in ...`, or `await ....all()`"
             )
 
     def __copy__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -49,6 +50,13 @@ class MachineRef(Stateful["Machine", MachineStatus]):
 
     _lifecycle: ClassVar[Lifecycle] = Lifecycle("machine", "friendly_status", MachineStatus)
 
+    _absent: ClassVar[Mapping[str, str]] = {
+        "restart": "the API has no restart: stop(), wait_until('off'), start()",
+        "reboot": "the API has no restart: stop(), wait_until('off'), start()",
+        "delete": "the API deletes no machines",
+        "machine_types": "did you mean available_machine_types?",
+    }
+
     id: str = ""
 
     async def refresh(self) -> Machine:
@@ -62,7 +70,7 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         return await self._session.fetch(Request("GET", self._path()), MACHINE)
 
     async def start(
-        self, *, machine_type_id: str | int | None = None, region: str | None = None
+        self, *, machine_type_id: MachineType | str | int | None = None, region: str | None = None
     ) -> None:
         """Start the machine.  ``POST /machines/{id}/start``
 
@@ -70,8 +78,8 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         are from Vagon's published client. Without them no body is sent.
 
         Args:
-            machine_type_id: the hardware to start on, the id of one of
-                :meth:`available_machine_types`; None: the hardware that it has.
+            machine_type_id: the hardware to start on, one of :meth:`available_machine_types` or its
+                id; None: the hardware that it has.
             region: where to start, such as ``dublin``; None: where it is.
 
         Raises:
@@ -91,7 +99,7 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         given = drop_none(
             machine_type_id=None
             if machine_type_id is None
-            else number(machine_type_id, "machine_type_id"),
+            else number(machine_type_id, "machine_type_id", MachineType),
             region=None if region is None else text(region, "region"),
         )
         body = json_body(given) if given else None
@@ -179,11 +187,11 @@ class MachineRef(Stateful["Machine", MachineStatus]):
             self._session, Request("GET", self._path("/available-machine-types")), MACHINE_TYPES
         )
 
-    async def set_machine_type(self, machine_type_id: str | int) -> None:
+    async def set_machine_type(self, machine_type_id: MachineType | str | int) -> None:
         """Change the hardware of a machine that is off.  ``POST /machines/{id}/machine-type``
 
         Args:
-            machine_type_id: the id of one of :meth:`available_machine_types`.
+            machine_type_id: one of :meth:`available_machine_types`, or its id.
 
         Raises:
             NotFoundError: there is no such machine.
@@ -191,7 +199,9 @@ class MachineRef(Stateful["Machine", MachineStatus]):
                 not off (4206).
             PermissionDeniedError: permission required (4710).
         """
-        body = json_body({"machine_type_id": number(machine_type_id, "machine_type_id")})
+        body = json_body(
+            {"machine_type_id": number(machine_type_id, "machine_type_id", MachineType)}
+        )
         await self._session.fetch(Request("POST", self._path("/machine-type"), body=body), DONE)
 
     async def create_access_link(self, expires_in: timedelta | float) -> AccessLink:
@@ -314,7 +324,7 @@ def _threshold(value: timedelta | float) -> int:
     if timedelta(seconds=seconds) not in AUTO_STOP_THRESHOLDS:
         allowed = ", ".join(f"{option.total_seconds():.0f}" for option in AUTO_STOP_THRESHOLDS)
         raise InvalidArgumentError(
-            f"auto_stop_threshold must be one of {allowed} seconds, not {seconds}"
+            f"auto_stop_threshold must be one of {allowed} seconds, not {seconds} seconds"
         )
     return seconds
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
 import attrs
@@ -39,6 +39,20 @@ class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
     _lifecycle: ClassVar = Lifecycle(
         "desktop", "status", DesktopStatus, terminal_states=TERMINAL_STATES
     )
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "capture": "did you mean screenshot?",
+        "delete": "did you mean stop?",
+        "hotkey": "did you mean press?",
+        "hover": "did you mean move?",
+        "keyboard": "did you mean type, press, key_down or key_up?",
+        "leftclick": "did you mean click?",
+        "restart": "a desktop never starts again: desktops.launch() makes a new one",
+        "send_keys": "did you mean type or press?",
+        "sleep": "did you mean wait?",
+        "start": "a desktop never starts again: desktops.launch() makes a new one",
+        "write": "did you mean type?",
+    }
 
     async def refresh(self) -> Desktop:
         """Fetch the desktop as it is now.  ``GET /desktop/{id}``

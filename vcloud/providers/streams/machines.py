@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from attrs import field, frozen
@@ -10,6 +11,7 @@ from vcloud._core.arguments import identifier, member
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.links import fault_of_link, refused_link
+from vcloud._core.model import Model
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import Request, drop_none, json_body, path_segment
@@ -19,6 +21,7 @@ from vcloud._core.states import Lifecycle, Stateful
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.streams.statistics import Statistics
 from vcloud.providers.streams.uids import UidCollection, UidRef
+from vcloud.providers.streams.users import UserRef
 from vcloud.providers.vagon import DONE, Envelope
 from vcloud.providers.vagon_resources import Item, Listing, adopt_item, listing, resource, resources
 
@@ -44,6 +47,11 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
         ConnectionStatus,
         terminal_states=frozenset({ConnectionStatus.TERMINATED}),
     )
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "start": "a machine never starts again; StreamRef.start_machine starts another one",
+        "connect_url": "StreamRef.assign_machine gives the link of a machine that it chooses",
+    }
 
     id: str = ""
     # A secret: in the document's example the link that opens a machine ends in it.
@@ -120,7 +128,7 @@ class StreamMachine(StreamMachineRef):
 
 
 @frozen(kw_only=True)
-class Assignment(Secretive):
+class Assignment(Model, Secretive):
     """A machine that was assigned, with the link that opens it.
 
     Anyone who has the link can use the machine, so it is a secret: the repr does not show it, and
@@ -174,12 +182,12 @@ def start_request(stream_id: str, region: Region | str) -> Request:
 
 
 def assign_request(
-    stream_id: str, region: Region | str, user_id: str | int | None = None
+    stream_id: str, region: Region | str, user: UserRef | str | int | None = None
 ) -> Request:
     """``POST /streams/{stream_id}/assign-machine``"""
     given = drop_none(
         region=member(region, Region, "region"),
-        user_id=None if user_id is None else identifier(user_id, "user_id"),
+        user_id=None if user is None else identifier(user, "user", UserRef),
     )
     return Request(
         "POST",
@@ -203,6 +211,11 @@ class StreamMachines(UidCollection[StreamMachineRef, StreamMachine], Statistics[
 
     A machine is stopped by its id, and fetched and waited for by its uid.
     """
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "create": "streams.ref(id).start_machine starts one",
+        "start": "streams.ref(id).start_machine starts one",
+    }
 
     _handle = StreamMachineRef
     _path = "/machines"
