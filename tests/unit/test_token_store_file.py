@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -541,6 +542,21 @@ async def test_a_login_that_was_cancelled_leaves_no_lock(path: Path) -> None:
     assert not list(path.parent.glob("tokens.json.*.lock"))
     service.gate.set()
     assert await token_of(process(path), service) == "Bearer tok-2"
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 20, 100])
+async def test_a_caller_may_be_cancelled_at_any_time(path: Path, turns: int) -> None:
+    before = asyncio.all_tasks()
+    for auth in (process(path), process(path)):
+        acquiring = asyncio.create_task(auth.acquire(Service(), now=NOW))
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        acquiring.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await acquiring
+        assert not list(path.parent.glob("tokens.json.*.lock"))
+    assert (await token_of(process(path), Service())).startswith("Bearer tok-")
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_thousand_tokens_are_kept_and_the_oldest_go(path: Path) -> None:
