@@ -52,9 +52,16 @@ class Emulator(Services):
     """All emulated APIs on one socket.
 
     `async with` starts it in the running event loop, and stops it. `with` does so in a thread of
-    its own, for tests of any style. `faults`, `clock`, `advance()`, `calls`, `endpoints()`, `env()`
-    and `refusing()` can be used from any thread. Change any other state with `run()` while requests
-    come in.
+    its own, for tests of any style. What is documented here can be used from any thread, and so can
+    the attributes of what the services have, and their `add_...` and `set_...` methods. Change
+    anything else with `run()` while requests come in.
+
+    The services have their things by id, and a client sees what is set::
+
+        emulator.computers.machines["100"].status = "ready"     # idle, user, region, ...
+        emulator.streams.machines["94683"].status = "connected"  # see add_machine
+        emulator.streamspace.sessions[id].state = "hibernated"   # agents, templates, users
+        emulator.desktops.desktops[id].status = "error"
 
     Attributes:
         faults: the rules that make requests fail.
