@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from attrs import frozen
 
@@ -27,6 +28,7 @@ from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
 from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, ServiceOptions, Services
+from vcloud.emulator.settable import check_keywords
 from vcloud.emulator.thread import EmulatorThread
 
 T = TypeVar("T")
@@ -75,6 +77,16 @@ class Emulator(Services):
         desktops: the desktop-action API.
         streamspace: StreamSpace, its control plane and its viewers.
     """
+
+    # Type checkers know the arguments.
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *_: object, **given: object) -> Self:
+            """Refuse arguments that there are not, with the nearest."""
+            known = inspect.signature(cls.__init__).parameters
+            if all(one.kind is not one.VAR_KEYWORD for one in known.values()):
+                check_keywords(f"{cls.__name__}()", given, list(known)[1:])
+            return super().__new__(cls)
 
     def __init__(
         self,
