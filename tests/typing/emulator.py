@@ -161,3 +161,28 @@ def credentials_fields(value: Credentials) -> None:
     assert_type(value.streamspace_token, str | None)
     assert_type(value.desktops_api_key, str)
     assert_type(value.emulator_token, str)
+
+
+def state(emulator: Emulator) -> None:
+    Emulator(machines=3, status="ready", idle=timedelta(hours=1), sessions=1, desktops=1)
+    computer = emulator.computers.machines["100"]
+    assert_type(computer.status, str)
+    assert_type(computer.idle, float | None)
+    assert_type(computer.name, str)
+    assert_type(computer.auto_stop_threshold, int)
+    computer.status, computer.idle, computer.user = "ready", timedelta(hours=1), "a@example.com"
+    computer.auto_stop_threshold = timedelta(hours=1)
+    computer.add_session(ago=60, lasted=timedelta(minutes=5))
+    machine = emulator.streams.machines["94683"]
+    assert_type(machine.status, str)
+    machine.status = "connected"
+    session = emulator.streamspace.sessions["id"]
+    assert_type(session.state, str)
+    session.state = "hibernated"
+    emulator.streamspace.agents["a"].status = "draining"
+    desktop = emulator.desktops.desktops["id"]
+    assert_type(desktop.status, str)
+    desktop.status = "error"
+    emulator.computers.add_machine(id=7, status="ready", user="a@example.com")
+    emulator.streams.add_stream("1143", capacities={"dublin": 1})
+    emulator.streamspace.add_session(state="pending", tags=("a",))
