@@ -286,6 +286,36 @@ NAMES = [
 ]
 
 
+#: The methods that other libraries have for what a desktop does (from their published source), and
+#: ours. These are what somebody tries who knows one of them.
+OTHERS = {
+    # pyautogui 0.9.54
+    "position": "cursor_position", "mouseDown": "mouse_down", "mouseUp": "mouse_up",
+    "leftClick": "click", "rightClick": "right_click", "doubleClick": "double_click",
+    "middleClick": 'click(x, y, button="middle")',
+    "tripleClick": "click(x, y, count=3)", "moveTo": "move",
+    "dragTo": "drag", "keyDown": "key_down", "keyUp": "key_up", "typewrite": "type",
+    "write": "type", "hotkey": "press", "shortcut": "press", "hold": "key_down", "sleep": "wait",
+    "hscroll": "scroll", "vscroll": "scroll", "run": "bash",
+    # e2b_desktop 2.7.2
+    "left_click": "click", "middle_click": 'click(x, y, button="middle")', "move_mouse": "move",
+    "mouse_press": "mouse_down", "mouse_release": "mouse_up", "commands": "bash",
+    "get_cursor_position": "cursor_position", "kill": "stop", "get_url": "connect_url",
+    "set_timeout": "launch(lifetime=...)",
+    # scrapybara 2.5.3
+    "computer": "perform", "get_stream_url": "stream_url",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_desktops_method_under_another_librarys_name_is_named(name: str) -> None:
+    desktop = place("desktops.ref(1)")
+    with pytest.raises(AttributeError) as caught:
+        getattr(desktop, name)
+    hint = str(caught.value).partition(": ")[2].rstrip("?")
+    assert hint.endswith((f" {OTHERS[name]}", f".{OTHERS[name]}")), hint
+
+
 def place(path: str) -> Any:
     """A client, a collection or a handle, such as ``computers.machines.ref(1)``."""
     provider, *steps = path.split(".")

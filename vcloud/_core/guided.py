@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args, get_type_hints
 import attrs
 
 from vcloud._core.reachable import by_name, hint_at, reachable
-from vcloud._core.suggestions import MAX_NAME, joined, nearest, same_thing
+from vcloud._core.suggestions import MAX_NAME, joined, nearest, same_thing, words_of
 from vcloud.errors.text import printable
 
 __all__ = ["Guided"]
@@ -90,7 +90,8 @@ def _missing(cls: type[Guided], name: str, own: tuple[str, ...], paths: tuple[st
 
 
 def _of_absent(cls: type[Guided], name: str) -> str:
-    """What the class, or one that it inherits from, says of the name."""
+    """What the class, or one that it inherits from, says of the name: of ``middleClick``, too."""
+    name = "_".join(words_of(name))
     return next(
         (said[name] for one in cls.__mro__ if name in (said := vars(one).get("_absent", {}))), ""
     )

@@ -42,15 +42,26 @@ class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
 
     _absent: ClassVar[Mapping[str, str]] = {
         "capture": "did you mean screenshot?",
+        "computer": "did you mean perform?",
         "delete": "did you mean stop?",
+        "extend": "the API cannot change a lifetime; write launch(lifetime=...)",
+        "get_url": "did you mean connect_url?",
+        "hold": "did you mean key_down?",
         "hotkey": "did you mean press?",
         "hover": "did you mean move?",
         "keyboard": "did you mean type, press, key_down or key_up?",
         "leftclick": "did you mean click?",
+        "middle_click": 'write click(x, y, button="middle")',
+        "mouse_press": "did you mean mouse_down?",
+        "mouse_release": "did you mean mouse_up?",
         "restart": "a desktop never starts again: desktops.launch() makes a new one",
         "send_keys": "did you mean type or press?",
+        "set_timeout": "the API cannot change a lifetime; write launch(lifetime=...)",
+        "shortcut": "did you mean press?",
         "sleep": "did you mean wait?",
         "start": "a desktop never starts again: desktops.launch() makes a new one",
+        "triple_click": "write click(x, y, count=3)",
+        "typewrite": "did you mean type?",
         "write": "did you mean type?",
     }
 
