@@ -8,9 +8,10 @@ from vcloud import (
     errors as errors,
     instances as instances,
     providers as providers,
+    testing as testing,
 )
 from vcloud._core.scalars import OpenEnum as OpenEnum
-from vcloud._core.endpoint import Endpoint as Endpoint
+from vcloud._core.endpoint_options import EndpointOptions as EndpointOptions
 from vcloud._core.instances import (
     Controllable as Controllable,
     Instance as Instance,
@@ -44,7 +45,10 @@ from vcloud.auth import (
     APIKeyAuth as APIKeyAuth,
     Auth as Auth,
     BearerAuth as BearerAuth,
+    FileTokenStore as FileTokenStore,
     HMACAuth as HMACAuth,
+    RedisTokenStore as RedisTokenStore,
+    TokenStore as TokenStore,
 )
 from vcloud.bulk import (
     Bulk as Bulk,
@@ -54,7 +58,10 @@ from vcloud.bulk import (
     Settled as Settled,
     Totals as Totals,
 )
-from vcloud.cloud import VCloud as VCloud
+from vcloud.cloud import (
+    Endpoint as Endpoint,
+    VCloud as VCloud,
+)
 from vcloud.errors import (
     APIError as APIError,
     AuthenticationError as AuthenticationError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Never, TypeVar
 
 from attrs import frozen
 
@@ -12,6 +12,7 @@ from vcloud._core.model import Model
 
 T = TypeVar("T")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class OutcomeStatus(StrEnum):
@@ -46,6 +47,8 @@ class Outcome(Model, Generic[T, R]):
             progress.
         recorded: what the journal keeps of the result: JSON, from the run's ``record``.
         resumed: whether the outcome is from the journal, and nothing was sent in this run.
+        listed: whether the item is among those of this run. If only the journal has it, ``item`` is
+            made of its key: a handle without fields, or the key itself if nothing can make one.
     """
 
     item: T
@@ -57,13 +60,14 @@ class Outcome(Model, Generic[T, R]):
     duration: timedelta = timedelta()
     recorded: Any = None
     resumed: bool = False
+    listed: bool = True
 
 
 @frozen
-class Settled(Model, Generic[R]):
+class Settled(Model, Generic[R_co]):
     """What ``settle`` found out about an item that an earlier run left unknown.
 
-    Made by its class methods.
+    Made by its functions.
 
     Attributes:
         status: done, undone or unknown.
@@ -71,22 +75,22 @@ class Settled(Model, Generic[R]):
     """
 
     status: OutcomeStatus
-    result: R | None = None
+    result: R_co | None = None
 
-    @classmethod
-    def done(cls, result: R | None = None) -> Self:
+    @staticmethod
+    def done(result: R | None = None) -> Settled[R]:
         """The action was done; ``result`` is what it would have returned."""
-        return cls(OutcomeStatus.DONE, result)
+        return Settled(OutcomeStatus.DONE, result)
 
-    @classmethod
-    def undone(cls) -> Self:
+    @staticmethod
+    def undone() -> Settled[Never]:
         """The action was provably not done, and will not be: run it."""
-        return cls(OutcomeStatus.UNDONE)
+        return Settled(OutcomeStatus.UNDONE)
 
-    @classmethod
-    def unknown(cls) -> Self:
+    @staticmethod
+    def unknown() -> Settled[Never]:
         """It is still unknown."""
-        return cls(OutcomeStatus.UNKNOWN)
+        return Settled(OutcomeStatus.UNKNOWN)
 
 
 @frozen(kw_only=True)

@@ -10,10 +10,13 @@ from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.computers.errors import DIALECT
 from vcloud.providers.computers.instances import as_instance
+from vcloud.providers.computers.machine import MachineRef
 from vcloud.providers.computers.machines import Machines
 from vcloud.providers.computers.software import SoftwareCatalog
+from vcloud.providers.variables import COMPUTERS
 
 if TYPE_CHECKING:
+    from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["VagonComputers"]
@@ -28,6 +31,8 @@ class VagonComputers(Client):
     """
 
     _dialect: ClassVar[Dialect] = DIALECT
+    _variables: ClassVar[Variables] = COMPUTERS
+    _instance_handle = MachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines
@@ -41,3 +46,6 @@ class VagonComputers(Client):
     def instances(self) -> Pager[Instance]:
         """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
         return self.machines.list(per_page=100).map(as_instance)
+
+    async def _ping(self, session: Session) -> None:
+        await Machines(session).list(per_page=1).first()

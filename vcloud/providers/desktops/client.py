@@ -23,11 +23,14 @@ from vcloud.providers.desktops.errors import DIALECT
 from vcloud.providers.desktops.instances import as_instance
 from vcloud.providers.desktops.launch import Launch
 from vcloud.providers.desktops.models import DesktopStatus
+from vcloud.providers.desktops.ping import ping
 from vcloud.providers.desktops.registry import LaunchRegistry
+from vcloud.providers.variables import DESKTOPS
 
 if TYPE_CHECKING:
     from typing_extensions import deprecated
 
+    from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["Desktops"]
@@ -45,6 +48,8 @@ class Desktops(Client):
     """The desktop-action API, with an :class:`~vcloud.APIKeyAuth`."""
 
     _dialect: ClassVar[Dialect] = DIALECT
+    _variables: ClassVar[Variables] = DESKTOPS
+    _instance_handle = DesktopRef
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
 
     _absent: ClassVar[Mapping[str, str]] = {
@@ -66,6 +71,9 @@ class Desktops(Client):
         The service has no list of desktops, so each is fetched.  ``GET /desktop/{id}``
         """
         return unpaged(self._fetch_launched).map(as_instance)
+
+    async def _ping(self, session: Session) -> None:
+        await ping(session)
 
     async def _fetch_launched(self) -> list[Desktop]:
         found = await asyncio.gather(

@@ -12,12 +12,14 @@ from vcloud._core.paging.pager import Pager
 from vcloud.providers.streams.applications import Applications
 from vcloud.providers.streams.errors import DIALECT
 from vcloud.providers.streams.instances import as_instance
-from vcloud.providers.streams.machines import StreamMachines
+from vcloud.providers.streams.machines import StreamMachineRef, StreamMachines
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
+from vcloud.providers.variables import STREAMS
 
 if TYPE_CHECKING:
+    from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["VagonStreams"]
@@ -35,6 +37,8 @@ class VagonStreams(Client):
     """
 
     _dialect: ClassVar[Dialect] = DIALECT
+    _variables: ClassVar[Variables] = STREAMS
+    _instance_handle = StreamMachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"
 
     applications: Applications
@@ -56,3 +60,7 @@ class VagonStreams(Client):
     def instances(self) -> Pager[Instance]:
         """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
         return self.machines.list(per_page=100).map(as_instance)
+
+    async def _ping(self, session: Session) -> None:
+        # Not the machines: that list has all past ones.
+        await Applications(session).list(per_page=1).first()

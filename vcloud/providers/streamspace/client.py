@@ -33,12 +33,14 @@ from vcloud.providers.streamspace.models import (
     LogoutAnswer,
     Platform,
 )
-from vcloud.providers.streamspace.sessions import Sessions
+from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.tokens import bearer
 from vcloud.providers.streamspace.users import Users
+from vcloud.providers.variables import STREAMSPACE
 
 if TYPE_CHECKING:
+    from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["StreamSpace"]
@@ -50,7 +52,7 @@ LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, bo
 class StreamSpace(Client):
     """The StreamSpace v2.0 API, with a token from :class:`~vcloud.BearerAuth`.
 
-    It has no default address: give ``Endpoint("https://HOST/api/v1", auth=...)``.
+    It has no default address: give ``StreamSpace("https://HOST/api/v1", auth=...)``.
 
     The service limits requests: 5 logins, 10 new sessions and 100 others in a minute. The client
     reads from the answers how many are left, and waits instead of exceeding a limit.
@@ -63,6 +65,8 @@ class StreamSpace(Client):
     """
 
     _dialect: ClassVar[Dialect] = DIALECT
+    _variables: ClassVar[Variables] = STREAMSPACE
+    _instance_handle = SessionRef
 
     agents: Agents
     sessions: Sessions
@@ -79,6 +83,10 @@ class StreamSpace(Client):
     def instances(self) -> Pager[Instance]:
         """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
         return self.sessions.list(limit=100).map(as_instance)
+
+    async def _ping(self, session: Session) -> None:
+        # Any user may read them.
+        await Templates(session).list(limit=1).first()
 
     def serve_agent(
         self,
@@ -193,6 +201,7 @@ class StreamSpace(Client):
             login.token, login.expires_at, now=self._session.now(), credentials=request
         )
         self._session.credentials_changed()
+        await self._bearer.share(now=self._session.now())
         return login
 
     async def _fetch_login(self, request: Request) -> Login:
@@ -220,6 +229,7 @@ class StreamSpace(Client):
             return
         await self._session.fetch(Request("POST", "/auth/logout"), LOGOUT)
         self._bearer.forget()
+        await self._bearer.share(now=self._session.now())
 
     async def refresh_token(self) -> Login:
         """Exchange the token for one that ends later, without a password.  ``POST /auth/refresh``
@@ -234,6 +244,7 @@ class StreamSpace(Client):
         login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
         self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
         self._session.credentials_changed()
+        await self._bearer.share(now=self._session.now())
         return login
 
     @property
