@@ -18,6 +18,7 @@ from vcloud._core.environment import (
     trusting,
     warn_of_http,
 )
+from vcloud._core.keys import provider_named, split_key
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
 from vcloud.auth import APIKeyAuth, BearerAuth, HMACAuth
@@ -26,6 +27,7 @@ from vcloud.errors import ConfigurationError
 if TYPE_CHECKING:
     from vcloud._core.client import Client
     from vcloud._core.connections.aiohttp_compat import ClientSession
+    from vcloud._core.instances import InstanceRef
     from vcloud._core.observe import Observer
     from vcloud._core.stats import Stats
     from vcloud.bulk import Bulk, Journal, Settled
@@ -259,6 +261,42 @@ class VCloud(Lifetime):
         from vcloud.instances import Instances  # noqa: PLC0415 - as for the transport
 
         return Instances({name: client.instances() for name, client in self._clients.items()})
+
+    def instance(self, provider: str, id: str | int | None = None) -> InstanceRef:
+        """A machine, session or desktop by its key, or its provider and id; nothing is sent.
+
+        ::
+
+            instance = cloud.instance("computers/100")  # or ("computers", 100)
+            await instance.start()
+            instance = await instance.wait_until(InstanceState.RUNNING)
+            print(await instance.connect_url())
+
+        The key is what ``instance.key`` is, and what journals of bulk runs have for the items of
+        :meth:`instances`. It holds no secret.
+
+        A Streams machine is fetched by its uid, which a key does not have: the first ``refresh`` or
+        poll reads ``GET /machines`` up to the machine. Where the uid is known, use
+        ``cloud.streams.machines.ref(id, uid=uid).as_instance()``.
+
+        Args:
+            provider: ``"computers"``, ``"streams"``, ``"streamspace"`` or ``"desktops"``; without
+                ``id``, the key ``"provider/id"``.
+            id: the provider's id for it.
+
+        Raises:
+            InvalidArgumentError: there is no such provider, or the id is not valid.
+            ConfigurationError: the provider is not configured.
+        """
+        # Not at the top of the module: `import vcloud` must not load aiohttp.
+        from vcloud._core.client import handle_of  # noqa: PLC0415
+
+        if id is None:
+            name, id = split_key(provider, _PROVIDERS)
+        else:
+            name = provider_named(provider, _PROVIDERS)
+        client: Client = getattr(self, name)
+        return handle_of(client, id).as_instance()
 
     def stats(self) -> Mapping[str, Stats]:
         """How busy the client of each configured provider is now, by name; it sends nothing."""

@@ -10,14 +10,27 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Self
 
-from vcloud._core.instances import Controllable, Instance, InstanceState
+from vcloud._core.instances import (
+    Capabilities,
+    Controllable,
+    Instance,
+    InstanceRef,
+    InstanceState,
+)
 from vcloud._core.paging.pager import Pager
 from vcloud._core.paging.pages import abandon, begin
 from vcloud._core.paging.source import Page
 from vcloud._core.tasks import cancel_and_wait
 from vcloud.errors import ConfigurationError, VCloudError
 
-__all__ = ["Controllable", "Instance", "InstanceState", "Instances"]
+__all__ = [
+    "Capabilities",
+    "Controllable",
+    "Instance",
+    "InstanceRef",
+    "InstanceState",
+    "Instances",
+]
 
 
 class Instances(AsyncIterator[Instance]):

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from vcloud._core.arguments import identifier
 from vcloud.errors import InvalidArgumentError
 
-__all__ = ["instance_key", "split_key"]
+__all__ = ["instance_key", "provider_named", "split_key"]
 
 
 def instance_key(provider: str, id: str) -> str:
@@ -45,3 +45,14 @@ def split_key(key: str, providers: Collection[str]) -> tuple[str, str]:
             f"key must begin with a provider: {provider!r:.80} is none of {', '.join(providers)}"
         )
     return provider, identifier(id, "id")
+
+
+def provider_named(name: str, providers: Collection[str]) -> str:
+    """The name of a provider.
+
+    Raises:
+        InvalidArgumentError: there is no such provider.
+    """
+    if name in providers:
+        return name
+    raise InvalidArgumentError(f"provider must be one of {', '.join(providers)}, not {name!r:.80}")

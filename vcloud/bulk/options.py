@@ -10,7 +10,7 @@ from typing import Generic, TypedDict, TypeVar
 from attrs import field, frozen
 
 from vcloud._core.arguments import positive_integer, positive_seconds
-from vcloud._core.instances import Instance
+from vcloud._core.instances import InstanceRef
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import OutcomeStatus, Settled
 from vcloud.errors import InvalidArgumentError
@@ -33,7 +33,7 @@ def default_key(item: object) -> str:
             f"a {type(item).__name__} has no id that could name it in the journal: "
             "pass key=, a function that returns a name for each item"
         )
-    return f"{item.provider}/{id}" if isinstance(item, Instance) else id
+    return item.key if isinstance(item, InstanceRef) else id
 
 
 def _seconds_or_none(value: timedelta | float | None) -> float | None:
