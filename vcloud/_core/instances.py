@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import abc
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 from attrs import frozen
@@ -260,6 +260,20 @@ class Instance(InstanceRef):
     region: str | None
     started_at: datetime | None
     resource: Controllable
+
+    if TYPE_CHECKING:
+        # For attrs, a field that is defined again comes where it is. Pyright leaves it where it
+        # was, as dataclasses do.
+        def __init__(  # noqa: PLR0917 - as attrs makes it
+            self,
+            provider: str,
+            id: str,
+            name: str,
+            state: InstanceState,
+            region: str | None,
+            started_at: datetime | None,
+            resource: Controllable,
+        ) -> None: ...
 
 
 async def _fetch(handle: InstanceHandle[H, Any]) -> H:
