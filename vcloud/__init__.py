@@ -31,12 +31,20 @@ def __getattr__(name: str) -> object:
     try:
         module = _public_names()[name]
     except KeyError:
-        raise AttributeError(f"module 'vcloud' has no attribute {name!r}") from None
+        hint = "" if name.startswith("_") else _nearest(name)
+        raise AttributeError(f"module 'vcloud' has no attribute {name!r}{hint}") from None
     if module == __name__:
         return import_module(f"vcloud.{name}")
     value = getattr(import_module(module), name)
     globals()[name] = value
     return value
+
+
+def _nearest(name: str) -> str:
+    from vcloud._core.suggestions import did_you_mean  # noqa: PLC0415 - only a mistake needs it
+
+    question = did_you_mean(name, __dir__())
+    return f": {question}" if question else ""
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections.abc import AsyncIterator
 from inspect import iscoroutinefunction
 from typing import Any
@@ -131,7 +132,9 @@ async def test_what_a_provider_does_not_have_says_what_to_do_instead(
     assert not caught.value.outcome_unknown
     instead = str(caught.value).partition(": ")[2]
     # It names something that there is.
-    named = [word.partition("(")[0].rpartition(".")[2] for word in instead.split() if "(" in word]
+    named = [one or other for one, other in re.findall(r"(\w+)\(|\.(\w+)\b(?!\()", instead)]
+    with pytest.raises(AttributeError, match=re.escape(instead)):
+        getattr(instance.resource, verb)
     owners = (instance.resource, getattr(cloud, provider), *stream_handles(cloud))
     assert named
     assert all(any(hasattr(owner, name) for owner in owners) for name in named), named
@@ -194,7 +197,10 @@ def test_an_instance_is_its_handle_with_a_state(cloud: VCloud, provider: str) ->
     assert isinstance(instance, InstanceRef)
     assert instance.key == f"{provider}/1"
     assert instance.capabilities == cloud.instance(instance.key).capabilities
-    assert not hasattr(cloud.instance(instance.key), "state"), "it was not fetched"
+    fresh = cloud.instance(instance.key)
+    assert not hasattr(fresh, "state"), "it was not fetched"
+    with pytest.raises(AttributeError, match=r"write \(await .*refresh\(\)\)\.state"):
+        fresh.state  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("provider", HANDLES)

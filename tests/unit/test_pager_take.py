@@ -131,3 +131,9 @@ async def test_items_that_leave_the_list_do_not_end_it_early() -> None:
 
     assert sorted([item async for item in taking()]) == list(range(10))
     assert left == list(range(10, 20))
+
+
+@pytest.mark.parametrize("guess", ["limit", "head"])
+def test_its_other_names_lead_to_it(guess: str) -> None:
+    with pytest.raises(AttributeError, match=r"take\(n\) ends the list after n items"):
+        getattr(Shelf(3).pager(), guess)

@@ -217,7 +217,7 @@ def positive_seconds(value: timedelta | float, name: str) -> float:
     """
     duration = seconds(value, name)
     if duration <= 0:
-        raise InvalidArgumentError(f"{name} must be greater than 0, not {_shown(value)}")
+        raise InvalidArgumentError(f"{name} must be greater than 0 seconds, not {_shown(value)}")
     return duration
 
 
@@ -229,14 +229,15 @@ def seconds_from_zero(value: timedelta | float, name: str) -> float:
     """
     duration = seconds(value, name)
     if duration < 0:
-        raise InvalidArgumentError(f"{name} must be 0 or more, not {_shown(value)}")
+        raise InvalidArgumentError(f"{name} must be 0 seconds or more, not {_shown(value)}")
     return duration
 
 
+#: The units that services expect.
 _UNITS: Final = {
-    timedelta(minutes=1): "minutes",
-    timedelta(seconds=1): "seconds",
-    timedelta(milliseconds=1): "milliseconds",
+    timedelta(minutes=1): "whole minutes, a multiple of 60 seconds",
+    timedelta(seconds=1): "whole seconds",
+    timedelta(milliseconds=1): "whole milliseconds, a multiple of 0.001 seconds",
 }
 
 
@@ -254,13 +255,22 @@ def whole_units(value: timedelta | float, unit: timedelta, name: str, *, at_leas
             f"{name} must be a number of seconds or a timedelta, not {_shown(value)}"
         ) from None
     count, rest = divmod(duration, unit)
-    if rest or count < at_least:
-        unit_name = _UNITS.get(unit, f"times {unit}")
-        least = f", at least {at_least}" if at_least else ""
+    # In seconds, as the argument is given.
+    if duration < at_least * unit:
         raise InvalidArgumentError(
-            f"{name} must be whole {unit_name}{least}, not {duration.total_seconds():g} seconds"
+            f"{name} must be at least {_in_digits(at_least * unit)} seconds, "
+            f"not {_in_digits(duration)} seconds"
+        )
+    if rest:
+        raise InvalidArgumentError(
+            f"{name} must be {_UNITS[unit]}, not {_in_digits(duration)} seconds"
         )
     return count
+
+
+def _in_digits(duration: timedelta) -> str:
+    """The seconds of a duration, without an exponent."""
+    return f"{duration.total_seconds():f}".rstrip("0").rstrip(".")
 
 
 def instant(value: datetime | str, name: str) -> str:

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from vcloud._core.model import Model
+
 __all__ = ["Capabilities", "InstanceState"]
 
 
@@ -31,7 +33,7 @@ class InstanceState(StrEnum):
 
 
 @frozen(kw_only=True)
-class Capabilities:
+class Capabilities(Model):
     """What a provider's instances can do at all, whatever their state is now.
 
     The first five are the methods of an :class:`~vcloud.InstanceRef`: where one is False, the

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from vcloud._core.instance_state import Capabilities, InstanceState
 from vcloud._core.keys import instance_key
+from vcloud._core.model import Model
 from vcloud._core.resource import Handle
 from vcloud._core.states import Stateful, wanted_states
 from vcloud.errors import ConfigurationError, UnsupportedError
@@ -97,7 +98,7 @@ class InstanceHandle(Stateful[H, S]):
 
 
 @frozen
-class InstanceRef:
+class InstanceRef(Model):
     """Something that runs, or could run, by its provider and its id. No request was sent for it.
 
     It has the methods that providers share. What it is now is not known:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from vcloud._core.guided import Guided
 from vcloud._core.redaction.secretive import Secretive
 
 if TYPE_CHECKING:
     from vcloud._core.transport import Transport
 
 
-class Lifetime(Secretive):
+class Lifetime(Guided, Secretive):
     """An async context manager over connections that it opens and closes."""
 
     _transport: Transport

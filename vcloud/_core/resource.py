@@ -12,6 +12,8 @@ import msgspec
 
 from vcloud._core.arguments import identifier
 from vcloud._core.decoding.plain_json import loads
+from vcloud._core.guided import Guided
+from vcloud._core.model import Model
 from vcloud.errors import ConfigurationError, DecodeError
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class _HandleType(type):
 _EVOLVE: Final = attrs.evolve.__code__
 
 
-class Handle(metaclass=_HandleType):
+class Handle(Model, metaclass=_HandleType):
     """A resource at a provider. It is immutable, and equal to another one with the same fields.
 
     Copies (``copy.copy``, ``copy.deepcopy``, ``attrs.evolve``) act through the same client. A
@@ -149,7 +151,7 @@ def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handl
     return handle
 
 
-class Collection:
+class Collection(Guided):
     """The resources of one kind at one provider. A client makes it, as one of its attributes."""
 
     __slots__ = ("_session",)

@@ -7,11 +7,12 @@ from datetime import datetime
 
 import attrs
 
+from vcloud._core.model import Model
 from vcloud._core.observe import WaitReason
 
 
 @attrs.frozen
-class Stats:
+class Stats(Model):
     """How busy a client is at one moment.
 
     Clients that share credentials and connections (``with_options``) share these numbers.

@@ -8,6 +8,8 @@ from typing import Any, Generic, Self, TypeVar
 
 from attrs import frozen
 
+from vcloud._core.model import Model
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -27,7 +29,7 @@ class OutcomeStatus(StrEnum):
 
 
 @frozen
-class Outcome(Generic[T, R]):
+class Outcome(Model, Generic[T, R]):
     """The outcome of one item.
 
     Attributes:
@@ -58,7 +60,7 @@ class Outcome(Generic[T, R]):
 
 
 @frozen
-class Settled(Generic[R]):
+class Settled(Model, Generic[R]):
     """What ``settle`` found out about an item that an earlier run left unknown.
 
     Made by its class methods.
@@ -88,7 +90,7 @@ class Settled(Generic[R]):
 
 
 @frozen(kw_only=True)
-class Totals:
+class Totals(Model):
     """The totals of a run. With a journal they count the whole job, earlier runs included.
 
     Attributes:

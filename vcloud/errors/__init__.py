@@ -41,7 +41,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from vcloud.errors.copying import rebuilt
 from vcloud.errors.details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
+from vcloud.errors.people import message_for_people
+from vcloud.errors.plain import plain_error
 from vcloud.errors.text import printable, shortened
 from vcloud.errors.wording import MAX_TEXT, MAX_URL, UNKNOWN, adds, escaping, short_number
 
@@ -76,17 +79,6 @@ __all__ = [
 ]
 
 
-def _rebuild(
-    cls: type[VCloudError], args: tuple[object, ...], state: dict[str, Any]
-) -> VCloudError:
-    error = cls.__new__(cls, *args)
-    error.__dict__.update(state)
-    if "__notes__" in state:
-        # A copy has its own notes: one answer may become the error of many calls.
-        error.__notes__ = list(error.__notes__)
-    return error
-
-
 class VCloudError(Exception):
     """Base class of all errors of vcloud.
 
@@ -111,6 +103,23 @@ class VCloudError(Exception):
         cls.__str__ = escaping(cls.__str__)  # type: ignore[method-assign]
         cls.__repr__ = escaping(cls.__repr__)  # type: ignore[method-assign]
 
+    @property
+    def user_message(self) -> str:
+        """What happened, for a person who uses your program: one to three sentences in English.
+
+        They are the service's own words where these are useful to a person, otherwise ours, and
+        have no address, no argument of Python and no other internals.
+        """
+        return message_for_people(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as plain JSON values: for an answer of your own, or a log.
+
+        ``type``, ``text`` and ``user_message``, each attribute (durations in seconds, times in
+        ISO 8601), and ``notes``. The ``items`` of a DecodeError are left out.
+        """
+        return plain_error(self)
+
     def __str__(self) -> str:
         return printable(self._with_outcome(super().__str__()))
 
@@ -128,7 +137,7 @@ class VCloudError(Exception):
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
         # The default would call __init__ with the text alone, without the keyword arguments.
-        return _rebuild, (type(self), self.args, self.__dict__)  # type: ignore[return-value]
+        return rebuilt, (type(self), self.args, self.__dict__)
 
 
 class ConfigurationError(VCloudError):

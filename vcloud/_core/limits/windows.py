@@ -11,11 +11,12 @@ from attrs import field, frozen
 
 from vcloud._core.arguments import configured, in_seconds, positive_integer, positive_seconds
 from vcloud._core.limits.headers import Limits
+from vcloud._core.model import Model
 from vcloud._core.timing.server_clock import time_left
 
 
 @frozen
-class RateLimit:
+class RateLimit(Model):
     """A rate limit that you know and that the service does not announce.
 
     Args:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 from msgspec.structs import replace
 
 from vcloud._core.arguments import number_from_zero, positive_integer
 from vcloud._core.endpoint import MAX_PAGES
+from vcloud._core.guided import Guided
 from vcloud._core.paging.pages import Items, Pages
 from vcloud._core.paging.source import Page, Source
 from vcloud._core.paging.strategies import PageAnswer, SinglePage
@@ -20,7 +21,7 @@ U = TypeVar("U")
 P = TypeVar("P", bound="Pager[Any]")
 
 
-class Pager(Generic[T]):
+class Pager(Guided, Generic[T]):
     """A list at the service, read page by page.
 
     ``async for item in pager`` yields items, ``pager.pages()`` yields whole pages. ``await
@@ -67,6 +68,10 @@ class Pager(Generic[T]):
     """
 
     __slots__ = ("_source",)
+
+    _absent: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("head", "limit", "slice"), "take(n) ends the list after n items"
+    )
 
     _source: Source
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -50,6 +51,7 @@ class MachineRef(InstanceHandle["Machine", MachineStatus]):
     """
 
     _kind: ClassVar[InstanceKind] = KIND
+    _absent: ClassVar[Mapping[str, str]] = KIND.instead
     _lifecycle: ClassVar[Lifecycle] = Lifecycle("machine", "friendly_status", MachineStatus, STATES)
 
     id: str = ""
@@ -324,7 +326,7 @@ def _threshold(value: timedelta | float) -> int:
     if timedelta(seconds=seconds) not in AUTO_STOP_THRESHOLDS:
         allowed = ", ".join(f"{option.total_seconds():.0f}" for option in AUTO_STOP_THRESHOLDS)
         raise InvalidArgumentError(
-            f"auto_stop_threshold must be one of {allowed} seconds, not {seconds}"
+            f"auto_stop_threshold must be one of {allowed} seconds, not {seconds} seconds"
         )
     return seconds
 

@@ -12,6 +12,7 @@ import attrs
 from attrs import field, frozen
 
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.model import Model
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.scalars import Id, Instant, Integer, OpenEnum
 from vcloud.errors import InvalidArgumentError
@@ -96,7 +97,7 @@ AUTO_STOP_THRESHOLDS: Final = tuple(
 
 
 @frozen(kw_only=True)
-class Permissions:
+class Permissions(Model):
     """What a machine's user may do. None: not sent by the service, not changed by a request."""
 
     #: Whether the machine reaches the internet. Default of a new machine: true.
@@ -129,7 +130,7 @@ def permissions_to_wire(permissions: Permissions) -> dict[str, bool]:
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class MachineUserAttributes:
+class MachineUserAttributes(Model):
     """What is known of a user."""
 
     email: str | None
@@ -137,7 +138,7 @@ class MachineUserAttributes:
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class MachineUser:
+class MachineUser(Model):
     """The user that a machine is assigned to. The id is None until an invited user has accepted."""
 
     id: str | None
@@ -156,7 +157,7 @@ class MachineUser:
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class ActiveTask:
+class ActiveTask(Model):
     """The active task of a machine."""
 
     id: Id | None
@@ -165,7 +166,7 @@ class ActiveTask:
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class MachineType:
+class MachineType(Model):
     """A hardware specification.
 
     Attributes:
@@ -187,7 +188,7 @@ class MachineType:
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class AccessLink(Secretive):
+class AccessLink(Model, Secretive):
     """A link that opens a machine without an account.
 
     Anyone who has the link can use the machine, so it is a secret: the repr does not show it, and
@@ -200,7 +201,7 @@ class AccessLink(Secretive):
 
 
 @frozen(kw_only=True)
-class Software:
+class Software(Model):
     """A program that can be installed on new machines.
 
     Attributes:
@@ -215,7 +216,7 @@ class Software:
 
 
 @frozen(kw_only=True)
-class BaseImage:
+class BaseImage(Model):
     """An image that new machines can start from.
 
     Attributes:
@@ -232,7 +233,7 @@ class BaseImage:
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class PermissionField:
+class PermissionField(Model):
     """A permission that can be set, with its default."""
 
     name: str

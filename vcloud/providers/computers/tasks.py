@@ -9,6 +9,7 @@ from attrs import frozen
 from vcloud._core.arguments import identifier
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.decoding.shape import Shape
+from vcloud._core.model import Model
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
@@ -92,7 +93,7 @@ class TaskOutcome(Envelope):
 
 
 @frozen
-class TaskActivation:
+class TaskActivation(Model):
     """The result of activating a task.
 
     Attributes:

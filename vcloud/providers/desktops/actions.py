@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, get_args
 from attrs import Attribute, field, frozen
 
 from vcloud._core.arguments import member, optional_member, whole_units
+from vcloud._core.model import Model
 from vcloud._core.redaction.secretive import concealing_constructor
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.desktops.keys import chords
@@ -139,7 +140,7 @@ def _keys(value: str | Sequence[str]) -> str | tuple[str, ...]:
     return translated[0] if isinstance(given, str) else translated
 
 
-class Recordable:
+class Recordable(Model):
     """The base class of all actions."""
 
     __slots__ = ()

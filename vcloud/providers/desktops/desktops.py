@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
 import attrs
@@ -39,6 +39,7 @@ class DesktopRef(Controls, InstanceHandle["Desktop", DesktopStatus]):
     """A desktop by its id. It has all methods, without fetching the desktop."""
 
     _kind: ClassVar[InstanceKind] = KIND
+    _absent: ClassVar[Mapping[str, str]] = KIND.instead
     _lifecycle: ClassVar = Lifecycle(
         "desktop", "status", DesktopStatus, STATES, terminal_states=TERMINAL_STATES
     )

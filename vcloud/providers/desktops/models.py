@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from attrs import field, frozen
 
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.model import Model
 from vcloud._core.scalars import OpenEnum
 from vcloud.errors import DecodeError
 
@@ -94,7 +95,7 @@ class Point(NamedTuple):
 
 
 @frozen(kw_only=True)
-class Screenshot:
+class Screenshot(Model):
     """An image of the screen.
 
     Attributes:
@@ -114,7 +115,7 @@ class Screenshot:
 
 
 @frozen(kw_only=True)
-class ActionResult:
+class ActionResult(Model):
     """The result of an action. The kind of action decides which of the three attributes are set.
 
     Attributes:

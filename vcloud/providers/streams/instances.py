@@ -20,8 +20,7 @@ STATES: Final[Mapping[str, InstanceState]] = {
 }
 
 _NO_START: Final = (
-    "a Streams machine that ended never runs again; start_machine(region) of its stream starts "
-    "another one"
+    "a Streams machine that ended never runs again; StreamRef.start_machine starts another one"
 )
 
 KIND: Final = InstanceKind(
@@ -31,7 +30,7 @@ KIND: Final = InstanceKind(
         "start": _NO_START,
         "hibernate": "a Streams machine runs or has ended; stop() ends it",
         "wake": _NO_START,
-        "connect_url": "its link belongs to an assignment; connect(region) or "
-        "assign_machine(region) of its stream gives one",
+        "connect_url": "its link belongs to an assignment; StreamRef.assign_machine gives the link "
+        "of a machine that the service chooses, StreamRef.connect waits for one",
     },
 )

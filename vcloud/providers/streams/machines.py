@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from attrs import field, frozen
@@ -11,6 +12,7 @@ from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.instances import Instance, InstanceHandle, InstanceKind
 from vcloud._core.links import fault_of_link, refused_link
+from vcloud._core.model import Model
 from vcloud._core.paging.pager import Pager
 from vcloud._core.paging.search import first_that
 from vcloud._core.redaction.secretive import Secretive
@@ -44,6 +46,7 @@ class StreamMachineRef(UidRef["StreamMachine"], InstanceHandle["StreamMachine", 
 
     _noun: ClassVar[str] = "machine"
     _kind: ClassVar[InstanceKind] = KIND
+    _absent: ClassVar[Mapping[str, str]] = KIND.instead
     _lifecycle: ClassVar[Lifecycle] = Lifecycle(
         "machine",
         "connection_status",
@@ -148,7 +151,7 @@ class StreamMachine(StreamMachineRef):
 
 
 @frozen(kw_only=True)
-class Assignment(Secretive):
+class Assignment(Model, Secretive):
     """A machine that was assigned, with the link that opens it.
 
     Anyone who has the link can use the machine, so it is a secret: the repr does not show it, and

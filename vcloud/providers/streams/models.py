@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from vcloud._core.arguments import member, positive_integer
 from vcloud._core.decoding.models import ListOf, NullAsEmpty, none_when_absent
+from vcloud._core.model import Model
 from vcloud._core.scalars import Instant, Integer, OpenEnum
 
 __all__ = [
@@ -207,7 +208,7 @@ def _check_total(_: object, __: object, value: Any) -> None:
 
 
 @frozen
-class Capacity:
+class Capacity(Model):
     """How many machines a stream may have in a region, for a request.
 
     The document writes ``total_capacity`` as a string in requests and as a number in answers
@@ -227,7 +228,7 @@ class Capacity:
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class StreamCapacity:
+class StreamCapacity(Model):
     """How many machines a stream has in a region, in an answer.
 
     Attributes:
@@ -250,7 +251,7 @@ class StreamCapacity:
 
 
 @frozen(kw_only=True)
-class StreamTexts:
+class StreamTexts(Model):
     """The texts that visitors of a stream see; None if an answer leaves one out."""
 
     initializing_text: str | None = None
@@ -266,7 +267,7 @@ class StreamTexts:
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class Executable(NullAsEmpty):
+class Executable(NullAsEmpty, Model):
     """A version of an application.
 
     Attributes:
@@ -292,7 +293,7 @@ class Executable(NullAsEmpty):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class AudioDevice:
+class AudioDevice(Model):
     """A visitor's microphone or speaker, as the browser describes it."""
 
     kind: str | None

@@ -15,6 +15,7 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.decoding.models import DOCUMENTED
+from vcloud._core.model import Model
 
 __all__ = ["NamedModel", "WireModel"]
 
@@ -77,7 +78,7 @@ def _names(kind: Any, seen: set[Any]) -> set[str]:
     return names
 
 
-class WireModel:
+class WireModel(Model):
     """The base of what answers are decoded into, in the documented or the published spelling.
 
     The fast decoder takes camelCase names for unknown fields. :meth:`_check_spelling` refuses what

@@ -1,0 +1,39 @@
+"""The base of what services answer and requests consist of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from vcloud._core.guided import Guided
+from vcloud._core.suggestions import explaining
+from vcloud.errors.plain import plain
+
+__all__ = ["Model"]
+
+
+class Model(Guided):
+    """A class of values. A wrong attribute or argument is answered with what to write instead."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values: for an answer of your own, a log or a file.
+
+        A time is ISO 8601 in UTC (``2026-01-31T12:00:00Z``), a duration a number of seconds, an
+        amount of money its digits (``"1.50"``), an enumeration its value. What a model holds of
+        others becomes dicts and lists. Secrets (links that open a machine, tokens, what is typed)
+        and pictures are left out.
+        """
+        fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(type(self))  # type: ignore[arg-type]
+        return {
+            field.name: plain(getattr(self, field.name))
+            for field in fields
+            # What no repr may show is a secret.
+            if field.repr and not field.name.startswith("_")
+        }
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        cls.__init__ = explaining(cls.__init__, cls.__name__)  # type: ignore[method-assign]
