@@ -138,7 +138,7 @@ def test_a_name_that_is_like_no_other_is_answered_with_all_names() -> None:
     assert "wait_until" in text
     assert "nested" not in text
     assert said(VagonComputers(ENDPOINT).machines, "delete").endswith(
-        "it has create, get, list, permission_fields and ref"
+        "it has create, find, get, list, permission_fields and ref"
     )
 
 
