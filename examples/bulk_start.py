@@ -161,7 +161,7 @@ async def start(job: Job, ids: list[str]) -> list[str]:
 
 async def show(step: str, run: Bulk[str, str], prepare: Callable[[], Awaitable[None]]) -> list[str]:
     """Run a step, print its totals even after an error, and return what it recorded."""
-    recorded = []
+    recorded: list[str] = []
     try:
         async with run:
             await prepare()

@@ -31,14 +31,14 @@ class Summary(Observer):
     It also counts what calls wait for, if they wait for more than a second.
     """
 
-    attempts: Counter[str] = field(factory=Counter)
-    failures: Counter[str] = field(factory=Counter)
-    reasons: Counter[str] = field(factory=Counter)
+    attempts: Counter[str] = field(factory=Counter[str])
+    failures: Counter[str] = field(factory=Counter[str])
+    reasons: Counter[str] = field(factory=Counter[str])
     paused: float = 0.0
-    slowest: dict[str, float] = field(factory=dict)
+    slowest: dict[str, float] = field(factory=dict[str, float])
     in_flight: int = 0
     most_in_flight: int = 0
-    waits: Counter[str] = field(factory=Counter)
+    waits: Counter[str] = field(factory=Counter[str])
 
     def queued(self, event: Queued) -> None:
         """Print what the call waits for, and until when."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from vcloud import BearerAuth, Endpoint, printable
@@ -68,7 +68,7 @@ async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
 @asynccontextmanager
 async def running(
     client: StreamSpace, options: argparse.Namespace, poll: float
-) -> AsyncIterator[Session]:
+) -> AsyncGenerator[Session, None]:
     """The session of --session, which stays, or a new one, which is deleted afterwards."""
     if options.session:
         yield await client.sessions.ref(options.session).refresh()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,6 +13,32 @@ from vcloud._core.connections import aiohttp_compat
 
 # A shell's background job ignores Ctrl-C, and so would all programs that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: Seconds after a test's timeout in which it must have ended.
+GRACE = 60.0
+_STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the real stderr, which is captured while a test runs."""
+    config.stash[_STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """End the process of a test that its timeout could not end, and print where it stands.
+
+    The exception of pytest-timeout is lost if its signal arrives in a callback of an event loop.
+    Without this the run would hang for ever. xdist reports the test, and goes on without it.
+    """
+    marker = item.get_closest_marker("timeout")
+    allowed = float(marker.args[0] if marker else item.config.getini("timeout"))
+    stderr = item.config.stash[_STDERR]
+    faulthandler.dump_traceback_later(allowed + GRACE, exit=True, file=stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(params=["with private parts of aiohttp", "without private parts of aiohttp"])

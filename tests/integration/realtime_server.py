@@ -98,9 +98,14 @@ def client(server: Server, *, attempts: int = 3, **options: Any) -> StreamSpace:
 
 
 async def settled(holds: Callable[[], bool]) -> None:
-    """Wait until this holds; the test's own timeout says when it never does."""
-    while not holds():  # noqa: ASYNC110 - what a peer does has no event here
-        await asyncio.sleep(0.002)
+    """Wait until this holds; fail after a minute.
+
+    The signal of pytest-timeout would not do. Its exception is lost if it arrives in a callback of
+    the loop, and then this would wait for ever.
+    """
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - what a peer does has no event here
+            await asyncio.sleep(0.002)
 
 
 def others() -> set[asyncio.Task[object]]:

@@ -9,7 +9,6 @@ from typing import Any
 from tests.secrets.tls import RELAY
 from vcloud import VCloud
 from vcloud._core.client import Client, session_of
-from vcloud._core.connections.aiohttp_compat import connections_in_use
 from vcloud.auth import BearerAuth
 
 #: Turns of the loop, and then seconds, within which cancelled tasks must end.
@@ -78,7 +77,7 @@ def _flaws(client: Client, slots: int) -> Iterator[str]:
             yield "a login is not over"
     http = session.transport.aiohttp_session
     if http is not None and http.connector is not None:
-        held = connections_in_use(http.connector)
-        assert held is not None, "aiohttp hides its connections in use: this would see no leak"
+        # Not through the package, which some tests run as if aiohttp had no private parts.
+        held = http.connector._acquired  # noqa: SLF001 - without it, no leak would be seen
         if held:
             yield f"{len(held)} connections are held"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Never, TypeVar
 
 from attrs import frozen
 
@@ -12,6 +12,7 @@ from vcloud._core.model import Model
 
 T = TypeVar("T")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class OutcomeStatus(StrEnum):
@@ -60,10 +61,10 @@ class Outcome(Model, Generic[T, R]):
 
 
 @frozen
-class Settled(Model, Generic[R]):
+class Settled(Model, Generic[R_co]):
     """What ``settle`` found out about an item that an earlier run left unknown.
 
-    Made by its class methods.
+    Made by its functions.
 
     Attributes:
         status: done, undone or unknown.
@@ -71,22 +72,22 @@ class Settled(Model, Generic[R]):
     """
 
     status: OutcomeStatus
-    result: R | None = None
+    result: R_co | None = None
 
-    @classmethod
-    def done(cls, result: R | None = None) -> Self:
+    @staticmethod
+    def done(result: R | None = None) -> Settled[R]:
         """The action was done; ``result`` is what it would have returned."""
-        return cls(OutcomeStatus.DONE, result)
+        return Settled(OutcomeStatus.DONE, result)
 
-    @classmethod
-    def undone(cls) -> Self:
+    @staticmethod
+    def undone() -> Settled[Never]:
         """The action was provably not done, and will not be: run it."""
-        return cls(OutcomeStatus.UNDONE)
+        return Settled(OutcomeStatus.UNDONE)
 
-    @classmethod
-    def unknown(cls) -> Self:
+    @staticmethod
+    def unknown() -> Settled[Never]:
         """It is still unknown."""
-        return cls(OutcomeStatus.UNKNOWN)
+        return Settled(OutcomeStatus.UNKNOWN)
 
 
 @frozen(kw_only=True)
