@@ -10,11 +10,11 @@ from vcloud import (
     providers as providers,
 )
 from vcloud._core.scalars import OpenEnum as OpenEnum
-from vcloud._core.endpoint import Endpoint as Endpoint
 from vcloud._core.instance_state import (
     Capabilities as Capabilities,
     InstanceState as InstanceState,
 )
+from vcloud._core.endpoint_options import EndpointOptions as EndpointOptions
 from vcloud._core.instances import (
     Controllable as Controllable,
     Instance as Instance,
@@ -59,7 +59,10 @@ from vcloud.bulk import (
     Settled as Settled,
     Totals as Totals,
 )
-from vcloud.cloud import VCloud as VCloud
+from vcloud.cloud import (
+    Endpoint as Endpoint,
+    VCloud as VCloud,
+)
 from vcloud.errors import (
     APIError as APIError,
     AuthenticationError as AuthenticationError,

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from attrs import evolve
 
+from vcloud._core.arguments import positive_seconds
 from vcloud._core.endpoint import Endpoint, check_resolver, checked_observers
-from vcloud._core.environment import (
-    Credentials,
-    Variables,
-    allows_http,
-    trusting,
-    warn_of_http,
+from vcloud._core.endpoint_options import (
+    FIXED,
+    FROM_ENV,
+    OF_ENDPOINT,
+    EndpointOptions,
+    check_options,
+    guided,
 )
-from vcloud._core.keys import provider_named, split_key
+from vcloud._core.environment import merged_options, read_endpoints
+from vcloud._core.keys import provider_and_id
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
-from vcloud.auth import APIKeyAuth, BearerAuth, HMACAuth
+from vcloud._core.retry import RetryPolicy
 from vcloud.errors import ConfigurationError
+from vcloud.providers.entry import PROVIDERS, Provider
+from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE
 
 if TYPE_CHECKING:
     from vcloud._core.client import Client
@@ -30,67 +35,19 @@ if TYPE_CHECKING:
     from vcloud._core.instances import InstanceRef
     from vcloud._core.observe import Observer
     from vcloud._core.stats import Stats
-    from vcloud.bulk import Bulk, Journal, Settled
+    from vcloud.bulk import Bulk, Journal, Outcome, Settled
     from vcloud.instances import Instances
     from vcloud.providers.computers import VagonComputers
     from vcloud.providers.desktops import Desktops
     from vcloud.providers.streams import VagonStreams
     from vcloud.providers.streamspace import StreamSpace
 
-__all__ = ["Provider", "VCloud"]
+__all__ = ["Endpoint", "Provider", "VCloud"]
 
-C = TypeVar("C", bound="Client")
 T = TypeVar("T")
 R = TypeVar("R")
 
-
-class Provider(Generic[C]):
-    """The entry of a provider: an attribute of the facade, with what the facade needs to know.
-
-    The client that the facade makes replaces it as an attribute of the facade. If the provider is
-    not configured, reading the attribute raises a ConfigurationError.
-
-    Args:
-        client: its class, in the package of :mod:`vcloud.providers` with the attribute's name.
-        credentials: the kinds that ``from_env`` reads.
-        needs_url: it has no default address.
-        doc: the attribute's documentation.
-    """
-
-    def __init__(
-        self, client: str, *credentials: Credentials, needs_url: bool = False, doc: str
-    ) -> None:
-        self.__doc__ = doc
-        self._client = client
-        self._credentials = credentials
-        self._needs_url = needs_url
-
-    def __set_name__(self, owner: type[VCloud], name: str) -> None:
-        self.variables: Variables = Variables(name, self._credentials, self._needs_url)
-        _PROVIDERS[name] = self
-
-    @overload
-    def __get__(self, facade: None, owner: object) -> Self: ...
-    @overload
-    def __get__(self, facade: VCloud, owner: object) -> C: ...
-    def __get__(self, facade: VCloud | None, owner: object) -> C | Self:
-        if facade is None:
-            return self
-        name = self.variables.name
-        raise ConfigurationError(
-            f"{name} is not configured: make VCloud({name}=Endpoint(auth=...)), "
-            f"or set {self.variables.wanted} and use VCloud.from_env()"
-        )
-
-    def client_class(self) -> type[C]:
-        """Import the class of its client."""
-        package = import_module(f"vcloud.providers.{self.variables.name}")
-        found: type[C] = getattr(package, self._client)
-        return found
-
-
-#: By their names, in the order of the class below.
-_PROVIDERS: Final[dict[str, Provider[Any]]] = {}
+_OF_ENDPOINT: Final = {name: OF_ENDPOINT.format(name) for name in ("base_url", "auth")}
 
 
 class VCloud(Lifetime):
@@ -127,28 +84,23 @@ class VCloud(Lifetime):
     # A provider is a folder of `vcloud.providers` and an entry here. The keyword of `__init__` with
     # its name is there for type checkers and readers.
     streams: Provider[VagonStreams] = Provider(
-        "VagonStreams",
-        Credentials(HMACAuth, ("KEY", "SECRET"), {"SIGNED_PATH": "signed_path"}),
-        doc="Vagon Streams: applications streamed to visitors.",
+        "VagonStreams", STREAMS, doc="Vagon Streams: applications streamed to visitors."
     )
     computers: Provider[VagonComputers] = Provider(
-        "VagonComputers",
-        Credentials(HMACAuth, ("KEY", "SECRET"), {"SIGNED_PATH": "signed_path"}),
-        doc="Vagon Computers: machines of an organisation.",
+        "VagonComputers", COMPUTERS, doc="Vagon Computers: machines of an organisation."
     )
     streamspace: Provider[StreamSpace] = Provider(
         "StreamSpace",
-        Credentials(BearerAuth, ("TOKEN",)),
-        Credentials(BearerAuth.login, ("USERNAME", "PASSWORD")),
-        needs_url=True,
+        STREAMSPACE,
         doc="StreamSpace: containerized desktops of your own installation.",
     )
     desktops: Provider[Desktops] = Provider(
         "Desktops",
-        Credentials(APIKeyAuth, ("API_KEY",)),
+        DESKTOPS,
         doc="The desktop-action API: desktops that are launched, clicked and typed into.",
     )
 
+    @guided("VCloud", options=OF_ENDPOINT, others=_OF_ENDPOINT)
     def __init__(
         self,
         *,
@@ -181,7 +133,7 @@ class VCloud(Lifetime):
                 )
             check_resolver(endpoint, foreign_session=client_session is not None)
             observed = evolve(endpoint, observers=(*endpoint.observers, *everywhere))
-            kind = _PROVIDERS[name].client_class()
+            kind = PROVIDERS[name].client_class()
             client = client_with(kind, observed, transport=self._transport)
             vars(self)[name] = self._clients[name] = client
         if not self._clients:
@@ -196,8 +148,12 @@ class VCloud(Lifetime):
         cls,
         environ: Mapping[str, str] | None = None,
         *,
-        observers: Iterable[Observer] = (),
+        streams: EndpointOptions | None = None,
+        computers: EndpointOptions | None = None,
+        streamspace: EndpointOptions | None = None,
+        desktops: EndpointOptions | None = None,
         client_session: ClientSession | None = None,
+        **options: Unpack[EndpointOptions],
     ) -> Self:
         """A client for every provider whose credentials are in the environment.
 
@@ -218,33 +174,115 @@ class VCloud(Lifetime):
 
         Args:
             environ: the variables; those of the process when left out.
-            observers: as for the class.
+            streams: options of this provider's :class:`~vcloud.Endpoint`, such as
+                ``{"rate_limits": [...]}``. They go before the options for all. If the environment
+                does not configure the provider, they are not used.
+            computers: the same for Vagon Computers.
+            streamspace: the same for StreamSpace.
+            desktops: the same for the desktop-action API.
             client_session: as for the class.
+            options: options of the Endpoints of all providers: ``VCloud.from_env(deadline=10)``.
+                ``observers`` of all are called after those of one.
 
         Raises:
             ConfigurationError: nothing is set, or only half of what a provider needs, or an invalid
                 value: for example, ``VCLOUD_ALLOW_HTTP`` is another word, or the file of
-                ``VCLOUD_CA_FILE`` cannot be read.
+                ``VCLOUD_CA_FILE`` cannot be read. Or there is no such option.
         """
-        variables = os.environ if environ is None else environ
-        allow_http, foreign = allows_http(variables), client_session is not None
-        found: dict[str, Endpoint] = {}
-        for name, provider in _PROVIDERS.items():
-            endpoint = provider.variables.endpoint(
-                variables, allow_http=allow_http, foreign_session=foreign
-            )
-            if endpoint is not None:
-                found[name] = endpoint
+        check_options(
+            "VCloud.from_env", options, "environ", *PROVIDERS, "client_session", instead=FROM_ENV
+        )
+        # As the class takes them. An Endpoint would let those of one provider replace these.
+        everywhere = options.pop("observers", ())
+        given = {
+            "streams": streams,
+            "computers": computers,
+            "streamspace": streamspace,
+            "desktops": desktops,
+        }
+        chosen = {name: merged_options(name, options, own) for name, own in given.items()}
+        found = read_endpoints(
+            [one.variables for one in PROVIDERS.values()],
+            environ,
+            chosen,
+            client_session is not None,
+        )
         if not found:
             wanted = "; ".join(
-                f"for {name} {provider.variables.wanted}" for name, provider in _PROVIDERS.items()
+                f"for {name} {provider.variables.wanted}" for name, provider in PROVIDERS.items()
             )
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
-        warn_of_http(found, foreign_session=foreign)
-        given: dict[str, Any] = {**trusting(found, variables)}
-        return cls(**given, observers=observers, client_session=client_session)
+        clients: dict[str, Any] = {**found}
+        return cls(**clients, observers=everywhere, client_session=client_session)
 
-    def instances(self) -> Instances:
+    @guided("with_options", options=FIXED)
+    def with_options(
+        self,
+        *,
+        timeout: timedelta | float | None = None,
+        deadline: timedelta | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Self:
+        """This facade with other timeouts: same connections, limits, credentials and desktops.
+
+        ::
+
+            quick = cloud.with_options(deadline=5)
+            machine = await quick.computers.machines.get("100")
+
+        It cannot be closed, and is closed with the original.
+
+        Args:
+            timeout: for one attempt; seconds or timedelta.
+            deadline: for one call with all its retries and waits; seconds or timedelta.
+            retry: when to send again.
+
+        Raises:
+            InvalidArgumentError: a time is not above 0, or ``retry`` is not a policy.
+        """
+        clients = {
+            name: client.with_options(timeout=timeout, deadline=deadline, retry=retry)
+            for name, client in self._clients.items()
+        }
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self) | clients, _clients=clients, _is_view=True)
+        return other
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """The names of the providers that were configured, such as ``("computers",)``."""
+        return tuple(self._clients)
+
+    async def ping(self, *, timeout: timedelta | float = 10) -> dict[str, Outcome[str, None]]:
+        """Ask each configured provider whether it answers; for health checks.
+
+        One cheap GET for each, all at once and without a repeat. Where a login is needed first, it
+        is done too. The desktop-action API is asked for a desktop that does not exist: its 404 is a
+        yes.
+
+        ::
+
+            for name, outcome in (await cloud.ping()).items():
+                print(name, outcome.status, outcome.error or outcome.duration)
+
+        Args:
+            timeout: for each of them, with a login and the time in the queue; seconds or timedelta.
+
+        Returns:
+            by the provider's name, an outcome that is done, or failed with its error.
+
+        Raises:
+            InvalidArgumentError: ``timeout`` is not above 0.
+            ConfigurationError: the client is closed. No failure of a provider is raised.
+        """
+        seconds = positive_seconds(timeout, "timeout")
+        from vcloud.pinging import pinged  # noqa: PLC0415 - as for a bulk run
+
+        every = [pinged(name, client, seconds) for name, client in self._clients.items()]
+        return dict(zip(self._clients, await asyncio.gather(*every), strict=True))
+
+    @guided("instances")
+    def instances(self, *, timeout: timedelta | float | None = None) -> Instances:
         """Everything that runs or could run on all configured providers, requested concurrently.
 
         ::
@@ -257,51 +295,42 @@ class VCloud(Lifetime):
 
         The desktop-action API has no list of desktops: only those are shown that this client
         launched and did not stop.
+
+        Args:
+            timeout: how long an iteration waits for answers, in all; seconds or timedelta. What
+                your code does with the instances does not count. A provider that has not answered
+                in full by then is in ``errors`` with a :class:`~vcloud.RequestTimeout`. By default,
+                the timeouts of the calls are the only ones.
+
+        Raises:
+            InvalidArgumentError: ``timeout`` is not above 0.
         """
         from vcloud.instances import Instances  # noqa: PLC0415 - as for the transport
 
-        return Instances({name: client.instances() for name, client in self._clients.items()})
+        sources = {name: client.instances() for name, client in self._clients.items()}
+        return Instances(sources, None if timeout is None else positive_seconds(timeout, "timeout"))
 
     def instance(self, provider: str, id: str | int | None = None) -> InstanceRef:
-        """A machine, session or desktop by its key, or its provider and id; nothing is sent.
-
-        ::
-
-            instance = cloud.instance("computers/100")  # or ("computers", 100)
-            await instance.start()
-            instance = await instance.wait_until(InstanceState.RUNNING)
-            print(await instance.connect_url())
-
-        The key is what ``instance.key`` is, and what journals of bulk runs have for the items of
-        :meth:`instances`. It holds no secret.
-
-        A Streams machine is fetched by its uid, which a key does not have: the first ``refresh`` or
-        poll reads ``GET /machines`` up to the machine. Where the uid is known, use
-        ``cloud.streams.machines.ref(id, uid=uid).as_instance()``.
+        """A machine, session or desktop by its key, ``"computers/100"``; nothing is sent.
 
         Args:
-            provider: ``"computers"``, ``"streams"``, ``"streamspace"`` or ``"desktops"``; without
-                ``id``, the key ``"provider/id"``.
+            provider: its name; without ``id`` the key, which journals of bulk runs have too.
             id: the provider's id for it.
 
         Raises:
             InvalidArgumentError: there is no such provider, or the id is not valid.
             ConfigurationError: the provider is not configured.
         """
-        # Not at the top of the module: `import vcloud` must not load aiohttp.
-        from vcloud._core.client import handle_of  # noqa: PLC0415
+        from vcloud._core.client import handle_of  # noqa: PLC0415 - as for the transport
 
-        if id is None:
-            name, id = split_key(provider, _PROVIDERS)
-        else:
-            name = provider_named(provider, _PROVIDERS)
-        client: Client = getattr(self, name)
-        return handle_of(client, id).as_instance()
+        name, found = provider_and_id(provider, id, PROVIDERS)
+        return handle_of(getattr(self, name), found).as_instance()
 
     def stats(self) -> Mapping[str, Stats]:
         """How busy the client of each configured provider is now, by name; it sends nothing."""
         return {name: client.stats() for name, client in self._clients.items()}
 
+    @guided("bulk")
     def bulk(
         self,
         items: Iterable[T] | AsyncIterable[T],

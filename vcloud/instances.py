@@ -21,7 +21,8 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.paging.pages import abandon, begin
 from vcloud._core.paging.source import Page
 from vcloud._core.tasks import cancel_and_wait
-from vcloud.errors import ConfigurationError, VCloudError
+from vcloud._core.timing.running_time import timeout_running
+from vcloud.errors import ConfigurationError, RequestTimeout, VCloudError
 
 __all__ = [
     "Capabilities",
@@ -43,12 +44,20 @@ class Instances(AsyncIterator[Instance]):
     ``errors``. Where some items of a page cannot be decoded, the other items and the pages after it
     are shown.
 
+    Args:
+        sources: the instances of each provider, by its name.
+        timeout: seconds for which an iteration waits for answers, in all. A provider that has not
+            answered in full by then has failed with a RequestTimeout. None: as long as it takes.
+
     Attributes:
         errors: the first error of each provider that failed, by the provider's name.
     """
 
-    def __init__(self, sources: Mapping[str, Pager[Instance]]) -> None:
+    def __init__(
+        self, sources: Mapping[str, Pager[Instance]], timeout: float | None = None
+    ) -> None:
         self.errors: dict[str, VCloudError] = {}
+        self._timeout = self._left = timeout
         self._sources = sources
         self._pages = {name: pager.pages() for name, pager in sources.items()}
         self._requests: dict[str, asyncio.Task[Page[Instance] | None]] = {}
@@ -71,7 +80,8 @@ class Instances(AsyncIterator[Instance]):
         Raises:
             InvalidArgumentError: ``n`` is not a whole number of at least 1.
         """
-        return Instances({name: pager.prefetch(n) for name, pager in self._sources.items()})
+        sources = {name: pager.prefetch(n) for name, pager in self._sources.items()}
+        return Instances(sources, self._timeout)
 
     async def all(self) -> list[Instance]:
         """Every instance of every provider that answered."""
@@ -105,7 +115,7 @@ class Instances(AsyncIterator[Instance]):
             if name not in self._requests:
                 self._requests[name] = begin(anext(pages, None))
         try:
-            await asyncio.wait(self._requests.values(), return_when=asyncio.FIRST_COMPLETED)
+            await self._wait()
         except asyncio.CancelledError:
             self._cancel_requests()
             raise
@@ -125,3 +135,31 @@ class Instances(AsyncIterator[Instance]):
                 del self._pages[name]
             else:
                 self._ready.extend(page.items)
+
+    async def _wait(self) -> None:
+        """Wait until a page is there, or a provider has failed, or the time is over."""
+        requests = self._requests.values()
+        if self._left is None:
+            await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+            return
+        # While the process is stopped, no provider is late.
+        timer = timeout_running(self._left)
+        try:
+            async with timer:
+                await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            self._give_up()
+            await cancel_and_wait(self._cancelled)
+        self._left = max(0.0, timer.left)
+
+    def _give_up(self) -> None:
+        """Keep the pages that are there, and record of every other provider that it is late."""
+        late = [name for name, task in self._requests.items() if not task.done()]
+        self._cancel_requests()
+        for name in late:
+            del self._pages[name]
+            error = RequestTimeout(
+                f"{name} did not answer in full within {self._timeout:g} s, the timeout of "
+                "instances()"
+            )
+            self.errors.setdefault(name, error)

@@ -15,10 +15,12 @@ from vcloud import (
     APIKeyAuth,
     Auth,
     BearerAuth,
+    Desktops,
     Endpoint,
     HMACAuth,
     Request,
     SharedBudget,
+    VagonComputers,
     VCloud,
 )
 from vcloud.emulator import Emulator, Fault
@@ -68,6 +70,33 @@ MISTAKES: dict[str, Callable[[], object]] = {
     ),
     "key_in_place_of_auth": lambda: Endpoint(auth=secret()),  # type: ignore[arg-type]
     "unknown_argument": lambda: Endpoint(auth=OwnAuth(), password=secret()),  # type: ignore[call-arg]
+    "good_proxy_of_a_client_bad_timeout": lambda: Desktops(
+        auth=OwnAuth(), proxy=secret("http://me:{}@host:1"), timeout=-1
+    ),
+    "proxy_of_a_client_with_an_endpoint": lambda: Desktops(
+        Endpoint(auth=OwnAuth()),
+        proxy=secret("http://me:{}@host:1"),  # type: ignore[call-overload]
+    ),
+    "key_in_place_of_an_address": lambda: Desktops(secret("ck:{}"), auth=OwnAuth()),
+    "unknown_argument_of_a_client": lambda: Desktops(auth=OwnAuth(), password=secret()),  # type: ignore[call-overload]
+    "unknown_argument_of_the_facade": lambda: VCloud(password=secret()),  # type: ignore[call-arg]
+    "unknown_option_of_a_facade": lambda: VCloud(desktops=Endpoint(auth=OwnAuth())).with_options(
+        proxy=secret()
+    ),  # type: ignore[call-arg]
+    "proxy_beside_the_environment": lambda: VCloud.from_env(
+        secret.environ(COMPUTERS_KEY="k", COMPUTERS_SECRET=secret()),
+        proxy=secret("http://me:{}@host:port"),
+    ),
+    "proxy_of_one_beside_the_environment": lambda: VCloud.from_env(
+        secret.environ(COMPUTERS_KEY="k", COMPUTERS_SECRET=secret()),
+        computers={"proxy": secret("http://me:{}@host:port")},
+    ),
+    "endpoint_of_the_environment": lambda: Endpoint.from_env(
+        "computers", secret.environ(COMPUTERS_KEY="k", COMPUTERS_SECRET=secret()), timeout=-1
+    ),
+    "client_of_the_environment": lambda: VagonComputers.from_env(
+        secret.environ(COMPUTERS_KEY="k", COMPUTERS_SECRET=secret("{}\n"))
+    ),
     "store_with_a_bad_port": lambda: SharedBudget(secret("redis://:{}@host:port")),
     "store_of_another_kind": lambda: SharedBudget(secret("memcached://me:{}@host")),
     "environment_half_set": lambda: VCloud.from_env(

@@ -17,6 +17,7 @@ from vcloud import (
     DecodeError,
     Desktops,
     Endpoint,
+    EndpointOptions,
     HMACAuth,
     Instance,
     InstanceRef,
@@ -25,6 +26,7 @@ from vcloud import (
     Items,
     Observer,
     OpenEnum,
+    Outcome,
     Page,
     Pager,
     Pages,
@@ -56,9 +58,35 @@ async def facade(session: ClientSession) -> None:
         assert_type(cloud.streamspace, StreamSpace)
         assert_type(cloud.desktops, Desktops)
         assert_type(cloud.instances(), Instances)
+        assert_type(cloud.instances(timeout=timedelta(seconds=5)), Instances)
+        assert_type(cloud.configured, tuple[str, ...])
+        assert_type(cloud.with_options(timeout=5, deadline=9, retry=RetryPolicy()), VCloud)
+        assert_type(await cloud.ping(timeout=5), dict[str, Outcome[str, None]])
         assert_type(cloud.stats(), Mapping[str, Stats])
         assert_type(await cloud.aopen(), VCloud)
         assert_type(await cloud.aclose(), None)
+
+
+async def options(observer: Observer, endpoint: Endpoint, session: ClientSession) -> None:
+    """Options of an Endpoint are named, typed arguments wherever they are taken."""
+    limits: EndpointOptions = {"rate_limits": [RateLimit(5, per=1)], "timeout": 5}
+    assert_type(VCloud.from_env(deadline=10, computers=limits, observers=[observer]), VCloud)
+    assert_type(VCloud.from_env(computers={"timeout": timedelta(seconds=5)}), VCloud)
+    assert_type(Endpoint.from_env("computers", deadline=10), Endpoint)
+    assert_type(VagonComputers.from_env({}, client_session=session, timeout=5), VagonComputers)
+    auth = HMACAuth("key", "secret")
+    assert_type(VagonComputers(auth=auth, client_session=session), VagonComputers)
+    assert_type(StreamSpace("https://h/api/v1", auth=auth, timeout=5, concurrency=3), StreamSpace)
+    assert_type(VagonComputers(endpoint, client_session=session), VagonComputers)
+    assert_type(VagonComputers(endpoint=endpoint), VagonComputers)
+    assert_type(await VagonComputers(endpoint).ping(timeout=5), None)
+    # A wrong keyword, a wrong value, an Endpoint with what it has, and no credentials.
+    Desktops(auth=auth, time_out=5)  # type: ignore[call-overload]
+    Desktops(auth=auth, timeout="5")  # type: ignore[call-overload]
+    Desktops(endpoint, timeout=5)  # type: ignore[call-overload]
+    Desktops("https://h")  # type: ignore[call-overload]
+    VCloud.from_env(computers={"time_out": 5})  # type: ignore[arg-type]
+    VCloud.from_env(time_out=5)  # type: ignore[call-arg]
 
 
 async def instances(cloud: VCloud) -> None:

@@ -227,7 +227,7 @@ def test_a_client_requires_an_endpoint_and_an_aiohttp_session() -> None:
     with pytest.raises(
         ConfigurationError, match=r"VagonComputers needs an Endpoint\(auth=...\), not HMACAuth"
     ):
-        VagonComputers(AUTH)  # type: ignore[arg-type]
+        VagonComputers(AUTH)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match="client_session must be an aiohttp.ClientSession"):
         VCloud(computers=Endpoint(auth=AUTH), client_session="x")  # type: ignore[arg-type]
 

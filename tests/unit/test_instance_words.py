@@ -88,6 +88,7 @@ def test_a_key_holds_no_secret(cloud: VCloud) -> None:
         (("computers", ""), "id must not be ''"),
         (("computers/..",), "id must not be '..'"),
         (("computers", True), "id must be a string or a whole number, not bool"),
+        (([], 1), "provider must be one of"),
         ((100,), "key must be a string such as 'computers/100', not int"),
     ],
 )

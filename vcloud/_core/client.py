@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, Unpack, overload
 
-from vcloud._core.arguments import identifier
+from vcloud._core.arguments import identifier, positive_seconds
+from vcloud._core.auth import Auth
 from vcloud._core.closing import close
 from vcloud._core.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint, check_resolver
+from vcloud._core.endpoint_options import (
+    FIXED,
+    FROM_ENV,
+    EndpointOptions,
+    check_options,
+    guided,
+)
+from vcloud._core.environment import Variables
 from vcloud._core.instances import Instance, InstanceHandle
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.paging.pager import Pager
+from vcloud._core.redaction.secretive import concealing
 from vcloud._core.resource import bind
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.stats import Stats
+from vcloud._core.suggestions import WrongArgumentsError
 from vcloud._core.transport import Transport
 from vcloud.errors import ConfigurationError
 
@@ -26,31 +37,116 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="Client")
 
+_ONCE: Final = RetryPolicy(attempts=1)
+
 
 class Client(Lifetime):
     """One provider's API.
 
-    It works alone (``async with VagonComputers(Endpoint(auth=...)) as computers``) or as a part of
-    :class:`~vcloud.VCloud`.
+    It works alone (``async with VagonComputers(auth=HMACAuth(key, secret)) as computers``) or as a
+    part of :class:`~vcloud.VCloud`.
 
     Args:
-        endpoint: where and how to reach it.
+        base_url: the address with its version, or an :class:`~vcloud.Endpoint`, which has all that
+            follows but ``client_session``. None: the provider's own address.
+        auth: the credentials, as for an Endpoint.
         client_session: an ``aiohttp.ClientSession`` of your own to send through; the client never
             closes it. It resolves names itself, so plain http to ``localhost`` then needs
             ``allow_http``.
+        options: any other argument of an Endpoint, such as ``timeout`` and ``deadline``.
 
     Raises:
-        ConfigurationError: an argument is of the wrong kind, or the provider needs a ``base_url``.
+        ConfigurationError: an argument is unknown or of the wrong kind, an Endpoint was given
+            together with what it has, or the provider needs a ``base_url``.
     """
 
     _dialect: ClassVar[Dialect]
     #: The class of the handles of what :meth:`instances` yields.
     _instance_handle: ClassVar[Callable[..., InstanceHandle[Any, Any]]]
+    _variables: ClassVar[Variables]
     default_base_url: ClassVar[str | None] = None
 
-    def __init__(self, endpoint: Endpoint, *, client_session: ClientSession | None = None) -> None:
+    @overload
+    def __init__(
+        self, endpoint: Endpoint, /, *, client_session: ClientSession | None = None
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, *, endpoint: Endpoint, client_session: ClientSession | None = None
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        auth: Auth,
+        client_session: ClientSession | None = None,
+        **options: Unpack[EndpointOptions],
+    ) -> None: ...
+    @concealing
+    def __init__(
+        self,
+        base_url: Any = None,
+        *,
+        client_session: ClientSession | None = None,
+        **options: Any,
+    ) -> None:
+        endpoint = self._endpoint(base_url, options)
         foreign = client_session is not None
         self._set_up(endpoint, Transport(client_session), shared=False, foreign_session=foreign)
+
+    def _endpoint(self, given: Any, options: dict[str, Any]) -> Endpoint:
+        """The endpoint of a client that was given one, or its arguments."""
+        name = type(self).__name__
+        check_options(name, options, "base_url", "auth", "client_session", "endpoint")
+        endpoint = options.pop("endpoint", given)
+        if isinstance(endpoint, Endpoint):
+            if options or endpoint is not given is not None:
+                twice = ", ".join(options) or "base_url"
+                raise ConfigurationError(
+                    f"{name} got an Endpoint and {twice}, which belongs to it: give "
+                    f"Endpoint(auth=..., {twice}=...) alone, or {name}(base_url, auth=..., ...) "
+                    "without an Endpoint"
+                )
+            return endpoint
+        if endpoint is not None and not isinstance(endpoint, str):
+            raise ConfigurationError(
+                f"{name} needs an Endpoint(auth=...), not {type(endpoint).__name__}; or give its "
+                f"arguments: {name}(base_url, auth=...)"
+            )
+        if "auth" not in options:
+            raise WrongArgumentsError(
+                f"{name} needs auth: write {name}(auth={self._variables.strategy}), or set "
+                f"{self._variables.wanted} and use {name}.from_env()"
+            )
+        return Endpoint(endpoint, **options)
+
+    @classmethod
+    @concealing
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        client_session: ClientSession | None = None,
+        **options: Unpack[EndpointOptions],
+    ) -> Self:
+        """A client with the address and the credentials of the environment.
+
+        :meth:`VCloud.from_env` lists the variables.
+
+        Args:
+            environ: the variables; those of the process when left out.
+            client_session: as for the class.
+            options: as for the class.
+
+        Raises:
+            ConfigurationError: a variable is missing, or a value is invalid.
+        """
+        callee = f"{cls.__name__}.from_env"
+        check_options(callee, options, "environ", "client_session", instead=FROM_ENV)
+        foreign = client_session is not None
+        endpoint = cls._variables.required_endpoint(environ, options, foreign_session=foreign)
+        return cls(endpoint, client_session=client_session)
 
     def _set_up(
         self,
@@ -92,6 +188,25 @@ class Client(Lifetime):
         """
         return self._session.stats()
 
+    async def ping(self, *, timeout: timedelta | float = 10) -> None:
+        """Ask the service whether it answers, and takes the credentials; once, without a repeat.
+
+        Args:
+            timeout: for all of it, with a login and the time in the queue; seconds or timedelta.
+
+        Raises:
+            InvalidArgumentError: ``timeout`` is not above 0.
+            ConfigurationError: the client is closed.
+            VCloudError: why the answer is none, as for any other call.
+        """
+        deadline = positive_seconds(timeout, "timeout")
+        await self._ping(self._session.with_options(deadline=deadline, retry=_ONCE))
+
+    async def _ping(self, session: Session) -> None:
+        """Send one request that costs the service little, and decode the answer."""
+        raise NotImplementedError
+
+    @guided("with_options", options=FIXED)
     def with_options(
         self,
         *,
@@ -101,7 +216,7 @@ class Client(Lifetime):
     ) -> Self:
         """This client with other timeouts: same connections, limits and credentials.
 
-        Close the original, not this one.
+        It cannot be closed, and is closed with the original.
 
         Args:
             timeout: for one attempt; seconds or timedelta.
@@ -114,7 +229,7 @@ class Client(Lifetime):
         session = self._session.with_options(timeout=timeout, deadline=deadline, retry=retry)
         other = type(self).__new__(type(self))
         # The state that a provider keeps outside of its collections is shared too.
-        vars(other).update(vars(self), _shares_transport=True)
+        vars(other).update(vars(self), _is_view=True)
         other._attach(session)  # noqa: SLF001 - another object of this class
         return other
 

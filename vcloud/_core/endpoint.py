@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from inspect import iscoroutinefunction
-from ipaddress import ip_address
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, validators
 from attrs.converters import optional
 
+from vcloud._core.addresses import check_proxy, check_url, is_localhost, is_near, tidy_url
 from vcloud._core.arguments import configured, flag, in_seconds, positive_integer, positive_seconds
 from vcloud._core.auth import Auth
+from vcloud._core.endpoint_options import (
+    FROM_ENV,
+    EndpointOptions,
+    check_options,
+)
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.redaction.secretive import concealing_constructor
+from vcloud._core.redaction.secretive import concealing, concealing_constructor
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.suggestions import WrongArgumentsError, did_you_mean, guided_constructor
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,19 +41,6 @@ MAX_MESSAGE: Final = 4 * 1024**2
 HEARTBEAT: Final = 20.0
 #: A million items, if a page has a hundred.
 MAX_PAGES: Final = 10_000
-
-
-def _base_url(value: str | None) -> str | None:
-    if value is not None and type(value) is not str:
-        raise ConfigurationError(
-            f"base_url must be a string such as https://host/path, not {type(value).__name__}"
-        )
-    if value is None:
-        return None
-    # The scheme in lower case (RFC 3986, 3.1), so that no check of it depends on how it was
-    # written.
-    scheme, separator, rest = value.strip().rstrip("/").partition("://")
-    return f"{scheme.lower()}{separator}{rest}" if separator else scheme
 
 
 def _rate_limits(value: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
@@ -102,37 +95,6 @@ def _check_budget(_: object, __: object, value: SharedBudget | None) -> None:
         )
 
 
-#: The kinds of proxy that aiohttp can use.
-_PROXY_SCHEMES: Final = ("http", "https")
-
-
-def check_proxy(address: str, source: str = "proxy") -> None:
-    """Refuse the address of a proxy that cannot be used.
-
-    Args:
-        address: a URL. It is in no message, because it may hold a password.
-        source: the argument or the environment variable that holds it.
-
-    Raises:
-        ConfigurationError: no scheme, a scheme other than http and https, no host, or an invalid
-            port.
-    """
-    wanted = f"{source} must be a URL such as http://proxy.example:3128"
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError:
-        raise ConfigurationError(f"{wanted}: its host or port is invalid") from None
-    if "://" not in address:
-        raise ConfigurationError(f"{wanted}: it has no scheme")
-    if parts.scheme not in _PROXY_SCHEMES:
-        raise ConfigurationError(
-            f"{wanted}: {parts.scheme[:20]} proxies are not supported, only http and https ones"
-        )
-    if not parts.hostname or port == 0 or set(address) & set(" \t\r\n\\"):
-        raise ConfigurationError(f"{wanted}: its host or port is invalid")
-
-
 def _check_proxy(_: object, __: object, value: str | None) -> None:
     if value is not None and value != "environment":
         check_proxy(value)
@@ -163,6 +125,7 @@ _flag = configured(flag)
 
 
 @concealing_constructor
+@guided_constructor(WrongArgumentsError)
 @frozen
 class Endpoint:
     """Where and how one provider is reached.
@@ -228,7 +191,7 @@ class Endpoint:
             credentials unencrypted.
     """
 
-    base_url: str | None = field(default=None, converter=_base_url)
+    base_url: str | None = field(default=None, converter=tidy_url)
     auth: Auth = field(kw_only=True, validator=_check_auth)
     timeout: float = field(
         default=TIMEOUT, kw_only=True, converter=in_seconds, validator=_positive_seconds
@@ -275,69 +238,52 @@ class Endpoint:
             raise ConfigurationError("a shared_budget counts rate_limits, so give those too")
         if self.base_url is None:
             return
-        _check(self.base_url, allow_http=self.allow_http)
-        if self.base_url.startswith("http:") and not self.allow_http and not _is_near(self.proxy):
+        check_url(self.base_url, allow_http=self.allow_http)
+        if self.base_url.startswith("http:") and not self.allow_http and not is_near(self.proxy):
             raise ConfigurationError(
                 "plain http through a proxy on another machine would send your credentials "
                 "unencrypted over the network: leave proxy out, or give allow_http=True if you "
                 "mean it"
             )
 
+    @classmethod
+    @concealing
+    def from_env(
+        cls,
+        provider: str,
+        environ: Mapping[str, str] | None = None,
+        **options: Unpack[EndpointOptions],
+    ) -> Endpoint:
+        """The endpoint of one provider, with the address and credentials of the environment.
+
+        :meth:`VCloud.from_env` lists the variables.
+
+        Args:
+            provider: ``"streams"``, ``"computers"``, ``"streamspace"`` or ``"desktops"``.
+            environ: the variables; those of the process when left out.
+            options: any other argument of the class.
+
+        Raises:
+            ConfigurationError: there is no such provider, a variable is missing, or a value is
+                invalid.
+        """
+        check_options("Endpoint.from_env", options, "provider", "environ", instead=FROM_ENV)
+        if provider not in tuple(READERS):  # what is not a string may have no hash
+            question = did_you_mean(f"{provider}", READERS)
+            raise ConfigurationError(
+                f"provider must be one of {', '.join(READERS)}, not {provider!r:.40}"
+                + (f": {question}" if question else "")
+            )
+        return READERS[provider](environ, options)
+
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         # Immutable, and its strategy must keep its tokens and clock offset.
         return self
 
 
-def _is_near(proxy: str | None) -> bool:
-    """Whether a proxy is on this machine. The environment's is not used for this machine."""
-    try:
-        return (
-            proxy is None or proxy == "environment" or is_loopback(urlsplit(proxy).hostname or "")
-        )
-    except ValueError:
-        return False
-
-
-def _check(base_url: str, *, allow_http: bool) -> None:
-    try:
-        parts = urlsplit(base_url)
-        _ = parts.port
-    except ValueError:
-        # Its text quotes the host or the port, and either may be a misplaced password.
-        raise ConfigurationError(
-            "base_url is not an address: its host or its port is invalid"
-        ) from None
-    # First, because the messages below quote the address, and it may hold a password.
-    if parts.query or parts.fragment or "@" in base_url:
-        raise ConfigurationError(
-            "base_url must have no user, query or fragment: credentials belong in auth"
-        )
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or not base_url.isascii()
-        or set(base_url) & set(" \t\r\n\\")
-    ):
-        raise ConfigurationError(f"base_url must look like https://host/path, not {base_url!r}")
-    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
-        raise ConfigurationError(
-            f"base_url {base_url!r} is plain http, which would send your credentials unencrypted "
-            "over the network: use https, or give allow_http=True if you mean it"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its address or a name that this SDK resolves itself."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return is_localhost(host)
-
-
-def is_localhost(name: str) -> bool:
-    """Whether a name means the loopback addresses, whatever DNS says of it (RFC 6761, 6.3)."""
-    bare = name.lower().removesuffix(".")
-    return bare == "localhost" or bare.endswith(".localhost")
+#: Reads the endpoint of a provider from the environment, by the provider's name. The module with
+#: the providers' variables fills it.
+READERS: Final[dict[str, Callable[[Mapping[str, str] | None, EndpointOptions], Endpoint]]] = {}
 
 
 def check_resolver(endpoint: Endpoint, *, foreign_session: bool) -> None:

@@ -1,7 +1,8 @@
-"""Endpoints from environment variables, as ``VCloud.from_env`` reads them."""
+"""Endpoints from environment variables, as ``from_env`` reads them."""
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -10,13 +11,15 @@ from urllib.parse import urlsplit
 import msgspec
 from attrs import evolve
 
-from vcloud._core.endpoint import Endpoint, check_resolver, is_localhost, is_loopback
+from vcloud._core.addresses import is_localhost, is_loopback
+from vcloud._core.endpoint import Endpoint, check_resolver
+from vcloud._core.endpoint_options import FROM_ENV, EndpointOptions, check_options
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from vcloud._core.auth import Auth
 
-__all__ = ["Credentials", "Variables", "allows_http", "trusting", "warn_of_http"]
+__all__ = ["Credentials", "Variables", "merged_options", "read_endpoints"]
 
 _ALLOW_HTTP: Final = "VCLOUD_ALLOW_HTTP"
 _CA_FILE: Final = "VCLOUD_CA_FILE"
@@ -60,9 +63,35 @@ class Variables(msgspec.Struct, frozen=True):
         kinds = " or ".join(" and ".join(self._all(one.required)) for one in self.credentials)
         return f"{self.url} and {kinds}" if self.needs_url else kinds
 
+    @property
+    def strategy(self) -> str:
+        """How its usual credentials are written, as a part of a message."""
+        first = self.credentials[0]
+        return f"{first.auth.__qualname__}({', '.join(map(str.lower, first.required))})"
+
+    def required_endpoint(
+        self,
+        environ: Mapping[str, str] | None,
+        options: EndpointOptions,
+        *,
+        foreign_session: bool = False,
+    ) -> Endpoint:
+        """The provider's endpoint, as :func:`read_endpoints` reads it.
+
+        Raises:
+            ConfigurationError: as there, or no variable is set.
+        """
+        found = read_endpoints([self], environ, {self.name: options}, foreign_session)
+        if self.name not in found:
+            raise ConfigurationError(
+                f"the environment does not configure {self.name}: set {self.wanted}"
+            )
+        return found[self.name]
+
     def endpoint(
         self,
         environ: Mapping[str, str],
+        options: EndpointOptions,
         *,
         allow_http: bool = False,
         foreign_session: bool = False,
@@ -71,6 +100,7 @@ class Variables(msgspec.Struct, frozen=True):
 
         Args:
             environ: the variables.
+            options: of the endpoint.
             allow_http: plain http is permitted to other machines.
             foreign_session: the user's own ``client_session`` resolves names.
 
@@ -82,7 +112,9 @@ class Variables(msgspec.Struct, frozen=True):
             required = self._all(credentials.required)
             missing = [variable for variable in required if not environ.get(variable)]
             if not missing:
-                return self._endpoint(environ, credentials, allow_http, foreign_session)
+                allowed = options.get("allow_http", allow_http)
+                endpoint = self._endpoint(environ, credentials, allowed, foreign_session)
+                return self._with_options(endpoint, options, foreign_session=foreign_session)
             if len(missing) < len(required):
                 incomplete = missing
         if incomplete:
@@ -119,6 +151,18 @@ class Variables(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"{error} (from {read}{hint})") from None
         return endpoint
 
+    def _with_options(
+        self, endpoint: Endpoint, options: EndpointOptions, *, foreign_session: bool
+    ) -> Endpoint:
+        if not options:
+            return endpoint
+        try:
+            changed = evolve(endpoint, **options)
+            check_resolver(changed, foreign_session=foreign_session)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{error} (for {self.name})") from None
+        return changed
+
     def _missing(self, *variables: str) -> ConfigurationError:
         return ConfigurationError(f"{' and '.join(variables)} must be set too, to use {self.name}")
 
@@ -127,6 +171,61 @@ class Variables(msgspec.Struct, frozen=True):
 
     def _variable(self, end: str) -> str:
         return f"VCLOUD_{self.name.upper()}_{end}"
+
+
+def read_endpoints(
+    variables: Iterable[Variables],
+    environ: Mapping[str, str] | None,
+    options: Mapping[str, EndpointOptions],
+    foreign_session: bool,  # noqa: FBT001 - all that call it give it
+) -> dict[str, Endpoint]:
+    """The endpoints of the providers whose credentials are set, by the provider's name.
+
+    Args:
+        variables: of the providers.
+        environ: the variables; None: those of the process.
+        options: of the endpoints, by the provider's name. A provider may have none.
+        foreign_session: the user's own ``client_session`` resolves names.
+
+    Raises:
+        ConfigurationError: a variable is missing, or a variable or an option has an invalid value.
+    """
+    environ = os.environ if environ is None else environ
+    permitted = allows_http(environ)
+    found: dict[str, Endpoint] = {}
+    for one in variables:
+        chosen = options.get(one.name, {})
+        endpoint = one.endpoint(
+            environ, chosen, allow_http=permitted, foreign_session=foreign_session
+        )
+        if endpoint is not None:
+            found[one.name] = endpoint
+    by_variable = {
+        name: endpoint
+        for name, endpoint in found.items()
+        if "allow_http" not in options.get(name, {})
+    }
+    warn_of_http(by_variable, foreign_session=foreign_session)
+    return trusting(found, environ)
+
+
+def merged_options(
+    name: str, everywhere: EndpointOptions, own: EndpointOptions | None
+) -> EndpointOptions:
+    """The options of a provider: those of all, replaced by its own.
+
+    Raises:
+        ConfigurationError: its own are no dict, or there is no such option.
+    """
+    if own is None:
+        return everywhere
+    if not isinstance(own, Mapping):
+        raise ConfigurationError(
+            f"{name} must be a dict of options such as {{'timeout': 5}}, not "
+            f"{type(own).__name__}; an Endpoint is an argument of VCloud(...)"
+        )
+    check_options(name, own, instead=FROM_ENV)
+    return {**everywhere, **own}
 
 
 def allows_http(environ: Mapping[str, str]) -> bool:
@@ -181,6 +280,8 @@ def warn_of_http(endpoints: Mapping[str, Endpoint], *, foreign_session: bool) ->
 def trusting(endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> dict[str, Endpoint]:
     """The endpoints; those whose address is from the environment also trust its authority.
 
+    Where an option decides what is trusted (``ssl``, ``verify``), that counts.
+
     Raises:
         ConfigurationError: the file of the authority cannot be used.
     """
@@ -196,6 +297,8 @@ def trusting(endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> d
             f"{getattr(error, 'strerror', None) or error}"
         ) from None
     return {
-        name: evolve(endpoint, ssl=context) if endpoint.base_url else endpoint
+        name: evolve(endpoint, ssl=context)
+        if endpoint.base_url and endpoint.ssl is None and endpoint.verify
+        else endpoint
         for name, endpoint in endpoints.items()
     }

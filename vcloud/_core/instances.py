@@ -105,9 +105,19 @@ class InstanceRef(Model):
     :meth:`refresh` and :meth:`wait_until` return an :class:`~vcloud.Instance`, which is this with
     a state.
 
+    ::
+
+        instance = cloud.instance("computers/100")
+        await instance.start()
+        instance = await instance.wait_until(InstanceState.RUNNING)
+        print(await instance.connect_url())
+
     Every method acts by the provider's own; ``resource`` has that, with its arguments and errors.
     One that the provider does not have raises an :class:`~vcloud.UnsupportedError` that says what
     to do instead; ``capabilities`` tells before. The README has a table of what each one means.
+
+    A Streams machine is fetched by its uid, a secret that no key has. If you know it, use
+    ``cloud.streams.machines.ref(id, uid=uid).as_instance()``; otherwise see :meth:`refresh`.
 
     Attributes:
         provider: ``"streams"``, ``"computers"``, ``"streamspace"`` or ``"desktops"``.

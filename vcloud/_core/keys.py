@@ -11,7 +11,7 @@ from collections.abc import Collection
 from vcloud._core.arguments import identifier
 from vcloud.errors import InvalidArgumentError
 
-__all__ = ["instance_key", "provider_named", "split_key"]
+__all__ = ["instance_key", "provider_and_id", "split_key"]
 
 
 def instance_key(provider: str, id: str) -> str:
@@ -47,12 +47,23 @@ def split_key(key: str, providers: Collection[str]) -> tuple[str, str]:
     return provider, identifier(id, "id")
 
 
-def provider_named(name: str, providers: Collection[str]) -> str:
-    """The name of a provider.
+def provider_and_id(
+    provider: str, id: str | int | None, providers: Collection[str]
+) -> tuple[str, str]:
+    """The provider and the id, given as two arguments, or as a key alone.
+
+    Args:
+        provider: the name of a provider; if ``id`` is None, a key.
+        id: the id.
+        providers: the names of all providers.
 
     Raises:
-        InvalidArgumentError: there is no such provider.
+        InvalidArgumentError: there is no such provider, or the id or the key is not valid.
     """
-    if name in providers:
-        return name
-    raise InvalidArgumentError(f"provider must be one of {', '.join(providers)}, not {name!r:.80}")
+    if id is None:
+        return split_key(provider, providers)
+    if provider not in tuple(providers):  # also for what has no hash
+        raise InvalidArgumentError(
+            f"provider must be one of {', '.join(providers)}, not {provider!r:.80}"
+        )
+    return provider, identifier(id)

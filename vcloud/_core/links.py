@@ -12,7 +12,7 @@ import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
-from vcloud._core.endpoint import is_loopback
+from vcloud._core.addresses import is_loopback
 from vcloud.errors import DecodeError
 from vcloud.errors.text import printable, shortened
 

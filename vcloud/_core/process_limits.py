@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 import msgspec
 
-from vcloud._core.endpoint import is_localhost
+from vcloud._core.addresses import is_localhost
 from vcloud._core.limits.fair_queueing import CURRENT_FLOW, Flow
 from vcloud._core.log import Throttle
 from vcloud._core.timing.timeouts import timeout

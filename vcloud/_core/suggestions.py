@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
 __all__ = [
+    "WrongArgumentsError",
     "call_mistake",
     "check_keywords",
     "did_you_mean",
@@ -147,6 +148,10 @@ def joined(names: Sequence[str], last: str = "and") -> str:
 def shown_name(name: object) -> str:
     """A wrong name as a message shows it."""
     return repr(printable(shortened(str(name), MAX_NAME)))
+
+
+class WrongArgumentsError(ConfigurationError, TypeError):
+    """An unknown keyword, or a missing argument. Python's own error for these is a TypeError."""
 
 
 # -- keywords and positions ------------------------------------------------------------------------

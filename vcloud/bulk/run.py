@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import Generic, Self, TypeVar, Unpack
+from typing import Final, Generic, Self, TypeVar, Unpack
 
+from vcloud._core.suggestions import WrongArgumentsError, unknown_keyword
 from vcloud._core.waiting_report import summary
 from vcloud.bulk.dispatcher import Dispatcher
 from vcloud.bulk.journal_writer import JournalWriter
@@ -18,6 +19,8 @@ from vcloud.errors import ConfigurationError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_KEYWORDS: Final = ("items", "action", *BulkKeywords.__annotations__)
 
 
 class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
@@ -113,6 +116,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         action: Callable[[T], Awaitable[R]],
         **options: Unpack[BulkKeywords[T, R]],
     ) -> None:
+        for name in options:
+            if name not in _KEYWORDS:
+                raise WrongArgumentsError(unknown_keyword("Bulk", name, _KEYWORDS))
         self._prepare(items, BulkOptions(action=action, **options))
 
     @classmethod

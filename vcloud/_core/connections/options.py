@@ -12,7 +12,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
+from vcloud._core.addresses import check_proxy, is_loopback
+from vcloud._core.endpoint import HEARTBEAT
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.timing.attempt_timeout import AttemptTimeouts
 

@@ -20,7 +20,7 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from vcloud._core.endpoint import is_localhost
+from vcloud._core.addresses import is_localhost
 from vcloud._core.process_limits import limit_reached
 
 #: Concurrent lookups of all clients of this process. A lookup without an answer keeps its thread

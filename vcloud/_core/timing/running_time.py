@@ -106,6 +106,11 @@ class RunningTimeout(Timeout):
         super().__init__(None)
         self._countdown = Countdown(seconds)
 
+    @property
+    def left(self) -> float:
+        """Seconds for which the loop still has to run, or had to when the block was left."""
+        return self._countdown.left
+
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         self._countdown.start(self._on_timer)

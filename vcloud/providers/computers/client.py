@@ -12,8 +12,10 @@ from vcloud.providers.computers.errors import DIALECT
 from vcloud.providers.computers.machine import Machine, MachineRef
 from vcloud.providers.computers.machines import Machines
 from vcloud.providers.computers.software import SoftwareCatalog
+from vcloud.providers.variables import COMPUTERS
 
 if TYPE_CHECKING:
+    from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["VagonComputers"]
@@ -29,6 +31,7 @@ class VagonComputers(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _instance_handle = MachineRef
+    _variables: ClassVar[Variables] = COMPUTERS
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines
@@ -42,3 +45,6 @@ class VagonComputers(Client):
     def instances(self) -> Pager[Instance]:
         """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
         return self.machines.list(per_page=100).map(Machine.as_instance)
+
+    async def _ping(self, session: Session) -> None:
+        await Machines(session).list(per_page=1).first()

@@ -20,9 +20,12 @@ from vcloud.providers.desktops.desktops import Desktop, DesktopRef
 from vcloud.providers.desktops.errors import DIALECT
 from vcloud.providers.desktops.launch import Launch
 from vcloud.providers.desktops.models import DesktopStatus
+from vcloud.providers.desktops.ping import ping
 from vcloud.providers.desktops.registry import LaunchRegistry
+from vcloud.providers.variables import DESKTOPS
 
 if TYPE_CHECKING:
+    from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["Desktops"]
@@ -36,6 +39,7 @@ class Desktops(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _instance_handle = DesktopRef
+    _variables: ClassVar[Variables] = DESKTOPS
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
 
     def _attach(self, session: Session) -> None:
@@ -51,6 +55,9 @@ class Desktops(Client):
         The service has no list of desktops, so each is fetched.  ``GET /desktop/{id}``
         """
         return unpaged(self._fetch_launched).map(Desktop.as_instance)
+
+    async def _ping(self, session: Session) -> None:
+        await ping(session)
 
     async def _fetch_launched(self) -> list[Desktop]:
         found = await asyncio.gather(

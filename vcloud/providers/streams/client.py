@@ -19,8 +19,10 @@ from vcloud.providers.streams.models import ConnectionStatus
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
+from vcloud.providers.variables import STREAMS
 
 if TYPE_CHECKING:
+    from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["VagonStreams"]
@@ -39,6 +41,7 @@ class VagonStreams(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _instance_handle = StreamMachineRef
+    _variables: ClassVar[Variables] = STREAMS
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"
 
     applications: Applications
@@ -58,6 +61,10 @@ class VagonStreams(Client):
     def instances(self) -> Pager[Instance]:
         """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
         return self.machines.list(per_page=100).map(_unless_ended)
+
+    async def _ping(self, session: Session) -> None:
+        # Not the machines: that list has all past ones.
+        await Applications(session).list(per_page=1).first()
 
 
 def _unless_ended(machine: StreamMachine) -> Instance | None:

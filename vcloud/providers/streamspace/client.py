@@ -38,8 +38,10 @@ from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.tokens import bearer
 from vcloud.providers.streamspace.users import Users
+from vcloud.providers.variables import STREAMSPACE
 
 if TYPE_CHECKING:
+    from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["StreamSpace"]
@@ -51,7 +53,7 @@ LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, bo
 class StreamSpace(Client):
     """The StreamSpace v2.0 API, with a token from :class:`~vcloud.BearerAuth`.
 
-    It has no default address: give ``Endpoint("https://HOST/api/v1", auth=...)``.
+    It has no default address: give ``StreamSpace("https://HOST/api/v1", auth=...)``.
 
     The service limits requests: 5 logins, 10 new sessions and 100 others in a minute. The client
     reads from the answers how many are left, and waits instead of exceeding a limit.
@@ -65,6 +67,7 @@ class StreamSpace(Client):
 
     _dialect: ClassVar[Dialect] = DIALECT
     _instance_handle = SessionRef
+    _variables: ClassVar[Variables] = STREAMSPACE
 
     agents: Agents
     sessions: Sessions
@@ -81,6 +84,10 @@ class StreamSpace(Client):
     def instances(self) -> Pager[Instance]:
         """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
         return self.sessions.list(limit=100).map(_unless_ended)
+
+    async def _ping(self, session: Session) -> None:
+        # Any user may read them.
+        await Templates(session).list(limit=1).first()
 
     def serve_agent(
         self,
