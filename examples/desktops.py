@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
 
 #: The actions of an agent, as data.
 PLAN: tuple[Action, ...] = (
-    ClickMouse(x=500, y=300, button="left", num_of_clicks=2),
+    ClickMouse(x=500, y=300, button="left", count=2),
     TypeText("Hello from vcloud"),
     PressKeys("Return"),
     Wait(0.5),

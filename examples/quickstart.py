@@ -91,7 +91,7 @@ async def streamspace(cloud: VCloud, say: Say) -> None:
 
 async def desktops(cloud: VCloud, say: Say) -> None:
     """Use a desktop, as a program would."""
-    async with cloud.desktops.launch(timeout=timedelta(hours=1), poll=0.05) as desktop:
+    async with cloud.desktops.launch(lifetime=timedelta(hours=1), poll=0.05) as desktop:
         await desktop.click(500, 300)
         await desktop.type("hello, desktop")
         await desktop.press("ctrl+s")

@@ -90,14 +90,10 @@ class VCloud(Lifetime):
         "VagonComputers", COMPUTERS, doc="Vagon Computers: machines of an organisation."
     )
     streamspace: Provider[StreamSpace] = Provider(
-        "StreamSpace",
-        STREAMSPACE,
-        doc="StreamSpace: containerized desktops of your own installation.",
+        "StreamSpace", STREAMSPACE, doc="StreamSpace: containers of your own installation."
     )
     desktops: Provider[Desktops] = Provider(
-        "Desktops",
-        DESKTOPS,
-        doc="The desktop-action API: desktops that are launched, clicked and typed into.",
+        "Desktops", DESKTOPS, doc="The desktop-action API: desktops that a program uses."
     )
 
     @guided("VCloud", options=OF_ENDPOINT, others=_OF_ENDPOINT)
@@ -343,6 +339,8 @@ class VCloud(Lifetime):
         key: Callable[[T], str] | None = None,
         record: Callable[[R], object] | None = None,
         settle: Callable[[T], Awaitable[Settled[R]]] | None = None,
+        handle: Callable[[str], object] | None = None,
+        include_done: bool = False,
         retry_failed: bool = True,
         progress: str | None = None,
     ) -> Bulk[T, R]:
@@ -379,10 +377,13 @@ class VCloud(Lifetime):
             key=key,
             record=record,
             settle=settle,
+            handle=handle,
+            include_done=include_done,
             retry_failed=retry_failed,
             progress=progress,
             counted=True,
             one_client=len(self._clients) == 1,
+            clients=self._clients,
         )
         return Bulk.from_options(items, options)
 

@@ -27,7 +27,7 @@ RELEASE = PressKeys(["shift"], key_action_type="up")
 
 #: In the order of the document's examples.
 ACTIONS: tuple[Action, ...] = (
-    ClickMouse(x=500, y=300, button="left", num_of_clicks=1, click_type="click"),
+    ClickMouse(x=500, y=300, button="left", count=1, click_type="click"),
     Scroll(direction="down", amount=3),
     MoveMouse(500, 300),
     DragMouse((100, 100), (500, 300)),
@@ -38,8 +38,8 @@ ACTIONS: tuple[Action, ...] = (
     GetCursorPosition(),
     ClickMouse(),
     ClickMouse(x=500, y=300),
-    ClickMouse(button="right", num_of_clicks=2),
-    ClickMouse(x=500, y=300, button="middle", num_of_clicks=0, click_type="down"),
+    ClickMouse(button="right", count=2),
+    ClickMouse(x=500, y=300, button="middle", count=0, click_type="down"),
     ClickMouse(x=500, y=300, click_type="up"),
     Scroll(direction="up", amount=1),
     Scroll(direction="left", amount=500),

@@ -156,7 +156,7 @@ async def test_credentials_of_the_environment_work_and_are_not_printed() -> None
             assert await cloud.computers.machines.list().first()
             assert await cloud.streams.applications.list().first()
             assert await cloud.streamspace.users.list().first()
-            await cloud.desktops.launch(timeout=3600)
+            await cloud.desktops.launch(lifetime=3600)
         url = printed["VCLOUD_STREAMSPACE_URL"]
         for auth in (BearerAuth("canary-token"), BearerAuth.login("root", "canary-password")):
             async with VCloud(streamspace=Endpoint(url, auth=auth)) as cloud:
@@ -179,7 +179,7 @@ async def test_credentials_that_the_environment_lacks_are_drawn_and_printed() ->
         key = {"VCLOUD_DESKTOPS_API_KEY": "ck_canary"}
         async with VCloud.from_env({**printed, **key}) as cloud:
             assert await cloud.computers.machines.list().first()
-            await cloud.desktops.launch(timeout=3600)
+            await cloud.desktops.launch(lifetime=3600)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ async def test_embedded_emulator_ignores_the_environment(monkeypatch: pytest.Mon
         endpoint = Endpoint(f"{emulator.url}/v1", auth=APIKeyAuth("ck_canary"))
         async with VCloud(desktops=endpoint) as cloud:
             with pytest.raises(AuthenticationError):
-                await cloud.desktops.launch(timeout=3600)
+                await cloud.desktops.launch(lifetime=3600)
 
 
 # -- a token that was given ------------------------------------------------------------------------

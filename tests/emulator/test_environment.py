@@ -20,7 +20,7 @@ async def main():
     async with VCloud.from_env() as cloud:
         for some in (cloud.computers.machines, cloud.streams.applications, cloud.streamspace.users):
             await some.list().first()
-        print((await cloud.desktops.launch(timeout=3600)).id)
+        print((await cloud.desktops.launch(lifetime=3600)).id)
 
 logging.basicConfig(format="%(levelname)s %(name)s %(message)s")
 asyncio.run(main())

@@ -33,7 +33,8 @@ from vcloud import (
     OutcomeStatus,
     VCloudError,
 )
-from vcloud.bulk.store import Entry, JournalStore
+from vcloud.bulk.entry import Entry
+from vcloud.bulk.store import JournalStore
 from vcloud.providers.desktops import Desktops
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"]

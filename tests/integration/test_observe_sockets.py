@@ -194,7 +194,7 @@ async def _successes(cloud: VCloud) -> set[str]:
     )
     await cloud.streamspace.login("admin", ADMIN_PASSWORD)
 
-    async with cloud.desktops.launch(timeout=timedelta(hours=1)) as desktop:
+    async with cloud.desktops.launch(lifetime=timedelta(hours=1)) as desktop:
         await desktop.type("canary-typed")
         await desktop.bash("echo canary-of-bash")
         secrets.add(str((await desktop.refresh()).stream_url))

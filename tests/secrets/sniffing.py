@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import pickle
 import traceback
@@ -37,6 +38,8 @@ def leaks_in(thing: object) -> list[str]:
         found += found_in(pickle.dumps(thing), "pickle")
     except (TypeError, AttributeError, pickle.PicklingError) as refusal:
         found += found_in(str(refusal), "refusal to pickle")
+    if hasattr(thing, "to_dict"):
+        found += found_in(json.dumps(thing.to_dict()), "to_dict")
     if isinstance(thing, BaseException):
         for link in _chain(thing):
             name = type(link).__name__

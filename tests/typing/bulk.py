@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
 from vcloud import Bulk, Journal, Outcome, Settled, VCloud
-from vcloud.bulk import Entry, OutcomeStatus, Totals
+from vcloud.bulk import Entry, OutcomeStatus, Plan, Totals
 from vcloud.providers.computers import Machine, MachineRef
 
 
@@ -76,6 +76,37 @@ async def journals() -> None:
         assert_type(await journal.entries(), list[Entry])
         assert_type(await journal.aopen(), Journal)
         assert_type(await journal.aclose(), None)
+        assert_type(await journal.rows(), list[dict[str, Any]])
+        assert_type(await journal.to_csv("run.csv"), int)
+
+
+async def plans(cloud: VCloud) -> None:
+    journal = Journal(Path("run.journal"))
+    planned = journal.plan(cloud.computers.machines.list())
+    assert_type(planned, Plan[Machine])
+    assert_type(await planned.write(), int)
+    by_id = journal.plan(
+        cloud.computers.machines.list(),
+        key=lambda machine: machine.name or machine.id,
+        handle=cloud.computers.machines.ref,
+    )
+    assert_type(by_id, Plan[MachineRef])
+    assert_type(cloud.bulk(by_id, set_threshold), Bulk[MachineRef, Machine])
+    assert_type([one async for one in by_id], list[MachineRef])
+
+
+async def with_what_the_journal_alone_has(cloud: VCloud) -> None:
+    # The annotation makes checkers refuse fields, which handles of the journal do not have.
+    machines: AsyncIterable[MachineRef] = cloud.computers.machines.list()
+    run = cloud.bulk(
+        machines,
+        set_threshold,
+        journal="run.journal",
+        handle=cloud.computers.machines.ref,
+        include_done=True,
+        settle=settle,
+    )
+    assert_type(run, Bulk[MachineRef, Machine])
 
 
 def outcomes(outcome: Outcome[Machine, int]) -> None:
@@ -88,6 +119,7 @@ def outcomes(outcome: Outcome[Machine, int]) -> None:
     assert_type(outcome.duration, timedelta)
     assert_type(outcome.recorded, Any)
     assert_type(outcome.resumed, bool)
+    assert_type(outcome.listed, bool)
 
 
 def settled(settled: Settled[int]) -> None:

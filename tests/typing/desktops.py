@@ -42,6 +42,9 @@ from vcloud.providers.desktops import (
 async def client(desktops: Desktops) -> None:
     assert_type(desktops.launch(), Launch)
     assert_type(await desktops.launch(timedelta(hours=1), wait_timeout=60), LaunchedDesktop)
+    assert_type(desktops.launch(lifetime=60, poll=1), Launch)
+    assert_type(desktops.launch(timeout=60), Launch)  # deprecated
+    desktops.launch(60, timeout=60)  # type: ignore[call-overload]
     async with desktops.launch() as desktop:
         assert_type(desktop, Desktop)
     async with asyncio.TaskGroup() as group:
@@ -130,7 +133,7 @@ def click_mouse_fields(value: ClickMouse) -> None:
     assert_type(value.x, int | None)
     assert_type(value.y, int | None)
     assert_type(value.button, MouseButton | None)
-    assert_type(value.num_of_clicks, int | None)
+    assert_type(value.count, int | None)
     assert_type(value.click_type, ClickType | None)
     assert_type(value.tag, str)
     assert_type(value.sensitive, bool)

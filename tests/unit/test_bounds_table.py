@@ -31,7 +31,7 @@ from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
 from vcloud.auth import bearer
-from vcloud.bulk import store
+from vcloud.bulk import entry, store
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator.admin import routes
 from vcloud.emulator.desktops import service
@@ -155,7 +155,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{scalars.MAX_DECIMAL_PLACES} decimal places",
         f"{scalars.MAX_NUMBER_TEXT} characters",
     ),
-    "a duration, or a number of attempts": (f"{figure(store.MAX_SECONDS / YEAR)} years",),
+    "a duration, or a number of attempts": (f"{figure(entry.MAX_SECONDS / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
     "an answer, and its headers, that are searched": (kib(sent_secrets.SEARCHED),),
     "a token that a login gives": (kib(bearer.MAX_TOKEN),),

@@ -27,7 +27,7 @@ from vcloud import (
 from vcloud._core.instances import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud.bulk import Entry
-from vcloud.bulk.options import default_key
+from vcloud.bulk.references import default_key
 
 DONE, FAILED, UNKNOWN, UNDONE = (
     OutcomeStatus.DONE,

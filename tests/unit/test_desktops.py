@@ -82,8 +82,8 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "a wait forever": lambda c: c.ref(ID).wait(float("inf")),
     "an empty command": lambda c: c.ref(ID).bash(""),
     "a command with a NUL": lambda c: c.ref(ID).bash("echo a\0b"),
-    "a timeout below a minute": lambda c: c.launch(59.999),
-    "a timeout that is a text": lambda c: c.launch("1h"),  # type: ignore[arg-type]
+    "a lifetime below a minute": lambda c: c.launch(59.999),
+    "a lifetime that is a text": lambda c: c.launch("1h"),  # type: ignore[call-overload]
     "a poll interval of nothing": lambda c: c.launch(poll=0),
     "an empty id": lambda c: c.get(""),
     "an id that climbs": lambda c: c.ref(".."),
@@ -172,10 +172,10 @@ async def test_each_method_sends_its_action(
     assert wired.asked == [("POST", f"/desktop/{ID}/computer-action", body)]
 
 
-async def test_a_timeout_is_sent_in_milliseconds_or_left_out() -> None:
+async def test_a_lifetime_is_sent_in_milliseconds_or_left_out() -> None:
     desktops, wired = answering(response({"id": ID, "status": "pending"}))
-    for timeout in (None, 60, timedelta(hours=1), 61.5):
-        assert (await desktops.launch(timeout)).status is DesktopStatus.PENDING
+    for lifetime in (None, 60, timedelta(hours=1), 61.5):
+        assert (await desktops.launch(lifetime)).status is DesktopStatus.PENDING
     assert [body for _, _, body in wired.asked] == [
         {},
         {"timeout_ms": 60000},

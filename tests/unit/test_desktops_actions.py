@@ -48,7 +48,7 @@ CLICKS = st.builds(
         {},
         optional={
             "button": st.sampled_from(["left", "right", "middle"]),
-            "num_of_clicks": st.integers(1, 250),
+            "count": st.integers(1, 250),
             "click_type": st.sampled_from(["click", "down", "up"]),
         },
     ),
@@ -128,6 +128,30 @@ def test_an_action_survives_json(action: Action) -> None:
 def test_an_invalid_recording_is_refused_with_the_reason(recorded: Any, said: str) -> None:
     with pytest.raises(InvalidArgumentError, match=said):
         from_json(recorded)
+
+
+def test_the_wheel_is_turned_with_the_same_words_as_on_a_desktop() -> None:
+    assert Scroll("down", 3) == Scroll(direction="down", amount=3)
+    assert to_json(Scroll("left", 1)) == {"type": "scroll", "direction": "left", "amount": 1}
+
+
+def test_clicks_are_counted_with_the_same_word_as_on_a_desktop() -> None:
+    assert to_json(ClickMouse(count=2)) == {"type": "click_mouse", "num_of_clicks": 2}
+    assert to_json(ClickMouse()) == {"type": "click_mouse"}
+    assert from_json({"type": "click_mouse", "num_of_clicks": None}).count is None  # type: ignore[union-attr]
+    assert ClickMouse(count=0, click_type="up").count == 0, "the service ignores it"
+
+
+@pytest.mark.parametrize("count", [0, -1, 251, True, "2", 1.0])
+async def test_a_wrong_number_of_clicks_is_named_as_the_argument_is(count: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^count must be a whole number, 1 to 250, not"):
+        ClickMouse(count=count)
+    desktops, wired = answering(response({}))
+    with pytest.raises(InvalidArgumentError, match=r"^count must be a whole number, 1 to 250, not"):
+        await desktops.ref(ID).click(count=count)
+    assert not wired.asked
+    with pytest.raises(InvalidArgumentError, match=r"^num_of_clicks must be a whole number"):
+        from_json({"type": "click_mouse", "num_of_clicks": count, "click_type": None})
 
 
 def test_a_typed_text_is_not_in_the_repr() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -116,7 +117,7 @@ async def test_a_failed_stop_after_a_successful_block_raises(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desktops, _ = service(stop=ConnectError("no network"))
-    with pytest.raises(CleanupError, match="runs until it times out: .*no network") as caught:
+    with pytest.raises(CleanupError, match="runs until its lifetime ends: .*no network") as caught:
         async with desktops.launch():
             pass
     assert (caught.value.provider, caught.value.ids) == ("desktops", (ID,))
@@ -401,13 +402,44 @@ def test_the_registry_drops_desktops_whose_time_has_passed() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"wait_timeout": "x"}, {"wait_timeout": -1}, {"poll": 0}, {"timeout": 59}], ids=str
+    "wrong", [{"wait_timeout": "x"}, {"wait_timeout": -1}, {"poll": 0}, {"lifetime": 59}], ids=str
 )
 async def test_nothing_is_launched_for_an_invalid_argument(wrong: dict[str, Any]) -> None:
     desktops, wired = service()
     with pytest.raises(InvalidArgumentError):
         async with desktops.launch(**wrong):
             raise AssertionError("it was entered")
+    assert not wired.asked
+
+
+# The former name of the lifetime.
+
+
+async def test_a_lifetime_by_its_former_name_is_taken_with_a_warning_at_the_callers_line() -> None:
+    desktops, wired = service()
+    with pytest.warns(DeprecationWarning, match="write lifetime=") as warned:
+        await desktops.launch(timeout=90)
+    with pytest.warns(DeprecationWarning, match="write lifetime=") as of_class:
+        await Desktops.launch(desktops, timeout=90)
+    assert {one.filename for one in (*warned, *of_class)} == {__file__}
+    assert [body for _, _, body in wired.asked] == [{"timeout_ms": 90_000}] * 2
+
+
+async def test_an_error_about_the_former_name_names_it() -> None:
+    desktops, wired = service()
+    with (
+        pytest.warns(DeprecationWarning, match="write lifetime="),
+        pytest.raises(InvalidArgumentError, match=r"^timeout must be"),
+    ):
+        desktops.launch(timeout=59)
+    assert not wired.asked
+
+
+@pytest.mark.parametrize("lifetime", [60, timedelta(hours=1), 0])
+async def test_both_names_of_the_lifetime_together_are_refused(lifetime: Any) -> None:
+    desktops, wired = service()
+    with pytest.raises(InvalidArgumentError, match="give lifetime alone"):
+        desktops.launch(lifetime, timeout=60)  # type: ignore[call-overload]
     assert not wired.asked
 
 
@@ -419,9 +451,10 @@ def test_launching_is_a_coroutine_function_with_its_own_signature() -> None:
     assert inspect.iscoroutinefunction(desktops.launch)
     assert inspect.iscoroutinefunction(Desktops.launch)
     assert list(inspect.signature(desktops.launch).parameters) == [
-        "timeout",
+        "lifetime",
         "wait_timeout",
         "poll",
+        "timeout",
     ]
     assert (desktops.launch.__name__, desktops.launch.__qualname__) == ("launch", "Desktops.launch")
     assert inspect.getdoc(desktops.launch) == inspect.getdoc(Desktops.launch)

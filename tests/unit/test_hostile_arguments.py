@@ -70,6 +70,7 @@ NO_REQUEST = {
     "aopen",
     "aclose",
     "with_options",
+    "from_env",
     "serve_agent",
     "forward_vnc",
     "open_vnc",

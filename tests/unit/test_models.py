@@ -179,6 +179,38 @@ def test_a_model_becomes_json(models: list[Any]) -> None:
         assert msgspec.json.encode(model)
 
 
+#: Fields that no dictionary has: secrets, and the bytes of a picture.
+SECRET: Final = {
+    "connection_link",
+    "data",
+    "raw",
+    "stream_url",
+    "text",
+    "token",
+    "uid",
+    "vnc_url",
+}
+
+
+def test_a_model_becomes_a_dictionary_of_plain_json_without_its_secrets(models: list[Any]) -> None:
+    for model in models:
+        plain = model.to_dict()
+        assert json.loads(json.dumps(plain)) == plain
+        assert msgspec.json.decode(msgspec.json.encode(plain)) == plain
+        names = {field.name for field in attrs.fields(type(model))}
+        left_out = names - plain.keys()
+        assert left_out <= SECRET
+        secret = [getattr(model, name) for name in left_out if name != "data"]
+        told = json.dumps(plain)
+        assert not [one for one in secret if isinstance(one, str) and len(one) > 6 and one in told]
+        for name, value in plain.items():
+            if isinstance(before := getattr(model, name, None), timedelta):
+                assert value == before.total_seconds()
+            elif isinstance(before, datetime):
+                assert value.endswith("Z")
+                assert datetime.fromisoformat(value) == before
+
+
 def test_a_model_compares_and_hashes_by_its_fields(models: list[Any]) -> None:
     for model in models:
         same = type(model)(

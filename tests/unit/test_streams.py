@@ -126,8 +126,8 @@ REFUSED: list[tuple[str, Callable[[], Awaitable[object]]]] = [
     ("uid must not be", lambda: CLIENT.machines.get("")),
     ("email must be", lambda: CLIENT.users.create("nobody")),
     ("email must be", lambda: CLIENT.users.create(" ")),
-    ("user_id must not be", lambda: STREAM_REF.connect("dublin", "")),
-    ("user_id must be", lambda: STREAM_REF.connect("dublin", True)),
+    ("user must not be", lambda: STREAM_REF.connect("dublin", "")),
+    ("user must be", lambda: STREAM_REF.connect("dublin", True)),
     ("region must be one of", lambda: STREAM_REF.connect("dubln")),
 ]
 

@@ -59,18 +59,29 @@ def in_seconds(value: timedelta | float) -> float:
 # -- ids and texts ---------------------------------------------------------------------------------
 
 
-def identifier(value: str | int, name: str = "id") -> str:
+def identifier(
+    value: object, name: str = "id", of: type | None = None, attribute: str = "id"
+) -> str:
     """An id, given as a string or a number, as a string that can be one segment of a path.
+
+    Args:
+        value: the id, or the resource itself.
+        name: the argument's name.
+        of: the class of the resource, if the argument takes it too.
+        attribute: the attribute of the resource that is its id.
 
     Raises:
         InvalidArgumentError: it is neither a string nor a whole number, or it is empty, ``.`` or
-            ``..``.
+            ``..``; or it is another kind of resource.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(number(value, name))
     if not isinstance(value, str):
+        if of is not None and isinstance(value, of):
+            return identifier(_part(value, name, attribute), name)
         raise InvalidArgumentError(
-            f"{name} must be a string or a whole number, not {type(value).__name__}: {value!r:.80}"
+            f"{name} must be {_listed('a string', 'a whole number', of)}, "
+            f"not {_described(value, with_type=True)}"
         )
     if value in ("", ".", ".."):
         raise InvalidArgumentError(f"{name} must not be {value!r}: it would address something else")
@@ -82,11 +93,17 @@ def identifier(value: str | int, name: str = "id") -> str:
     return str(value)
 
 
-def number(value: str | int, name: str) -> int:
+def number(value: object, name: str, of: type | None = None) -> int:
     """An id, given as a string or a number, as the number that a request needs.
 
+    Args:
+        value: the id, or the resource itself.
+        name: the argument's name.
+        of: the class of the resource, if the argument takes it too.
+
     Raises:
-        InvalidArgumentError: it is not a whole number, or it is too large for any service.
+        InvalidArgumentError: it is not a whole number, or it is too large for any service; or it is
+            another kind of resource.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) < 10**MAX_DIGITS:
@@ -94,19 +111,67 @@ def number(value: str | int, name: str) -> int:
         raise InvalidArgumentError(f"{name} must have at most {MAX_DIGITS} digits")
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
         return int(value)
-    raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
+    if of is not None and isinstance(value, of):
+        return number(_part(value, name, "id"), name)
+    raise InvalidArgumentError(
+        f"{name} must be {_listed('a whole number', of)}, not {_described(value)}"
+    )
 
 
-def text(value: object, name: str) -> str:
+def text(value: object, name: str, of: type | None = None, attribute: str = "name") -> str:
     """A string that is not blank.
 
+    Args:
+        value: the string, or the resource that it names.
+        name: the argument's name.
+        of: the class of the resource, if the argument takes it too.
+        attribute: the attribute of the resource that is the string.
+
     Raises:
-        InvalidArgumentError: it is not a string, or blank. The value, which may be a secret, stays
-            out of the message.
+        InvalidArgumentError: it is not a string, or blank; or it is another kind of resource. The
+            value, which may be a secret, stays out of the message.
     """
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidArgumentError(f"{name} must be a non-empty string")
-    return str(value)
+    if isinstance(value, str) and value.strip():
+        return str(value)
+    if of is not None and isinstance(value, of):
+        return text(_part(value, name, attribute), name)
+    kind = "" if of is None or isinstance(value, str) else f", not {_kind(type(value))}"
+    raise InvalidArgumentError(f"{name} must be {_listed('a non-empty string', of)}{kind}")
+
+
+def _part(resource: object, name: str, attribute: str) -> object:
+    """The id or the name of a resource that was given instead of it.
+
+    Raises:
+        InvalidArgumentError: it has none.
+    """
+    part = getattr(resource, attribute, None)
+    if part in (None, ""):
+        raise InvalidArgumentError(
+            f"{name} cannot be this {type(resource).__name__}: it has no {attribute}"
+        )
+    return part
+
+
+def _listed(*kinds: str | type | None) -> str:
+    """What an argument may be, as a part of a sentence."""
+    words = [one if isinstance(one, str) else _kind(one) for one in kinds if one is not None]
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _kind(cls: type) -> str:
+    """A class as an error names it: ``a User of streams``. Providers have classes of one name."""
+    name = cls.__name__.removesuffix("Ref").removesuffix("Handle")
+    package, _, rest = cls.__module__.partition(".providers.")
+    of = f" of {rest.partition('.')[0]}" if package == "vcloud" else ""
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}{of}"
+
+
+def _described(value: object, *, with_type: bool = False) -> str:
+    """A value of the wrong kind as an error shows it."""
+    if type(value).__module__.startswith("vcloud.providers."):
+        return _kind(type(value))
+    return f"{type(value).__name__}: {value!r:.80}" if with_type else f"{value!r:.80}"
 
 
 def member(value: E | str, kind: type[E], name: str) -> E:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args, get_type_hints
 
 import attrs
 
-from vcloud._core.suggestions import MAX_NAME, did_you_mean, joined, nearest, same_thing
+from vcloud._core.reachable import by_name, hint_at, reachable
+from vcloud._core.suggestions import MAX_NAME, joined, nearest, same_thing
 from vcloud.errors.text import printable
 
 __all__ = ["Guided"]
@@ -47,7 +48,8 @@ class Guided:
                 return object.__getattribute__(self, name)
             # Without the object, for which Python would add a suggestion of its own.
             own = _own_names(self) if cls.__dictoffset__ else ()
-            raise AttributeError(_missing(cls, name, own), name=name)
+            paths = tuple(reachable(self, Guided))
+            raise AttributeError(_missing(cls, name, own, paths), name=name)
 
 
 def _plainly(cls: type[Guided], name: str) -> str:
@@ -75,15 +77,23 @@ def _variables(thing: object) -> Mapping[str, object]:
 
 
 @lru_cache(MAX_REMEMBERED)
-def _missing(cls: type[Guided], name: str, own: tuple[str, ...]) -> str:
+def _missing(cls: type[Guided], name: str, own: tuple[str, ...], paths: tuple[str, ...]) -> str:
     """The message for an attribute that does not exist."""
     hint = (
-        cls._absent.get(name, "")
+        _of_absent(cls, name)
         or _of_state(cls, name)
-        or _of_nearest(cls, name, own)
+        or hint_at(name, _names(cls), paths)
+        or _of_nearest(cls, name, own, by_name(paths))
         or _all_names(cls, own)
     )
     return f"{_plainly(cls, name)}: {hint}" if hint else _plainly(cls, name)
+
+
+def _of_absent(cls: type[Guided], name: str) -> str:
+    """What the class, or one that it inherits from, says of the name."""
+    return next(
+        (said[name] for one in cls.__mro__ if name in (said := vars(one).get("_absent", {}))), ""
+    )
 
 
 def _of_state(cls: type[Guided], name: str) -> str:
@@ -96,14 +106,14 @@ def _of_state(cls: type[Guided], name: str) -> str:
     return f"did you mean {field}?" if field in _fields(cls) else _after_refresh(cls, field)
 
 
-def _of_nearest(cls: type[Any], name: str, own: tuple[str, ...]) -> str:
+def _of_nearest(cls: type[Any], name: str, own: tuple[str, ...], paths: Mapping[str, str]) -> str:
     """The hint for a name that is like one of the object, or of what it is when it is fetched."""
-    here = dict.fromkeys([*own, *_names(cls), *_nested_names(cls)])
+    here = dict.fromkeys([*own, *_names(cls), *_nested_names(cls), *paths])
     later = [one for model in _fetched(cls) for one in (*_fields(model), *_nested_names(model))]
     near = nearest(name, dict.fromkeys([*here, *later]))
     if near and near[0] not in here:
         return _after_refresh(cls, near[0])
-    return did_you_mean(name, here)
+    return f"did you mean {joined([paths.get(one, one) for one in near], 'or')}?" if near else ""
 
 
 def _after_refresh(cls: type[Any], name: str) -> str:

@@ -142,6 +142,12 @@ class InstanceRef(Model):
         """What can be done with it at all, whatever its state is now."""
         return self._handle.capabilities
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values, without ``resource``, which has its own ``to_dict``."""
+        plain = super().to_dict()
+        del plain["resource"]
+        return plain
+
     async def refresh(self) -> Instance:
         """Fetch it as it is now.
 

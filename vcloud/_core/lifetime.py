@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, NoReturn, Self
 
 from vcloud._core.guided import Guided
 from vcloud._core.redaction.secretive import Secretive
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 class Lifetime(Guided, Secretive):
     """An async context manager over connections that it opens and closes."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "close": "did you mean aclose?",
+        "open": "did you mean aopen?",
+    }
 
     _transport: Transport
     #: Made by ``with_options``: another object opens and closes what it uses.

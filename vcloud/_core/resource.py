@@ -143,6 +143,11 @@ def adopt(handle: H, session: Session, origin: Origin) -> H:
     return handle
 
 
+def session_of_handle(handle: Handle) -> Session | None:
+    """The session that a handle acts through; None if it belongs to no client."""
+    return getattr(handle, "_owner_session", None)
+
+
 def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handle:
     handle = cls.__new__(cls)
     for name, value in fields.items():
@@ -170,10 +175,14 @@ class IdCollection(Collection, Generic[H]):
 
     _handle: Callable[..., H]
 
-    def ref(self, id: str | int) -> H:
+    def ref(self, id: H | str | int) -> H:
         """A handle of the resource with this id; nothing is sent.
+
+        Args:
+            id: the id, or the resource itself: one that was pickled, say, and has no client.
 
         Raises:
             InvalidArgumentError: the id is not valid.
         """
-        return bind(self._handle(id=identifier(id)), self._session)
+        handle: Any = self._handle
+        return bind(self._handle(id=identifier(id, "id", handle)), self._session)

@@ -99,9 +99,10 @@ def _likeness(name: str, known: str) -> float:
     from difflib import SequenceMatcher  # noqa: PLC0415 - only a mistake needs it
 
     ours, theirs = words_of(name), words_of(known)
-    if "".join(ours) == "".join(theirs):
-        return 3.0
     literal, others = set(ours) - _FILLERS, set(theirs) - _FILLERS
+    spelt_alike = "".join(ours) == "".join(theirs)
+    if spelt_alike or (literal and set(map(_singular, literal)) == set(map(_singular, others))):
+        return 3.0 if spelt_alike else 2.5
     # All words of the one are words of the other: status and friendly_status.
     if literal and (literal <= others or (others and others <= literal)):
         return 2.0 + 0.1 * len(literal & others) / len(literal | others)
@@ -127,8 +128,12 @@ def same_thing(name: str, word: str) -> bool:
 
 def _group(word: str) -> str:
     """The first word of the group that this one is in; else the word itself, in the singular."""
-    singular = f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
+    singular = _singular(word)
     return _GROUP_OF.get(word) or _GROUP_OF.get(singular, singular)
+
+
+def _singular(word: str) -> str:
+    return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

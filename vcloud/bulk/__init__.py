@@ -6,9 +6,10 @@ the function may do anything.
 
 from __future__ import annotations
 
+from vcloud.bulk.entry import Entry
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
+from vcloud.bulk.plan import Plan
 from vcloud.bulk.run import Bulk
-from vcloud.bulk.store import Entry
 
-__all__ = ["Bulk", "Entry", "Journal", "Outcome", "OutcomeStatus", "Settled", "Totals"]
+__all__ = ["Bulk", "Entry", "Journal", "Outcome", "OutcomeStatus", "Plan", "Settled", "Totals"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Generic, TypeVar
 
@@ -18,9 +19,11 @@ from vcloud.bulk.failures import is_cancelling
 from vcloud.bulk.item import ItemRun, RunContext
 from vcloud.bulk.journal_writer import JournalWriter
 from vcloud.bulk.options import BulkOptions
-from vcloud.bulk.outcome import Outcome
-from vcloud.bulk.source import ItemSource
+from vcloud.bulk.outcome import Outcome, OutcomeStatus
+from vcloud.bulk.plan import PlannedSource
+from vcloud.bulk.source import ItemSource, Taken
 from vcloud.bulk.state import RunState
+from vcloud.bulk.unlisted import UnlistedEntries
 from vcloud.errors import RateLimitError, VCloudError
 
 T = TypeVar("T")
@@ -44,7 +47,7 @@ class Dispatcher(Generic[T, R]):
 
     def __init__(
         self,
-        source: ItemSource[T],
+        source: ItemSource[T] | PlannedSource[T],
         options: BulkOptions[T, R],
         state: RunState,
         report: Callable[[], None],
@@ -64,6 +67,8 @@ class Dispatcher(Generic[T, R]):
         self._starter: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._outcomes: deque[Outcome[T, R]] = deque()
+        #: What earlier runs did to items that this one does not have, if it is asked for.
+        self._earlier: UnlistedEntries | None = None
         #: Set when there is an outcome, or when a task has ended.
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
@@ -95,9 +100,12 @@ class Dispatcher(Generic[T, R]):
         ends_at = None if deadline is None else loop.time() + deadline
         if ends_at is not None:
             self.run.left = lambda: max(0.0, ends_at - loop.time())
+        maker = self._options.maker()
         self._context = RunContext(
-            self._options, self._state, self.run, journal, ends_at, ATTEMPT_COUNT.get()
+            self._options, self._state, self.run, journal, maker, ends_at, ATTEMPT_COUNT.get()
         )
+        if journal is not None and self._options.include_done:
+            self._earlier = UnlistedEntries(journal, maker)
         # All calls of the run, from any of its tasks, are one flow. All other calls are another.
         context = copy_context()
         context.run(CURRENT_FLOW.set, Flow())
@@ -113,15 +121,26 @@ class Dispatcher(Generic[T, R]):
         """
         while not self._outcomes:
             if self._closed or self._is_over:
-                # An item that cannot be decoded does not end the run, so its error is raised only
-                # if nothing else ended the run.
-                if (failure := self._failure or self._source.undecodable) is not None:
-                    raise failure
-                raise StopAsyncIteration
+                return await self._next_of_earlier_runs()
             self._changed.clear()
             await self._changed.wait()
         self._room.release()
         return self._outcomes.popleft()
+
+    async def _next_of_earlier_runs(self) -> Outcome[T, R]:
+        """The next outcome when this run has no further one."""
+        if self._failure is not None:
+            raise self._failure
+        if self._earlier is not None and not self._closed:
+            with contextlib.suppress(StopAsyncIteration):
+                outcome = await self._earlier.outcome()
+                self._state.resumed += 1
+                return outcome
+        # An item that cannot be decoded does not end the run, so its error is raised only if
+        # nothing else ended the run.
+        if self._source.undecodable is not None:
+            raise self._source.undecodable
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """Cancel the items in progress, and wait until their tasks have ended."""
@@ -169,14 +188,8 @@ class Dispatcher(Generic[T, R]):
         limit = timeout_at(ends_at)
         try:
             async with limit:
-                # An eager task may finish its item, and stop the run, before `create_task` returns.
-                while self.stopped is None:
-                    await self._room.acquire()
-                    await self._slots.acquire()
-                    task = asyncio.create_task(self._run_item(await self._source.take()))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._task_done)
-        except StopAsyncIteration:
+                await self._start_listed()
+                await self._start_unlisted()
             if self._source.undecodable is not None:
                 self._stop("error")
         except asyncio.CancelledError:
@@ -194,9 +207,43 @@ class Dispatcher(Generic[T, R]):
             else:
                 self._fail(error)
 
-    async def _run_item(self, item: T) -> None:
+    async def _start_listed(self) -> None:
+        """Start the items of the run."""
+        if isinstance(self._source, PlannedSource):
+            assert self._context.journal is not None
+            await self._source.begin(self._context.journal, self._context.maker)
+            self._state.total = self._source.total
+        await self._start_each(self._source.take)
+
+    async def _start_unlisted(self) -> None:
+        """Start the items that an earlier run left unknown, and that this one does not have."""
+        journal = self._context.journal
+        if journal is None or self.stopped is not None:
+            return
+        # The last task is new. Its first step asks the journal for its key, and must come first.
+        await asyncio.sleep(0)
+        entries = UnlistedEntries(journal, self._context.maker, OutcomeStatus.UNKNOWN)
+        await self._start_each(entries.take)
+
+    async def _start_each(self, take: Callable[[], Awaitable[Taken[T]]]) -> None:
+        """Start each item as there is room, until there is none left or the run is stopped."""
+        # An eager task may finish its item, and stop the run, before `create_task` returns.
+        while self.stopped is None:
+            await self._room.acquire()
+            await self._slots.acquire()
+            try:
+                taken = await take()
+            except StopAsyncIteration:
+                self._room.release()
+                self._slots.release()
+                return
+            task = asyncio.create_task(self._run_item(taken))
+            self._tasks.add(task)
+            task.add_done_callback(self._task_done)
+
+    async def _run_item(self, taken: Taken[T]) -> None:
         try:
-            outcome = await ItemRun(self._context, item).outcome()
+            outcome = await ItemRun(self._context, taken).outcome()
         except Exception as error:  # noqa: BLE001 - about the run, and raised where it is iterated
             self._fail(error)
         except asyncio.CancelledError:

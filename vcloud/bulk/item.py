@@ -16,12 +16,14 @@ from vcloud._core.bulk_run import BulkRun
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout_at
+from vcloud.bulk.entry import Entry
 from vcloud.bulk.failures import error_text, is_cancelling, is_refused_unsent, rate_limit_waits
 from vcloud.bulk.journal_writer import JournalWriter
 from vcloud.bulk.options import BulkOptions
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
+from vcloud.bulk.references import ItemMaker
+from vcloud.bulk.source import Taken
 from vcloud.bulk.state import RunState
-from vcloud.bulk.store import Entry
 from vcloud.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -44,6 +46,7 @@ class RunContext(Generic[T, R]):
         state: where their outcomes are counted.
         run: the run, as its calls see it. It knows whether the run has ended.
         journal: where their outcomes are written; None: nowhere.
+        maker: learns from each item how items are made of keys.
         ends_at: the deadline in the event loop's time; None: there is none.
         outer_count: counts the attempts of the task that iterates the run; None: nothing does.
         tickets: numbers from 1, one for each item.
@@ -53,6 +56,7 @@ class RunContext(Generic[T, R]):
     state: RunState
     run: BulkRun
     journal: JournalWriter | None
+    maker: ItemMaker
     ends_at: float | None
     outer_count: AttemptCount | None
     tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
@@ -67,7 +71,7 @@ class ItemRun(Generic[T, R]):
 
     Args:
         context: that of the run.
-        item: the item.
+        taken: the item, as it was taken.
     """
 
     __slots__ = (
@@ -79,13 +83,15 @@ class ItemRun(Generic[T, R]):
         "_item",
         "_key",
         "_state",
+        "_taken",
         "_ticket",
     )
 
-    def __init__(self, context: RunContext[T, R], item: T) -> None:
+    def __init__(self, context: RunContext[T, R], taken: Taken[T]) -> None:
         self._context = context
         self._state = context.state
-        self._item = item
+        self._taken = taken
+        self._item = taken.item
         self._key: str | None = None
         self._ticket = 0
         #: What the journal has of an earlier run that this one replaces.
@@ -106,10 +112,12 @@ class ItemRun(Generic[T, R]):
         journal, options = self._context.journal, self._context.options
         if journal is None:
             return await self._start()
-        self._key = key = options.key_of(self._item)
+        taken = self._taken
+        reference = self._context.maker.note(self._item) if taken.listed else None
+        self._key = key = options.key_of(self._item) if taken.key is None else taken.key
         self._ticket = ticket = next(self._context.tickets)
         try:
-            self._before = before = await journal.begin(key, ticket, options.repeated)
+            self._before = before = await journal.begin(key, ticket, options.repeated, reference)
             if before is not None and before.status not in options.repeated:
                 outcome = await self._resume(before)
                 if outcome is not None:
@@ -124,7 +132,21 @@ class ItemRun(Generic[T, R]):
         except BaseException:
             journal.erase(key, ticket)
             raise
-        return await self._start()
+        return await (self._start() if taken.listed else self._leave_undone())
+
+    async def _leave_undone(self) -> Outcome[T, R]:
+        """The outcome of an item that ``settle`` found undone, and that is no longer listed.
+
+        What is acted on is what the list has now. Its entry is erased, so that a list that has it
+        again starts it.
+        """
+        error = VCloudError(
+            "an earlier run did nothing to this item, and the items of this run do not have it: "
+            "nothing was done"
+        )
+        return await self._conclude(
+            Outcome(self._item, self._key, OutcomeStatus.UNDONE, None, error, listed=False)
+        )
 
     async def _resume(self, before: Entry) -> Outcome[T, R] | None:
         """The outcome from the journal, or from ``settle`` where that is unknown.
@@ -132,9 +154,14 @@ class ItemRun(Generic[T, R]):
         Returns:
             None if ``settle`` says that an earlier run did nothing to this item.
         """
-        outcome: Outcome[T, R] = _outcome_of_entry(self._item, before)
+        listed = self._taken.listed
+        outcome: Outcome[T, R] = outcome_of_entry(self._item, before, listed=listed)
         settle = self._context.options.settle
         if before.status is not OutcomeStatus.UNKNOWN or settle is None:
+            return outcome
+        if self._taken.unmade is not None:
+            assert outcome.error is not None
+            outcome.error.add_note(printable(f"and settle was not asked: {self._taken.unmade}"))
             return outcome
         try:
             async with timeout_at(self._context.ends_at):
@@ -330,8 +357,14 @@ class _Guard:
             self._context.journal.check()
 
 
-def _outcome_of_entry(item: T, entry: Entry) -> Outcome[T, Any]:
-    """The outcome that an earlier run wrote to the journal."""
+def outcome_of_entry(item: T, entry: Entry, *, listed: bool) -> Outcome[T, Any]:
+    """The outcome that an earlier run wrote to the journal.
+
+    Args:
+        item: the item.
+        entry: its entry.
+        listed: whether the item is among those of this run.
+    """
     error: VCloudError | None = None
     if entry.status is OutcomeStatus.UNKNOWN:
         why = entry.error or "an earlier run was killed while this item was in progress"
@@ -348,6 +381,7 @@ def _outcome_of_entry(item: T, entry: Entry) -> Outcome[T, Any]:
         entry.duration,
         entry.recorded,
         resumed=True,
+        listed=listed,
     )
 
 

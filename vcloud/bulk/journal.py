@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterable, Callable, Iterable
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, TypeVar, overload
 
-from vcloud._core.log import printable_logger
-from vcloud._core.process_limits import (
-    LIMITS,
-    MAX_WAIT,
-    close_idle_descriptors,
-    describe_limit,
-    descriptor_limit_reached,
-    limit_reached,
-)
-from vcloud.bulk.journal_writer import JournalWriter, not_open
-from vcloud.bulk.store import Entry, JournalStore
+from vcloud.bulk.entry import Entry
+from vcloud.bulk.journal_opening import JournalOpener, opened
+from vcloud.bulk.journal_rows import all_rows, write_csv
+from vcloud.bulk.plan import Plan
 from vcloud.errors import ConfigurationError
 
-#: File descriptors that an open journal uses, and one to spare: SQLite also opens the folder.
-_DESCRIPTORS: Final = 8
-#: Seconds between two checks whether there are so many.
-_CHECK_INTERVAL: Final = 0.05
-_log = printable_logger("vcloud.bulk")
+T = TypeVar("T")
+H = TypeVar("H")
 
 
-def _open_store(path: Path, job: str, *, check_owner: bool) -> JournalStore:
-    """Open the files, in the thread of the journal.
-
-    Raises:
-        OSError: this process has not enough file descriptors left.
-    """
-    # Before, because SQLite does not say why a file could not be opened.
-    if (number := descriptor_limit_reached(_DESCRIPTORS)) is None:
-        try:
-            return JournalStore(path, job, check_owner=check_owner)
-        except ConfigurationError:
-            # Something else in this process may have used them meanwhile.
-            if (number := descriptor_limit_reached()) is None:
-                raise
-    raise OSError(number, os.strerror(number))
-
-
-def _close_if_opened(opening: Future[JournalStore]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
-class Journal:
+class Journal(JournalOpener):
     """A SQLite file in which a bulk run records what it is about to do, and every outcome.
 
     Before the action of an item starts, the journal records it as started, on the disk and not in
@@ -94,111 +61,6 @@ class Journal:
             refused all the same.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, job: str = "", check_owner: bool = True
-    ) -> None:
-        self.path: Path = Path(path)
-        self.job: str = job
-        self.check_owner: bool = check_owner
-        self._writer: JournalWriter | None = None
-        self._opening = False
-
-    @property
-    def writer(self) -> JournalWriter:
-        """The writer, for the run.
-
-        Raises:
-            ConfigurationError: it is not open.
-        """
-        if self._writer is None:
-            raise not_open(self.path)
-        return self._writer
-
-    async def aopen(self) -> Self:
-        """Open without ``async with``. You must call :meth:`aclose` then.
-
-        Raises:
-            ConfigurationError: it is in use, damaged, of another job, from a later version, not
-                this user's alone, or cannot be written or locked.
-        """
-        if self._writer is not None or self._opening:
-            raise ConfigurationError(f"the journal {self.path} is in use by another run")
-        self._opening = True
-        # One thread, because waiting for the disk is all that is done there.
-        thread = ThreadPoolExecutor(1, thread_name_prefix="vcloud-journal")
-        try:
-            store = await self._open_when_possible(thread)
-        except BaseException:
-            thread.shutdown(wait=False)
-            raise
-        finally:
-            self._opening = False
-        self._writer = JournalWriter(self.path, store, thread)
-        return self
-
-    async def _open_when_possible(self, thread: ThreadPoolExecutor) -> JournalStore:
-        """Open the files. Wait for file descriptors if this process has none left."""
-        loop = asyncio.get_running_loop()
-        until, logged = loop.time() + MAX_WAIT, False
-        while True:
-            opening = thread.submit(_open_store, self.path, self.job, check_owner=self.check_owner)
-            try:
-                return await asyncio.wrap_future(opening)
-            except OSError as error:
-                number = limit_reached(error)
-                if number is None:
-                    raise
-            except BaseException:
-                # After a cancellation the thread opens the files all the same, so it must close
-                # them too.
-                thread.submit(_close_if_opened, opening)
-                raise
-            if loop.time() >= until:
-                raise ConfigurationError(
-                    f"the journal {self.path} cannot be opened: {describe_limit(number)}, and none "
-                    f"came free within {MAX_WAIT:g} s: {LIMITS[number][1]}"
-                )
-            if not logged:
-                _log.warning(
-                    "%s; the journal %s waits for it, up to %g s: %s",
-                    describe_limit(number),
-                    self.path,
-                    MAX_WAIT,
-                    LIMITS[number][1],
-                )
-                logged = True
-            close_idle_descriptors()
-            await asyncio.sleep(_CHECK_INTERVAL)
-
-    async def aclose(self) -> None:
-        """Write what is left, and close the file. May be called twice.
-
-        Raises:
-            ConfigurationError: the file is no longer what was opened, or its disk does not answer
-                for 10 seconds.
-        """
-        if self._writer is None:
-            return
-        try:
-            await self._writer.aclose()
-        finally:
-            self._writer = None
-
-    async def __aenter__(self) -> Self:
-        """Open."""
-        return await self.aopen()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Close. What is wrong with the file is raised; or noted on ``error``, and logged."""
-        try:
-            await self.aclose()
-        except ConfigurationError as wrong:
-            if error is None:
-                raise
-            if str(wrong) != str(error):
-                error.add_note(str(wrong))
-                _log.error("%s", wrong)
-
     async def entries(self) -> list[Entry]:
         """All entries, by key. Only while the journal is open, for you or for its run.
 
@@ -207,5 +69,79 @@ class Journal:
         """
         return await self.writer.entries()
 
-    def __repr__(self) -> str:
-        return f"Journal({str(self.path)!r}, job={self.job!r})"
+    async def rows(self) -> list[dict[str, Any]]:
+        """A table of the whole job, by key: plain values, for a report or a DataFrame.
+
+        The columns are ``key``, ``status``, ``attempts``, ``duration_s``, ``error`` and
+        ``recorded``; a list or an object in ``recorded`` is its JSON text. Items of the plan that
+        were not started are ``undone``. The journal is opened for this, unless it is open.
+
+        Raises:
+            ConfigurationError: there is no such file, it cannot be read, or a run of another
+                ``Journal`` object or process has it.
+        """
+        self._check_exists()
+        async with opened(self) as writer:
+            return await all_rows(writer)
+
+    async def to_csv(self, path: str | os.PathLike[str]) -> int:
+        """Write these rows to a file, in UTF-8 and with a heading, and return how many there are.
+
+        A text that a spreadsheet would take for a formula begins with an apostrophe there. Memory
+        is bounded, however many rows there are.
+
+        Raises:
+            ConfigurationError: as for :meth:`rows`.
+            OSError: the file cannot be written.
+        """
+        self._check_exists()
+        async with opened(self) as writer:
+            return await write_csv(writer, Path(path))
+
+    def _check_exists(self) -> None:
+        # Opening would make the file, and an empty report of a wrong path looks like a right one.
+        if not self.is_open and not self.path.exists():
+            raise ConfigurationError(f"there is no journal {self.path}: no run has made it yet")
+
+    @overload
+    def plan(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        key: Callable[[T], str] | None = None,
+    ) -> Plan[T]: ...
+    @overload
+    def plan(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        key: Callable[[T], str] | None = None,
+        handle: Callable[[str], H],
+    ) -> Plan[H]: ...
+    def plan(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        key: Callable[[T], str] | None = None,
+        handle: Callable[[str], Any] | None = None,
+    ) -> Plan[Any]:
+        """The items of this job, fixed by the first run; later runs work off the same ones.
+
+        ::
+
+            plan = Journal("stop.journal").plan(cloud.computers.machines.list(status="ready"))
+            print(await plan.write(), "machines will be stopped")  # a dry run: nothing is done
+            print(await cloud.bulk(plan, lambda machine: machine.stop()).run())
+
+        The first :meth:`Plan.write <vcloud.bulk.Plan.write>`, iteration or run lists the items and
+        writes all of them down before it starts one. Later ones read the plan, and do not list. The
+        run yields, and calls its action with, what is made of the keys: a handle of a machine has
+        its id and its verbs, and ``refresh()`` fetches its fields.
+
+        Args:
+            items: what the first run lists: as for a run.
+            key: returns the name of an item, as for a run.
+            handle: makes an item of its key. By default strings, numbers, instances and handles are
+                made again, those of the SDK through the client of the run.
+        """
+        return Plan(self, items, key=key, handle=handle)

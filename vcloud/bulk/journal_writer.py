@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vcloud._core.cleanup import run_to_completion
+from vcloud.bulk.entry import Entry
 from vcloud.bulk.outcome import OutcomeStatus
-from vcloud.bulk.store import Entry, JournalStore
+from vcloud.bulk.store import JournalStore
 from vcloud.errors import ConfigurationError
 
 V = TypeVar("V")
@@ -108,10 +109,14 @@ class JournalWriter:
         return await self.submit(lambda store: store.count_others(keys))
 
     async def begin(
-        self, key: str, ticket: int, repeated: Container[OutcomeStatus]
+        self,
+        key: str,
+        ticket: int,
+        repeated: Container[OutcomeStatus],
+        reference: str | None = None,
     ) -> Entry | None:
         """Look an item up and write its intent, as :meth:`JournalStore.begin` does."""
-        return await self.submit(lambda store: store.begin(key, ticket, repeated))
+        return await self.submit(lambda store: store.begin(key, ticket, repeated, reference))
 
     async def intend(self, key: str, ticket: int) -> None:
         """Write that an item is started."""

@@ -47,6 +47,8 @@ class Outcome(Model, Generic[T, R]):
             progress.
         recorded: what the journal keeps of the result: JSON, from the run's ``record``.
         resumed: whether the outcome is from the journal, and nothing was sent in this run.
+        listed: whether the item is among those of this run. If only the journal has it, ``item`` is
+            made of its key: a handle without fields, or the key itself if nothing can make one.
     """
 
     item: T
@@ -58,6 +60,7 @@ class Outcome(Model, Generic[T, R]):
     duration: timedelta = timedelta()
     recorded: Any = None
     resumed: bool = False
+    listed: bool = True
 
 
 @frozen

@@ -6,16 +6,19 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import AsyncExitStack
 from typing import Final, Generic, Self, TypeVar, Unpack
 
+from attrs import evolve
+
 from vcloud._core.suggestions import WrongArgumentsError, unknown_keyword
 from vcloud._core.waiting_report import summary
 from vcloud.bulk.dispatcher import Dispatcher
 from vcloud.bulk.journal_writer import JournalWriter
 from vcloud.bulk.options import BulkKeywords, BulkOptions
 from vcloud.bulk.outcome import Outcome, Totals
+from vcloud.bulk.plan import Plan, PlannedSource
 from vcloud.bulk.progress import Display, open_display
 from vcloud.bulk.source import ItemSource
 from vcloud.bulk.state import RunState
-from vcloud.errors import ConfigurationError
+from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -135,8 +138,14 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         return run
 
     def _prepare(self, items: Iterable[T] | AsyncIterable[T], options: BulkOptions[T, R]) -> None:
+        self._source: ItemSource[T] | PlannedSource[T]
+        if isinstance(items, Plan):
+            options = _with_plan(options, items)
+            self._source = PlannedSource(items)
+        else:
+            self._source = ItemSource(items)
+        options.check_journal()
         self._options = options
-        self._source = ItemSource(items)
         self._state = RunState(self._source.total)
         self._dispatcher = Dispatcher(self._source, options, self._state, self._show)
         self._journal: JournalWriter | None = None
@@ -214,3 +223,22 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     def _show(self) -> None:
         if self._display is not None:
             self._display.show(self.totals)
+
+
+def _with_plan(options: BulkOptions[T, R], plan: Plan[T]) -> BulkOptions[T, R]:
+    """The options of a run over a plan, which has the journal and names the items.
+
+    Raises:
+        InvalidArgumentError: the options contradict the plan.
+    """
+    given = options.journal
+    if given is not None and given is not plan.journal and given.path != plan.journal.path:
+        raise InvalidArgumentError(
+            f"journal is {given.path}, but the plan is in {plan.journal.path}: omit journal="
+        )
+    if options.key is not None and options.key is not plan.key:
+        raise InvalidArgumentError(
+            "key was given to the run, but its plan names the items: pass key= to Journal.plan"
+        )
+    handle = options.handle or plan.handle
+    return evolve(options, journal=plan.journal, key=plan.key, handle=handle)

@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Sized
 from typing import Generic, TypeVar
 
+from attrs import frozen
+
 from vcloud._core.paging.pages import Items
 from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.instances import Instances
 
 T = TypeVar("T")
+
+
+@frozen
+class Taken(Generic[T]):
+    """An item that a run has taken from its source, or from the journal.
+
+    Attributes:
+        item: the item. If ``unmade`` is given, it is only the key.
+        key: its name in the journal; None: the options name it.
+        listed: whether it is among the items of the run. Otherwise only the journal has it.
+        unmade: why the key could not become an item; None: it did, or it was no key.
+    """
+
+    item: T
+    key: str | None = None
+    listed: bool = True
+    unmade: str | None = None
 
 
 class ItemSource(Generic[T]):
@@ -37,7 +56,7 @@ class ItemSource(Generic[T]):
         """The items, if they can be iterated once more."""
         return self._given if isinstance(self._given, Collection) else None
 
-    async def take(self) -> T:
+    async def take(self) -> Taken[T]:
         """The next item that can be decoded.
 
         Raises:
@@ -46,7 +65,7 @@ class ItemSource(Generic[T]):
         """
         while True:
             try:
-                return await anext(self._items)
+                return Taken(await anext(self._items))
             except DecodeError as error:
                 if not (isinstance(self._items, Items) and self._items.keep_readable(error)):
                     raise

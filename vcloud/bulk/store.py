@@ -4,56 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sqlite3
 import weakref
 from collections.abc import Callable, Container, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from attrs import frozen
-
+from vcloud.bulk.entry import COLUMNS, Entry, entry_of
 from vcloud.bulk.journal_files import JournalFiles, never_close
+from vcloud.bulk.journal_format import check_job, create_or_check_format, upgrade
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
-from vcloud.errors.text import printable
 
-#: "vcbj": marks an SQLite file as a journal.
-_APPLICATION_ID: Final = 0x7663626A
-_FORMAT: Final = 1
 #: Seconds to wait while another program, such as one that makes a backup, has the file locked.
 BUSY_TIMEOUT: Final = 1.0
-_SCHEMA: Final = (
-    "CREATE TABLE job (name TEXT NOT NULL)",
-    """CREATE TABLE item (key TEXT PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL,
-        seconds REAL NOT NULL, error TEXT, recorded TEXT) WITHOUT ROWID""",
-)
-#: 100 years in seconds: no action takes as long, and a timedelta can hold it.
-MAX_SECONDS: Final = 36_525 * 86_400.0
-_COLUMNS: Final = "key, status, attempts, seconds, error, recorded"
-
-
-@frozen
-class Entry:
-    """One item in the journal.
-
-    Attributes:
-        key: the item's name.
-        status: its outcome: done, failed or unknown. An undone item has no entry.
-        attempts: requests sent; 0 if the process was killed meanwhile.
-        duration: how long the action took; zero if the process was killed meanwhile.
-        error: what went wrong, on one printable line; None if nothing did, or if the process was
-            killed.
-        recorded: what was kept of the result.
-    """
-
-    key: str
-    status: OutcomeStatus
-    attempts: int = 0
-    duration: timedelta = timedelta()
-    error: str | None = None
-    recorded: Any = None
 
 
 class JournalStore:
@@ -104,18 +68,13 @@ class JournalStore:
     def _open(self, job: str) -> None:
         self._lock()
         self._refuse_write_ahead_log()
-        self._create_or_check_format(job)
+        create_or_check_format(self.database, self._path, job)
         self.database.execute("COMMIT")
         # Damage must be found at once: what is done, and costs money, depends on the journal.
         verdict = self.database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if verdict != "ok":
             raise ConfigurationError(f"the journal {self._path} is damaged: {verdict}")
-        (written,) = self.database.execute("SELECT name FROM job").fetchone()
-        if written != job:
-            raise ConfigurationError(
-                f"{self._path} is the journal of the job {written!r}, not of {job!r}: "
-                "use another file, or Journal(path, job=...) with that name"
-            )
+        check_job(self.database, self._path, job)
         # All outcomes are in this one file; a write-ahead log would be a second one. Only a crash
         # in the middle of a transaction leaves a rollback journal that is needed.
         self.database.execute("PRAGMA journal_mode = DELETE")
@@ -126,6 +85,7 @@ class JournalStore:
         self._hold_files()
         # SQLite opens files by their names, so only now is it certain that it opened these.
         self._files.check_companions()
+        upgrade(self.database)
         self._files.check_written(self._size())
 
     def _lock(self) -> None:
@@ -150,34 +110,6 @@ class JournalStore:
             raise ConfigurationError(
                 f"the journal {self._path} got a write-ahead log while it was opened, and not from "
                 "this program: find out who else can write its folder"
-            )
-
-    def _create_or_check_format(self, job: str) -> None:
-        """Make the tables of a new file, and refuse a file of another format."""
-        application, version, tables = (
-            self._number(query)
-            for query in (
-                "PRAGMA application_id",
-                "PRAGMA user_version",
-                "SELECT COUNT(*) FROM sqlite_master",
-            )
-        )
-        if not (application or version or tables):
-            for statement in (
-                *_SCHEMA,
-                f"PRAGMA application_id = {_APPLICATION_ID}",
-                f"PRAGMA user_version = {_FORMAT}",
-            ):
-                self.database.execute(statement)
-            self.database.execute("INSERT INTO job VALUES (?)", (job,))
-        elif application != _APPLICATION_ID:
-            raise ConfigurationError(
-                f"{self._path} is not a journal but some other database: use another file"
-            )
-        elif version > _FORMAT:
-            raise ConfigurationError(
-                f"the journal {self._path} was written by a later version of vcloud: "
-                "update vcloud, or use another file"
             )
 
     def _hold_files(self) -> None:
@@ -257,13 +189,20 @@ class JournalStore:
         except VCloudError as error:
             return error
 
-    def begin(self, key: str, ticket: int, repeated: Container[OutcomeStatus]) -> Entry | None:
+    def begin(
+        self,
+        key: str,
+        ticket: int,
+        repeated: Container[OutcomeStatus],
+        reference: str | None = None,
+    ) -> Entry | None:
         """Look an item up. If it is new or is repeated, record that it is started.
 
         Args:
             key: the item's name.
             ticket: a number from 1 that no other item of this run has.
             repeated: the outcomes of an earlier run with which an item is repeated.
+            reference: from what the item is made again; None: not known.
 
         Returns:
             The entry of an earlier run.
@@ -278,12 +217,14 @@ class JournalStore:
                 f"two items of the run have the key {key!r}, and the journal cannot tell them "
                 "apart: pass key=, a function that returns another name for each item"
             )
-        row = self.database.execute(f"SELECT {_COLUMNS} FROM item WHERE key = ?", (key,)).fetchone()  # noqa: S608 - a constant
-        before = None if row is None else _entry(row)
+        row = self.database.execute(f"SELECT {COLUMNS} FROM item WHERE key = ?", (key,)).fetchone()  # noqa: S608 - a constant
+        before = None if row is None else entry_of(row)
         if before is None or before.status in repeated:
             self.intend(key, ticket)
             if before is not None:
                 self._before[key] = before
+        if reference is not None and (before is None or before.status is not OutcomeStatus.DONE):
+            self.database.execute("UPDATE item SET reference = ? WHERE key = ?", (reference, key))
         return before
 
     def intend(self, key: str, ticket: int) -> None:
@@ -304,7 +245,10 @@ class JournalStore:
             recorded,
         )
         self.database.execute(
-            f"INSERT OR REPLACE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+            f"INSERT INTO item ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) "  # noqa: S608 - a constant
+            "ON CONFLICT (key) DO UPDATE SET status = excluded.status, "
+            "attempts = excluded.attempts, seconds = excluded.seconds, error = excluded.error, "
+            "recorded = excluded.recorded",
             row,
         )
 
@@ -313,18 +257,19 @@ class JournalStore:
 
         Another item may have the same key. The entry stays unless this item wrote it.
         """
-        mine = "DELETE FROM item WHERE key IN (SELECT key FROM seen WHERE key = ? AND ticket = ?)"
-        if (
-            self.database.execute(mine, (key, ticket)).rowcount
-            and (before := self._before.get(key)) is not None
-        ):
+        mine = "SELECT 1 FROM seen WHERE key = ? AND ticket = ?"
+        if self.database.execute(mine, (key, ticket)).fetchone() is None:
+            return
+        if (before := self._before.get(key)) is not None:
             self.finish(before)
+        else:
+            self.database.execute("DELETE FROM item WHERE key = ?", (key,))
 
     def entries(self) -> list[Entry]:
         """All entries, by key."""
-        rows = self.database.execute(f"SELECT {_COLUMNS} FROM item ORDER BY key")  # noqa: S608 - a constant
+        rows = self.database.execute(f"SELECT {COLUMNS} FROM item ORDER BY key")  # noqa: S608 - a constant
         # All at once: a row that cannot be read would leave the query open and the file locked.
-        return [_entry(row) for row in rows.fetchall()]
+        return [entry_of(row) for row in rows.fetchall()]
 
     def counts(self) -> dict[OutcomeStatus, int]:
         """How many items have each status."""
@@ -366,33 +311,3 @@ def _code(error: Exception) -> int:
 
 def _is_in_use(error: Exception) -> bool:
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def _finite(text: str) -> float:
-    if math.isfinite(number := float(text)):
-        return number
-    raise ValueError(f"{text:.80} is not a JSON number")
-
-
-#: Arguments with which `json.loads` refuses NaN, infinities, and numbers too large for a float.
-_FINITE: Final[dict[str, Any]] = {"parse_constant": _finite, "parse_float": _finite}
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    """The entry in a row.
-
-    Raises:
-        ValueError: it has a value that no run writes.
-    """
-    key, status, attempts, seconds, error, recorded = row
-    # A column of SQLite takes any value, and 1e300 s is not a duration.
-    sound = isinstance(attempts, int) and isinstance(seconds, int | float)
-    if not (sound and attempts >= 0 and 0 <= seconds <= MAX_SECONDS):
-        raise ValueError(f"attempts or seconds of {key!r:.80} are out of range")
-    try:
-        kept = None if recorded is None else json.loads(recorded, **_FINITE)
-    except (TypeError, RecursionError):
-        raise ValueError(f"what was recorded of {key!r:.80} cannot be read") from None
-    # Earlier versions, and other programs, wrote a service's message as it was.
-    words = None if error is None else printable(str(error))
-    return Entry(key, OutcomeStatus(status), attempts, timedelta(seconds=seconds), words, kept)

@@ -60,15 +60,20 @@ _LATER: Final = "Please try again later."
 
 #: Characters of words that a person reads at a glance.
 MAX_WORDS: Final = 200
-#: Signs that words are meant for a developer: an address, a path, markup, code, a database, a
-#: program's own names, and our words about an answer without any.
+#: Words that only a developer understands.
+_JARGON: Final = (
+    "traceback exception stack panic undefined null sql sqlstate pq constraint duplicate relation "
+    "json unmarshal validation potential http https tcp dial socket upstream gateway proxy nginx "
+    "nonce hmac signature jwt bearer header headers localhost url"
+)
+#: Signs that words are not meant for a person: an address, a path, markup, code, our own words
+#: about an answer that has none.
 _INTERNAL: Final = re.compile(
     r"://|www\.|[<>{}\[\]\\`=]|\b0x|\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9a-f]{32}|(?:^|\s)/\w"
-    r"|\w::|\w\(|\b(?:[a-z]+_){2,}[a-z]+\b|\b[A-Z]+(?:_[A-Z]+)+\b|\.(?:go|py|js|rb|java|php)\b"
-    r"|\b(?:traceback|exception|stack ?trace|panic|nil pointer|undefined|null|syntax error|sqlstate"
-    r"|sql|pq:|constraint|duplicate key|relation|json|unmarshal|http|https|tcp|dial|socket|upstream"
-    r"|gateway|proxy|nginx|nonce|hmac|signature|jwt|bearer|header|localhost|kubernetes api"
-    r"|the answer (?:began|was empty)|is not shown|no reason given|base url|api key)(?!\w)",
+    r"|\w::|\w\(|\b(?:[a-z]+_){2,}[a-z]+\b|(?-i:\b[A-Z]+(?:_[A-Z]+)+\b)"
+    r"|\.(?:go|py|js|rb|java|php)\b|\bapi key\b|\bno reason given\b|\bis not shown\b"
+    r"|^the answer (?:began|was empty)"
+    rf"|\b(?:{'|'.join(_JARGON.split())})\b",
     re.IGNORECASE,
 )
 

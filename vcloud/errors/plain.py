@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
@@ -131,6 +131,7 @@ _SCALARS: Final[dict[type[Any], Callable[[Any], Any]]] = {
     float: lambda value: float(value) if math.isfinite(value) else None,
     datetime: _instant,
     timedelta: timedelta.total_seconds,
+    date: date.isoformat,
     Decimal: str,
     bytes: lambda value: f"<{len(value)} bytes>",
 }

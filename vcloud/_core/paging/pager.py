@@ -106,11 +106,16 @@ class Pager(Guided, Generic[T]):
         """Item after item. Errors are those of :meth:`pages`."""
         return Items(self.pages())
 
-    if not TYPE_CHECKING:  # type checkers refuse a plain `for` by themselves
+    if not TYPE_CHECKING:  # type checkers refuse a plain `for` and an `await` by themselves
 
         def __iter__(self) -> NoReturn:
             raise TypeError(
                 "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
+            )
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(
+                "a Pager is not awaited itself: use `async for item in ...`, or `await ....all()`"
             )
 
     def __copy__(self) -> Self:

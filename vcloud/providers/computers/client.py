@@ -30,8 +30,8 @@ class VagonComputers(Client):
     """
 
     _dialect: ClassVar[Dialect] = DIALECT
-    _instance_handle = MachineRef
     _variables: ClassVar[Variables] = COMPUTERS
+    _instance_handle = MachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines

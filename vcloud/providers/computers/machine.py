@@ -51,8 +51,15 @@ class MachineRef(InstanceHandle["Machine", MachineStatus]):
     """
 
     _kind: ClassVar[InstanceKind] = KIND
-    _absent: ClassVar[Mapping[str, str]] = KIND.instead
     _lifecycle: ClassVar[Lifecycle] = Lifecycle("machine", "friendly_status", MachineStatus, STATES)
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        **KIND.instead,
+        "restart": "the API has no restart: stop(), wait_until('off'), start()",
+        "reboot": "the API has no restart: stop(), wait_until('off'), start()",
+        "delete": "the API deletes no machines",
+        "machine_types": "did you mean available_machine_types?",
+    }
 
     id: str = ""
 
@@ -67,7 +74,7 @@ class MachineRef(InstanceHandle["Machine", MachineStatus]):
         return await self._session.fetch(Request("GET", self._path()), MACHINE)
 
     async def start(
-        self, *, machine_type_id: str | int | None = None, region: str | None = None
+        self, *, machine_type_id: MachineType | str | int | None = None, region: str | None = None
     ) -> None:
         """Start the machine.  ``POST /machines/{id}/start``
 
@@ -75,8 +82,8 @@ class MachineRef(InstanceHandle["Machine", MachineStatus]):
         are from Vagon's published client. Without them no body is sent.
 
         Args:
-            machine_type_id: the hardware to start on, the id of one of
-                :meth:`available_machine_types`; None: the hardware that it has.
+            machine_type_id: the hardware to start on, one of :meth:`available_machine_types` or its
+                id; None: the hardware that it has.
             region: where to start, such as ``dublin``; None: where it is.
 
         Raises:
@@ -96,7 +103,7 @@ class MachineRef(InstanceHandle["Machine", MachineStatus]):
         given = drop_none(
             machine_type_id=None
             if machine_type_id is None
-            else number(machine_type_id, "machine_type_id"),
+            else number(machine_type_id, "machine_type_id", MachineType),
             region=None if region is None else text(region, "region"),
         )
         body = json_body(given) if given else None
@@ -184,11 +191,11 @@ class MachineRef(InstanceHandle["Machine", MachineStatus]):
             self._session, Request("GET", self._path("/available-machine-types")), MACHINE_TYPES
         )
 
-    async def set_machine_type(self, machine_type_id: str | int) -> None:
+    async def set_machine_type(self, machine_type_id: MachineType | str | int) -> None:
         """Change the hardware of a machine that is off.  ``POST /machines/{id}/machine-type``
 
         Args:
-            machine_type_id: the id of one of :meth:`available_machine_types`.
+            machine_type_id: one of :meth:`available_machine_types`, or its id.
 
         Raises:
             NotFoundError: there is no such machine.
@@ -196,7 +203,9 @@ class MachineRef(InstanceHandle["Machine", MachineStatus]):
                 not off (4206).
             PermissionDeniedError: permission required (4710).
         """
-        body = json_body({"machine_type_id": number(machine_type_id, "machine_type_id")})
+        body = json_body(
+            {"machine_type_id": number(machine_type_id, "machine_type_id", MachineType)}
+        )
         await self._session.fetch(Request("POST", self._path("/machine-type"), body=body), DONE)
 
     async def create_access_link(self, expires_in: timedelta | float) -> AccessLink:

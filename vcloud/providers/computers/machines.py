@@ -25,10 +25,12 @@ from vcloud._core.resources import Opened, fetch_list, values
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.computers.machine import MINUTE, Machine, MachineRef
 from vcloud.providers.computers.models import (
+    BaseImage,
     MachineStatus,
     PermissionField,
     PermissionFieldList,
     Permissions,
+    Software,
     permissions_to_wire,
 )
 from vcloud.providers.vagon_resources import Item, Listing, listing, resources
@@ -76,9 +78,9 @@ class Machines(IdCollection[MachineRef]):
             time_left: the running time that must be left: whole minutes; seconds or timedelta.
             has_session_data: True: used since the last reset; False: not used since then.
             assigned: True: with a user or a pending invitation; False: with neither.
-            status: the ``friendly_status``. A value that this SDK does not know is given as
-                ``MachineStatus(text)`` (Vagon's published client also has ``running`` and
-                ``stopping``).
+            status: the API's word for the ``friendly_status`` of a :class:`Machine`, such as
+                ``ready``. A value that this SDK does not know is given as ``MachineStatus(text)``
+                (Vagon's published client also has ``running`` and ``stopping``).
 
         Raises:
             InvalidArgumentError: there is no such status, or the time is not whole minutes.
@@ -112,7 +114,7 @@ class Machines(IdCollection[MachineRef]):
         """
         return await named(self.list(q=text(name, "name"), per_page=100), name, "machine")
 
-    async def get(self, id: str | int) -> Machine:
+    async def get(self, id: MachineRef | str | int) -> Machine:
         """Fetch one machine.  ``GET /machines/{id}``
 
         The path is not in the API document; Vagon's published client uses it.
@@ -128,8 +130,8 @@ class Machines(IdCollection[MachineRef]):
         *,
         quantity: int = 1,
         region: str | None = None,
-        software_ids: Sequence[str | int] | None = None,
-        base_image_id: str | int | None = None,
+        software_ids: Sequence[str | int | Software] | None = None,
+        base_image_id: BaseImage | str | int | None = None,
         permissions: Permissions | None = None,
     ) -> tuple[Machine, ...]:
         """Buy machines from the organisation's balance; never sent twice.  ``POST /machines``
@@ -139,8 +141,8 @@ class Machines(IdCollection[MachineRef]):
                 ids from Vagon.
             quantity: how many machines, at least one.
             region: where, such as ``dublin``; required if the account has no default region.
-            software_ids: what to install: ids of :attr:`VagonComputers.software`.
-            base_image_id: the image to start from; None: the latest.
+            software_ids: what to install: some of :attr:`VagonComputers.software`, or their ids.
+            base_image_id: the image to start from, or its id; None: the latest.
             permissions: what the users may do; None, whole or in part: the service's defaults.
 
         Raises:
@@ -161,8 +163,10 @@ class Machines(IdCollection[MachineRef]):
             region=region,
             software_ids=None
             if software_ids is None
-            else [number(id, "software_ids") for id in software_ids],
-            base_image_id=None if base_image_id is None else number(base_image_id, "base_image_id"),
+            else [number(id, "software_ids", Software) for id in software_ids],
+            base_image_id=None
+            if base_image_id is None
+            else number(base_image_id, "base_image_id", BaseImage),
             permissions=None if permissions is None else permissions_to_wire(permissions),
         )
         return await fetch_list(

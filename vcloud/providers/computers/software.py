@@ -27,7 +27,7 @@ class SoftwareCatalog(Collection):
     """
 
     def list(self) -> Pager[Software]:
-        """The programs; their ids go into ``software_ids`` of a create.  ``GET /software``
+        """The programs; ``software_ids`` of a create takes them.  ``GET /software``
 
         Raises:
             PermissionDeniedError: permission required (4710).
@@ -35,7 +35,7 @@ class SoftwareCatalog(Collection):
         return all_of(self._session, PATH, SOFTWARE)
 
     def base_images(self) -> Pager[BaseImage]:
-        """The images; an id goes into ``base_image_id`` of a create.  ``GET /software``
+        """The images; ``base_image_id`` of a create takes one.  ``GET /software``
 
         Raises:
             PermissionDeniedError: permission required (4710).

@@ -127,7 +127,7 @@ def _activated(machine_id: str) -> Shape[TaskOutcome, TaskActivation]:
     return Shape(TaskOutcome, open_activation)
 
 
-def check_uid(uid: str) -> str:
+def check_uid(uid: object) -> str:
     """The uid of a task, if it keeps the document's rules.
 
     Raises:
@@ -169,22 +169,24 @@ class MachineTasks(Collection):
         shape = resources(TaskList, Task, machine_id=self._machine_id)
         return listing(self._session, self._path, shape, page=page, per_page=per_page)
 
-    def ref(self, id: str | int) -> TaskRef:
+    def ref(self, id: TaskRef | str | int) -> TaskRef:
         """A handle of the task with this id; nothing is sent.
 
         Raises:
             InvalidArgumentError: the id is not valid.
         """
-        return bind(TaskRef(id=identifier(id), machine_id=self._machine_id), self._session)
+        return bind(
+            TaskRef(id=identifier(id, "id", TaskRef), machine_id=self._machine_id), self._session
+        )
 
-    async def activate(self, uid: str) -> TaskActivation:
+    async def activate(self, uid: Task | str) -> TaskActivation:
         """Make this the active task, whose folder is captured.  ``POST /machines/{id}/tasks``
 
         If there is no such task, it is created.
 
         Args:
-            uid: the task's name: 1 to 255 characters, none of ``/``, ``:``, ``*``, ``?``, ``"``,
-                ``<``, ``>``, ``|`` and the backslash.
+            uid: the task, or its name: 1 to 255 characters, none of ``/``, ``:``, ``*``, ``?``,
+                ``"``, ``<``, ``>``, ``|`` and the backslash.
 
         Raises:
             InvalidArgumentError: the uid breaks these rules.
@@ -195,7 +197,11 @@ class MachineTasks(Collection):
             PermissionDeniedError: permission required (4710).
         """
         return await self._session.fetch(
-            Request("POST", self._path, body=json_body({"uid": check_uid(uid)})),
+            Request(
+                "POST",
+                self._path,
+                body=json_body({"uid": check_uid(uid.uid if isinstance(uid, Task) else uid)}),
+            ),
             _activated(self._machine_id),
         )
 

@@ -49,15 +49,37 @@ def _between(low: int, high: int | None = None) -> Any:
     """A validator: a whole number, at least ``low`` and at most ``high``."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
-        if value is None and attribute.default is None:
-            return
-        if type(value) is not int or value < low or (high is not None and value > high):
-            limits = f"at least {low}" if high is None else f"{low} to {high}"
-            raise InvalidArgumentError(
-                f"{attribute.name} must be a whole number, {limits}, not {value!r:.80}"
-            )
+        if value is not None or attribute.default is not None:
+            _check_between(value, attribute.name, low, high)
 
     return check
+
+
+def _check_between(value: object, name: str, low: int, high: int | None) -> None:
+    if type(value) is not int or value < low or (high is not None and value > high):
+        limits = f"at least {low}" if high is None else f"{low} to {high}"
+        point = "; to give a point, write *point" if isinstance(value, tuple) else ""
+        raise InvalidArgumentError(
+            f"{name} must be a whole number, {limits}, not {value!r:.80}{point}"
+        )
+
+
+def check_count(count: object, click_type: object, name: str) -> None:
+    """Refuse a number of clicks with which the service always fails.
+
+    Args:
+        count: the number; None: it was not given.
+        click_type: what is done with the button. The service ignores the number if it only presses
+            or releases it.
+        name: the name of the number in the error.
+
+    Raises:
+        InvalidArgumentError: it is not a whole number, or out of bounds.
+    """
+    if count is not None and click_type in (None, ClickType.CLICK):
+        _check_between(count, name, 1, MAX_CLICKS)
+    elif count is not None:
+        _check_between(count, name, 0, None)
 
 
 def check_text(value: object, name: str) -> None:
@@ -150,6 +172,13 @@ class Recordable(Model):
     #: Whether neither the request nor the answer may appear in an error.
     sensitive: ClassVar[bool] = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """The action as plain JSON values, its kind as ``type``; what is typed is left out.
+
+        :func:`to_json` writes an action that can be repeated.
+        """
+        return {"type": self.tag, **super().to_dict()}
+
 
 @frozen(kw_only=True)
 class ClickMouse(Recordable):
@@ -159,9 +188,9 @@ class ClickMouse(Recordable):
         x: pixels from the left; None, and ``y`` too: at the position of the pointer.
         y: pixels from the top.
         button: which button; None: the left one.
-        num_of_clicks: how often, 1 to 250 (the service clicks ten times a second, and its gateway
-            cuts it off after 30 seconds); None: once. Ignored if the button is only pressed or
-            released.
+        count: how often, 1 to 250 (the service clicks ten times a second, and its gateway cuts it
+            off after 30 seconds); None: once. Ignored if the button is only pressed or released.
+            Requests and recordings have it as ``num_of_clicks``.
         click_type: click, press or release; None: click.
 
     Raises:
@@ -175,7 +204,7 @@ class ClickMouse(Recordable):
     x: int | None = field(default=None, validator=_between(0))
     y: int | None = field(default=None, validator=_between(0))
     button: MouseButton | None = field(default=None, converter=_button)
-    num_of_clicks: int | None = field(default=None, validator=_between(0))
+    count: int | None = None
     click_type: ClickType | None = field(default=None, converter=_click_type)
 
     def __attrs_post_init__(self) -> None:
@@ -183,14 +212,10 @@ class ClickMouse(Recordable):
             raise InvalidArgumentError(
                 "x and y must be given together: the service ignores one without the other"
             )
-        clicks = 1 if self.num_of_clicks is None else self.num_of_clicks
-        if self.click_type in (None, ClickType.CLICK) and not 1 <= clicks <= MAX_CLICKS:
-            raise InvalidArgumentError(
-                f"num_of_clicks must be a whole number, 1 to {MAX_CLICKS}, not {clicks}"
-            )
+        check_count(self.count, self.click_type, "count")
 
 
-@frozen(kw_only=True)
+@frozen
 class Scroll(Recordable):
     """``scroll``: turn the mouse wheel.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, overload
 
 from vcloud._core.arguments import identifier, positive_seconds, seconds, whole_units
 from vcloud._core.client import Client
@@ -13,7 +15,7 @@ from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager, unpaged
 from vcloud._core.request import Request, drop_none, json_body
 from vcloud._core.resource import bind
-from vcloud.errors import NotFoundError
+from vcloud.errors import InvalidArgumentError, NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
 from vcloud.providers.desktops.coroutine_function import coroutine_function
 from vcloud.providers.desktops.desktops import Desktop, DesktopRef
@@ -25,6 +27,8 @@ from vcloud.providers.desktops.registry import LaunchRegistry
 from vcloud.providers.variables import DESKTOPS
 
 if TYPE_CHECKING:
+    from typing_extensions import deprecated
+
     from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
@@ -32,15 +36,26 @@ __all__ = ["Desktops"]
 
 MIN_LIFETIME: Final = timedelta(minutes=1)
 DEFAULT_LIFETIME: Final = timedelta(hours=24)
+FORMER_NAME: Final = (
+    "launch(timeout=) is deprecated: write lifetime=, the time after which the desktop stops"
+)
+#: The frames from ``launch`` to its caller: its own, and that of the coroutine function around it.
+CALLER: Final = 3
 
 
 class Desktops(Client):
     """The desktop-action API, with an :class:`~vcloud.APIKeyAuth`."""
 
     _dialect: ClassVar[Dialect] = DIALECT
-    _instance_handle = DesktopRef
     _variables: ClassVar[Variables] = DESKTOPS
+    _instance_handle = DesktopRef
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "all": "the API lists no desktops: instances() has those that this client launched",
+        "desktops": "the API lists no desktops: instances() has those that this client launched",
+        "list": "the API lists no desktops: instances() has those that this client launched",
+    }
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)
@@ -82,13 +97,35 @@ class Desktops(Client):
             return None
         return desktop
 
+    if TYPE_CHECKING:
+
+        @overload
+        def launch(
+            self,
+            lifetime: timedelta | float | None = None,
+            *,
+            wait_timeout: timedelta | float = 300,
+            poll: timedelta | float = 2,
+        ) -> Launch: ...
+
+        @overload
+        @deprecated("write lifetime= instead of timeout=")
+        def launch(
+            self,
+            *,
+            timeout: timedelta | float | None,
+            wait_timeout: timedelta | float = 300,
+            poll: timedelta | float = 2,
+        ) -> Launch: ...
+
     @coroutine_function
     def launch(
         self,
-        timeout: timedelta | float | None = None,
+        lifetime: timedelta | float | None = None,
         *,
         wait_timeout: timedelta | float = 300,
         poll: timedelta | float = 2,
+        timeout: timedelta | float | None = None,
     ) -> Launch:
         """Launch a desktop; retried only if it provably was not done.  ``POST /desktop``
 
@@ -107,8 +144,8 @@ class Desktops(Client):
         stopped, and leaving the block does nothing more.
 
         This holds however the program ends, as long as Python runs. After ``kill -9``, SIGTERM or
-        SIGHUP without a handler, ``os._exit`` or a crash, only the desktop's own ``timeout`` stops
-        it, so pass a short one. The SDK installs no signal handlers; the README has one for
+        SIGHUP without a handler, ``os._exit`` or a crash, only the desktop's ``lifetime`` ends it,
+        so pass a short one. The SDK installs no signal handlers; the README has one for
         SIGTERM.
 
         ``inspect`` takes this method for a coroutine function, so that decorators and mocks treat
@@ -116,15 +153,16 @@ class Desktops(Client):
         autospec is awaited.
 
         Args:
-            timeout: the time after which the desktop stops by itself, seconds or timedelta: at
+            lifetime: the time after which the desktop stops by itself, seconds or timedelta: at
                 least a minute (the service answers 502 to less), in whole milliseconds. None: the
                 service's default, 24 hours (both from its published source).
             wait_timeout: how long ``async with`` waits until it is running; seconds or timedelta.
             poll: the polling interval of that wait; seconds or timedelta.
+            timeout: the former name of ``lifetime``; deprecated.
 
         Raises:
-            InvalidArgumentError: ``timeout`` is below a minute, or ``wait_timeout`` or ``poll`` is
-                not positive; nothing was sent.
+            InvalidArgumentError: ``lifetime`` is below a minute, or given together with
+                ``timeout``, or ``wait_timeout`` or ``poll`` is not positive; nothing was sent.
             AuthenticationError: the API key is missing or not valid.
             ServerError: the service could not make a desktop (500, 502).
             TransportError: with ``outcome_unknown`` if the answer was lost: the desktop may exist.
@@ -136,12 +174,19 @@ class Desktops(Client):
             WaitFailed: (``async with``) it ended before it ran.
             WaitTimeout: (``async with``) it did not run in time.
         """
+        name = "lifetime"
+        if timeout is not None:
+            if lifetime is not None:
+                raise InvalidArgumentError(
+                    "timeout is the former name of lifetime: give lifetime alone"
+                )
+            warnings.warn(FORMER_NAME, DeprecationWarning, stacklevel=CALLER)
+            lifetime, name = timeout, "timeout"
         milliseconds = (
             None
-            if timeout is None
-            else whole_units(timeout, MILLISECOND, "timeout", at_least=MIN_LIFETIME // MILLISECOND)
+            if lifetime is None
+            else whole_units(lifetime, MILLISECOND, name, at_least=MIN_LIFETIME // MILLISECOND)
         )
-        lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
         positive_seconds(wait_timeout, "wait_timeout")
         positive_seconds(poll, "poll")
         body = json_body(drop_none(timeout_ms=milliseconds))
@@ -150,12 +195,12 @@ class Desktops(Client):
             self._session,
             request,
             self._registry,
-            lifetime=lifetime,
+            lifetime=seconds(DEFAULT_LIFETIME if lifetime is None else lifetime),
             wait_timeout=wait_timeout,
             poll=poll,
         )
 
-    async def get(self, id: str | int) -> Desktop:
+    async def get(self, id: DesktopRef | str | int) -> Desktop:
         """Fetch one desktop.  ``GET /desktop/{id}``
 
         Raises:
@@ -164,10 +209,10 @@ class Desktops(Client):
         """
         return await self.ref(id).refresh()
 
-    def ref(self, id: str | int) -> DesktopRef:
+    def ref(self, id: DesktopRef | str | int) -> DesktopRef:
         """A handle to a desktop, without a request.
 
         Raises:
             InvalidArgumentError: ``id`` cannot be an id.
         """
-        return bind(DesktopRef(id=identifier(id)), self._session)
+        return bind(DesktopRef(id=identifier(id, "id", DesktopRef)), self._session)

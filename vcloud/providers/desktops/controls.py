@@ -185,7 +185,7 @@ class Controls(Handle):
             count: how often, 1 to 250: the service clicks ten times a second, and its gateway cuts
                 a request off after 30 seconds.
         """
-        await self.perform(ClickMouse(x=x, y=y, button=button, num_of_clicks=count))
+        await self.perform(ClickMouse(x=x, y=y, button=button, count=count))
 
     async def double_click(
         self,

@@ -39,10 +39,23 @@ class DesktopRef(Controls, InstanceHandle["Desktop", DesktopStatus]):
     """A desktop by its id. It has all methods, without fetching the desktop."""
 
     _kind: ClassVar[InstanceKind] = KIND
-    _absent: ClassVar[Mapping[str, str]] = KIND.instead
     _lifecycle: ClassVar = Lifecycle(
         "desktop", "status", DesktopStatus, STATES, terminal_states=TERMINAL_STATES
     )
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        **KIND.instead,
+        "capture": "did you mean screenshot?",
+        "delete": "did you mean stop?",
+        "hotkey": "did you mean press?",
+        "hover": "did you mean move?",
+        "keyboard": "did you mean type, press, key_down or key_up?",
+        "leftclick": "did you mean click?",
+        "restart": "a desktop never starts again: desktops.launch() makes a new one",
+        "send_keys": "did you mean type or press?",
+        "sleep": "did you mean wait?",
+        "write": "did you mean type?",
+    }
 
     async def refresh(self) -> Desktop:
         """Fetch the desktop as it is now.  ``GET /desktop/{id}``

@@ -18,7 +18,7 @@ STATES: Final[Mapping[str, InstanceState]] = {
     DesktopStatus.COMPLETED: InstanceState.STOPPED,
 }
 
-_NO_START: Final = "a desktop that was stopped never runs again; Desktops.launch() makes a new one"
+_NO_START: Final = "a desktop never starts again: desktops.launch() makes a new one"
 
 KIND: Final = InstanceKind(
     "desktops",

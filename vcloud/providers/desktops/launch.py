@@ -193,7 +193,9 @@ class DesktopLifetime:
 
     def _note_failure(self, why: BaseException) -> None:
         if self._failure is None:
-            what = f"desktop {word(self._id)} could not be stopped, and runs until it times out"
+            what = (
+                f"desktop {word(self._id)} could not be stopped, and runs until its lifetime ends"
+            )
             self._failure = self._left_error(what, why)
 
     def _left_error(self, what: str, why: BaseException) -> CleanupError:

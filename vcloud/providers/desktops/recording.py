@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any, Final, cast
@@ -14,7 +14,14 @@ from cattrs.strategies import configure_tagged_union
 
 from vcloud._core.redaction.secretive import concealing
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.desktops.actions import ACTIONS, MILLISECOND, Action, Wait
+from vcloud.providers.desktops.actions import (
+    ACTIONS,
+    MILLISECOND,
+    Action,
+    ClickMouse,
+    Wait,
+    check_count,
+)
 from vcloud.providers.desktops.models import Point
 
 __all__ = ["from_json", "to_json"]
@@ -44,8 +51,30 @@ def _converter() -> cattrs.Converter:
     converter.register_unstructure_hook(
         Wait, make_dict_unstructure_fn(Wait, converter, duration=milliseconds)
     )
+    clicks = override(rename="num_of_clicks")
+    made = make_dict_structure_fn(
+        ClickMouse, converter, _cattrs_forbid_extra_keys=True, count=clicks
+    )
+    converter.register_structure_hook(ClickMouse, _checked_first(made))
+    converter.register_unstructure_hook(
+        ClickMouse,
+        make_dict_unstructure_fn(ClickMouse, converter, _cattrs_omit_if_default=True, count=clicks),
+    )
     configure_tagged_union(Action, converter, tag_generator=attrgetter("tag"), tag_name="type")
     return converter
+
+
+def _checked_first(
+    structure: Callable[[Mapping[str, Any], type[ClickMouse]], ClickMouse],
+) -> Callable[[Mapping[str, Any], type[ClickMouse]], ClickMouse]:
+    """The same hook, whose error for a number of clicks has the number's name in the recording."""
+
+    def checked(recorded: Mapping[str, Any], kind: type[ClickMouse]) -> ClickMouse:
+        name = "num_of_clicks"
+        check_count(recorded.get(name), recorded.get("click_type"), name)
+        return structure(recorded, kind)
+
+    return checked
 
 
 def _milliseconds(value: object, _: object) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from attrs import frozen
@@ -25,6 +26,14 @@ PER_PAGE: Final = 100
 @frozen(kw_only=True)
 class ApplicationRef(Handle):
     """An application by its id."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "refresh": "the API fetches no single application: list() has them",
+        "update": "did you mean configure?",
+        "streams": "write streams.streams.list(application)",
+        "connect": "its streams have it: write streams.streams.list(application)",
+        "start": "its streams have start_machine: write streams.streams.list(application)",
+    }
 
     # A number among the attributes, and a text beside them.
     id: InnerId = ""
@@ -116,6 +125,11 @@ APPLICATIONS = resources(ApplicationList, Application)
 
 class Applications(IdCollection[ApplicationRef]):
     """The applications of the account. They are created in Vagon's dashboard."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "get": "the API fetches no single application: list() has them",
+        "create": "applications are created in Vagon's dashboard",
+    }
 
     _handle = ApplicationRef
 

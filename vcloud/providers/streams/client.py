@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from vcloud._core.client import Client
@@ -40,8 +41,8 @@ class VagonStreams(Client):
     """
 
     _dialect: ClassVar[Dialect] = DIALECT
-    _instance_handle = StreamMachineRef
     _variables: ClassVar[Variables] = STREAMS
+    _instance_handle = StreamMachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"
 
     applications: Applications
@@ -49,6 +50,8 @@ class VagonStreams(Client):
     machines: StreamMachines
     users: Users
     sessions: VisitorSessions
+
+    _absent: ClassVar[Mapping[str, str]] = {"visitors": "did you mean users?"}
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)

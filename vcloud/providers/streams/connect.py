@@ -44,6 +44,7 @@ from vcloud.providers.streams.machines import (
     start_request,
 )
 from vcloud.providers.streams.models import ConnectionStatus, Region
+from vcloud.providers.streams.users import UserRef
 from vcloud.providers.vagon import VagonCode
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ async def connect(
     session: Session,
     stream_id: str,
     region: Region | str,
-    user_id: str | int | None,
+    user: UserRef | str | int | None,
     *,
     timeout: timedelta | float,
     poll: timedelta | float,
@@ -66,10 +67,10 @@ async def connect(
     """Carry out :meth:`StreamRef.connect`."""
     # The arguments are checked before anything is sent.
     start_request(stream_id, region)
-    assign_request(stream_id, region, user_id)
+    assign_request(stream_id, region, user)
     seconds = positive_seconds(timeout, "timeout")
     interval = positive_seconds(poll, "poll")
-    connection = _Connection(session, stream_id, region, user_id)
+    connection = _Connection(session, stream_id, region, user)
     with connection.known_to_the_client():
         try:
             return await connection.make(seconds, interval)
@@ -92,12 +93,16 @@ class _Connection:
     """
 
     def __init__(
-        self, session: Session, stream_id: str, region: Region | str, user_id: str | int | None
+        self,
+        session: Session,
+        stream_id: str,
+        region: Region | str,
+        user: UserRef | str | int | None,
     ) -> None:
         self._session = session
         self._stream_id = stream_id
         self._region = region
-        self._user_id = user_id
+        self._user = user
         #: A machine can be assigned, but time was up before the request.
         self._may_be_assigned = False
         #: When time is up, in monotonic seconds.
@@ -365,7 +370,7 @@ class _Connection:
         return True
 
     async def _assign(self) -> Assignment:
-        request = assign_request(self._stream_id, self._region, self._user_id)
+        request = assign_request(self._stream_id, self._region, self._user)
         return await self._fetch("assign", request, ASSIGNMENT)
 
     async def _fetch(

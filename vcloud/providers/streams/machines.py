@@ -26,6 +26,7 @@ from vcloud.providers.streams.instances import KIND, STATES
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.streams.statistics import Statistics
 from vcloud.providers.streams.uids import UidCollection, UidRef
+from vcloud.providers.streams.users import UserRef
 from vcloud.providers.vagon import DONE, Envelope
 from vcloud.providers.vagon_resources import Item, Listing, adopt_item, listing, resource, resources
 
@@ -205,12 +206,12 @@ def start_request(stream_id: str, region: Region | str) -> Request:
 
 
 def assign_request(
-    stream_id: str, region: Region | str, user_id: str | int | None = None
+    stream_id: str, region: Region | str, user: UserRef | str | int | None = None
 ) -> Request:
     """``POST /streams/{stream_id}/assign-machine``"""
     given = drop_none(
         region=member(region, Region, "region"),
-        user_id=None if user_id is None else identifier(user_id, "user_id"),
+        user_id=None if user is None else identifier(user, "user", UserRef),
     )
     return Request(
         "POST",
@@ -234,6 +235,11 @@ class StreamMachines(UidCollection[StreamMachineRef, StreamMachine], Statistics[
 
     A machine is stopped by its id, and fetched and waited for by its uid.
     """
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "create": "streams.ref(id).start_machine starts one",
+        "start": "streams.ref(id).start_machine starts one",
+    }
 
     _handle = StreamMachineRef
     _path = "/machines"

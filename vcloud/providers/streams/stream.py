@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar, Final
 
@@ -45,7 +45,7 @@ from vcloud.providers.streams.settings import (
     protection,
     visitor_page,
 )
-from vcloud.providers.streams.uids import UidRef
+from vcloud.providers.streams.uids import StreamHandle
 from vcloud.providers.streams.users import UserRef
 from vcloud.providers.vagon_resources import Nested, resource
 
@@ -56,13 +56,21 @@ MACHINES_PER_PAGE: Final = 10
 
 
 @frozen(kw_only=True)
-class StreamRef(UidRef["Stream"]):
+class StreamRef(StreamHandle["Stream"]):
     """A stream by its id, and by its uid if that is known.
 
     :meth:`refresh` takes the uid, all other methods take the id.
     """
 
     _noun: ClassVar[str] = "stream"
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "launch": "did you mean start_machine?",
+        "sessions": "write streams.sessions.list(stream_id=stream)",
+        "stop": "its machines have it: machines()",
+        "update": "did you mean configure?",
+        "wait_until": "its machines have it: machines()",
+    }
 
     # A number among the attributes, and a text beside them.
     id: InnerId = ""
@@ -203,7 +211,11 @@ class StreamRef(UidRef["Stream"]):
         return await self._session.fetch(start_request(self.id, region), MACHINE)
 
     async def assign_machine(
-        self, region: Region | str, user_id: str | int | None = None
+        self,
+        region: Region | str,
+        user: UserRef | str | int | None = None,
+        *,
+        user_id: UserRef | str | int | None = None,
     ) -> Assignment:
         """Assign a machine to a visitor; never sent twice.
 
@@ -212,10 +224,12 @@ class StreamRef(UidRef["Stream"]):
 
         Args:
             region: where.
-            user_id: the visitor: the id of a :class:`User`; None: anyone who has the link.
+            user: the visitor, or the visitor's id; None: anyone who has the link.
+            user_id: the same, under its name in the request.
 
         Raises:
-            InvalidArgumentError: there is no such region, or the id is not valid.
+            InvalidArgumentError: there is no such region, the id is not valid, or it is given under
+                both names.
             NotFoundError: there is no such stream or user. In older deployments: no machine is
                 available (from a public client of the older API).
             CapacityError: no machine is available (440; the document does not say with which
@@ -225,7 +239,11 @@ class StreamRef(UidRef["Stream"]):
             DecodeError: the link is not safe to open, for example because it is not https or has a
                 user before its host. The text does not repeat it. A machine may have been assigned.
         """
-        return await self._session.fetch(assign_request(self.id, region, user_id), ASSIGNMENT)
+        if user is None:
+            user = user_id
+        elif user_id is not None:
+            raise InvalidArgumentError("user and user_id are the same: give user alone")
+        return await self._session.fetch(assign_request(self.id, region, user), ASSIGNMENT)
 
     async def connect(
         self,
@@ -276,8 +294,7 @@ class StreamRef(UidRef["Stream"]):
                 than ``poll`` by then, it polled once more, for as long as one attempt may take, and
                 took a machine if it could, but started none.
         """
-        user_id = user.id if isinstance(user, UserRef) else user
-        return await connect(self._session, self.id, region, user_id, timeout=timeout, poll=poll)
+        return await connect(self._session, self.id, region, user, timeout=timeout, poll=poll)
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

@@ -11,7 +11,7 @@ from vcloud._core.arguments import identifier
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body
-from vcloud.providers.streams.applications import PER_PAGE
+from vcloud.providers.streams.applications import PER_PAGE, ApplicationRef
 from vcloud.providers.streams.models import Capacity, CapacityType
 from vcloud.providers.streams.settings import capacity
 from vcloud.providers.streams.stream import STREAM, Stream, StreamRef
@@ -39,12 +39,16 @@ class Streams(UidCollection[StreamRef, Stream]):
     _handle = StreamRef
 
     def list(
-        self, application_id: str | int, *, page: int | None = None, per_page: int = PER_PAGE
+        self,
+        application_id: ApplicationRef | str | int,
+        *,
+        page: int | None = None,
+        per_page: int = PER_PAGE,
     ) -> Pager[Stream]:
         """The streams of one application, without capacities and texts.  ``GET /streams``
 
         Args:
-            application_id: the application.
+            application_id: the application, or its id.
             page: the page to begin with; the service begins with 1.
             per_page: streams per page.
 
@@ -52,14 +56,14 @@ class Streams(UidCollection[StreamRef, Stream]):
             InvalidArgumentError: the id is not valid.
             NotFoundError: there is no such application.
         """
-        filters = {"application_id": identifier(application_id, "application_id")}
+        filters = {"application_id": identifier(application_id, "application_id", ApplicationRef)}
         return listing(
             self._session, "/streams", STREAMS, page=page, per_page=per_page, filters=filters
         )
 
     async def create(
         self,
-        application_id: str | int,
+        application_id: ApplicationRef | str | int,
         *,
         capacities: Sequence[Capacity] | None = None,
         capacity_type: CapacityType | str | None = None,
@@ -70,7 +74,7 @@ class Streams(UidCollection[StreamRef, Stream]):
         stream needs one.
 
         Args:
-            application_id: the application to stream.
+            application_id: the application to stream, or its id.
             capacities: how many machines there may be in each region.
             capacity_type: who starts machines.
 
@@ -82,7 +86,7 @@ class Streams(UidCollection[StreamRef, Stream]):
             TransportError: with ``outcome_unknown`` if the answer was lost: the stream may exist.
         """
         body = {
-            "application_id": identifier(application_id, "application_id"),
+            "application_id": identifier(application_id, "application_id", ApplicationRef),
             **capacity(capacities, capacity_type),
         }
         return await self._session.fetch(Request("POST", "/streams", body=json_body(body)), STREAM)

@@ -45,6 +45,12 @@ class UidRef(Handle, Generic[M]):
         return self.uid
 
 
+class StreamHandle(UidRef[M]):
+    """What makes a handle one of a stream, for arguments in modules that the stream's imports."""
+
+    __slots__ = ()
+
+
 class UidCollection(Collection, Generic[R, M]):
     """A collection of such resources. ``R`` is the class of the handles."""
 
@@ -53,28 +59,35 @@ class UidCollection(Collection, Generic[R, M]):
     _handle: Callable[..., R]
 
     @concealing
-    async def get(self, uid: str | int) -> M:
+    async def get(self, uid: R | str | int) -> M:
         """Fetch one resource by its uid, not its id.
 
         ``GET /machines/{machine_uid}`` or ``GET /streams/{stream_uid}``
 
+        Args:
+            uid: the uid, or the resource itself.
+
         Raises:
-            InvalidArgumentError: the uid is not valid.
+            InvalidArgumentError: the uid is not valid, or the resource has none.
             NotFoundError: there is no such resource.
         """
-        handle: UidRef[M] = self._handle(uid=identifier(uid, "uid"))
+        kind: Any = self._handle
+        handle: UidRef[M] = self._handle(uid=identifier(uid, "uid", kind, "uid"))
         return await bind(handle, self._session).refresh()
 
     @concealing
-    def ref(self, id: str | int, *, uid: str | int | None = None) -> R:
+    def ref(self, id: R | str | int, *, uid: str | int | None = None) -> R:
         """A handle of the resource with this id; nothing is sent.
 
         Args:
-            id: the id of the resource.
+            id: the id of the resource, or the resource itself, whose uid is then used too.
             uid: its uid; without it the handle cannot be refreshed.
 
         Raises:
             InvalidArgumentError: an id is not valid.
         """
+        kind: Any = self._handle
+        if uid is None and isinstance(id, UidRef):
+            uid = id.uid
         known_uid = None if uid is None else identifier(uid, "uid")
-        return bind(self._handle(id=identifier(id), uid=known_uid), self._session)
+        return bind(self._handle(id=identifier(id, "id", kind), uid=known_uid), self._session)

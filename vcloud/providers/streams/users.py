@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from attrs import frozen
 
 from vcloud._core.arguments import text
@@ -18,6 +21,10 @@ __all__ = ["User", "UserRef", "Users"]
 @frozen(kw_only=True)
 class UserRef(Handle):
     """A user by the id that :meth:`Users.create` returned."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "refresh": "the API fetches no visitors: create() returns all fields",
+    }
 
     id: str = ""
 
@@ -47,6 +54,11 @@ USER = resource(User)
 
 class Users(IdCollection[UserRef]):
     """The visitors."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "get": "the API lists no visitors: keep what create() returns, or its id for ref(id)",
+        "list": "the API lists no visitors: keep what create() returns, or its id for ref(id)",
+    }
 
     _handle = UserRef
 

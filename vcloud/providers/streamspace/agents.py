@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from attrs import field, frozen
@@ -33,6 +34,14 @@ class AgentRef(Handle, WireModel):
 
     It has a method for each action on the agent; no request is needed to make it.
     """
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "disable": "did you mean drain?",
+        "enable": 'write set_status("online")',
+        "online": 'write set_status("online")',
+        "pause": "did you mean drain?",
+        "undrain": 'write set_status("online")',
+    }
 
     agent_id: str
 
@@ -127,6 +136,12 @@ AGENT_STATS = plain(AgentStats)
 class Agents(Collection):
     """The registered agents."""
 
+    _absent: ClassVar[Mapping[str, str]] = {
+        "create": "an agent registers itself: streamspace.serve_agent() runs one",
+        "register": "an agent registers itself: streamspace.serve_agent() runs one",
+        "statistics": "did you mean stats?",
+    }
+
     def list(
         self,
         *,
@@ -156,7 +171,7 @@ class Agents(Collection):
         }
         return listing(self._session, "/agents", AGENTS, page=page, limit=limit, filters=filters)
 
-    async def get(self, agent_id: str | int) -> Agent:
+    async def get(self, agent_id: AgentRef | str | int) -> Agent:
         """Fetch one agent, with its uptime and sessions.  ``GET /agents/{agent_id}``
 
         Raises:
@@ -164,13 +179,14 @@ class Agents(Collection):
         """
         return await self.ref(agent_id).refresh()
 
-    def ref(self, agent_id: str | int) -> AgentRef:
+    def ref(self, agent_id: AgentRef | str | int) -> AgentRef:
         """A handle to act through, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        return bind(AgentRef(agent_id=identifier(agent_id, "agent_id")), self._session)
+        known = identifier(agent_id, "agent_id", AgentRef, "agent_id")
+        return bind(AgentRef(agent_id=known), self._session)
 
     async def stats(self) -> AgentStats:
         """Fetch the statistics of all agents.  ``GET /agents/stats``"""

@@ -66,8 +66,8 @@ class StreamSpace(Client):
     """
 
     _dialect: ClassVar[Dialect] = DIALECT
-    _instance_handle = SessionRef
     _variables: ClassVar[Variables] = STREAMSPACE
+    _instance_handle = SessionRef
 
     agents: Agents
     sessions: Sessions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
@@ -19,6 +19,7 @@ from vcloud._core.resource import IdCollection
 from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud._core.states import Lifecycle
 from vcloud.errors import InvalidArgumentError
+from vcloud.providers.streamspace.agents import AgentRef
 from vcloud.providers.streamspace.arguments import checked_tags, go_duration
 from vcloud.providers.streamspace.instances import KIND, STATES
 from vcloud.providers.streamspace.models import (
@@ -35,6 +36,8 @@ from vcloud.providers.streamspace.models import (
 from vcloud.providers.streamspace.realtime.session_ref import RealtimeSessionRef
 from vcloud.providers.streamspace.realtime.vnc_url import absolute_url
 from vcloud.providers.streamspace.spelling import NamedModel, WireModel
+from vcloud.providers.streamspace.templates import TemplateRef
+from vcloud.providers.streamspace.users import User
 from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
 
 __all__ = ["Session", "SessionRef", "Sessions"]
@@ -50,6 +53,14 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
     _lifecycle: ClassVar = Lifecycle(
         "session", "state", SessionState, STATES, terminal_states=TERMINAL_STATES
     )
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "follow": "write logs(follow=True)",
+        "forward": "did you mean forward_vnc or open_vnc?",
+        "port_forward": "did you mean forward_vnc or open_vnc?",
+        "tail": "write logs(tail=20), or logs(follow=True)",
+        "tunnel": "did you mean forward_vnc or open_vnc?",
+    }
 
     id: Id
 
@@ -240,8 +251,8 @@ class Sessions(IdCollection[SessionRef]):
 
     async def create(
         self,
-        user: str,
-        template: str,
+        user: User | str,
+        template: TemplateRef | str,
         *,
         platform: Platform | str | None = None,
         state: SessionState | str | None = None,
@@ -255,8 +266,8 @@ class Sessions(IdCollection[SessionRef]):
         It is pending at first: use :meth:`SessionRef.wait_until`. The request is never sent twice.
 
         Args:
-            user: its owner.
-            template: the name of its template, one of :attr:`StreamSpace.templates`.
+            user: its owner, or the owner's ``username``.
+            template: its template, one of :attr:`StreamSpace.templates`, or the template's name.
             platform: what it runs on; None: the service chooses.
             state: its first state, ``running`` or ``hibernated``; None: running.
             resources: the limits of its resources; None: those of the template.
@@ -285,8 +296,8 @@ class Sessions(IdCollection[SessionRef]):
         if not isinstance(resources, Resources | None):
             raise InvalidArgumentError(f"resources must be a Resources(...), not {resources!r}")
         body = drop_none(
-            user=text(user, "user"),
-            template=text(template, "template"),
+            user=text(user, "user", User, "username"),
+            template=text(template, "template", TemplateRef),
             platform=optional_member(platform, Platform, "platform"),
             state=optional_member(state, SessionState, "state"),
             resources=None if resources is None else resources.to_wire(),
@@ -304,10 +315,10 @@ class Sessions(IdCollection[SessionRef]):
     def list(
         self,
         *,
-        user: str | None = None,
-        template: str | None = None,
+        user: User | str | None = None,
+        template: TemplateRef | str | None = None,
         platform: Platform | str | None = None,
-        agent_id: str | int | None = None,
+        agent_id: AgentRef | str | int | None = None,
         state: SessionState | str | None = None,
         tags: Sequence[str] | None = None,
         page: int | None = None,
@@ -318,10 +329,10 @@ class Sessions(IdCollection[SessionRef]):
         """List the sessions that match all given filters.  ``GET /sessions``
 
         Args:
-            user: sessions of this user.
-            template: sessions of this template.
+            user: sessions of this user, or of this ``username``.
+            template: sessions of this template, or of the one with this name.
             platform: sessions on this platform.
-            agent_id: sessions on this agent.
+            agent_id: sessions on this agent, or on the one with this ``agent_id``.
             state: sessions in this state.
             tags: sessions with all these tags.
             page: the page to begin with; the first is 1.
@@ -335,10 +346,14 @@ class Sessions(IdCollection[SessionRef]):
             InvalidRequestError: the service does not know a value.
         """
         filters = {
-            "user": user,
-            "template": template,
+            "user": user if isinstance(user, str | None) else text(user, "user", User, "username"),
+            "template": template
+            if isinstance(template, str | None)
+            else text(template, "template", TemplateRef),
             "platform": optional_member(platform, Platform, "platform"),
-            "agent_id": None if agent_id is None else identifier(agent_id, "agent_id"),
+            "agent_id": None
+            if agent_id is None
+            else identifier(agent_id, "agent_id", AgentRef, "agent_id"),
             "state": optional_member(state, SessionState, "state"),
             "tags": checked_tags(tags) or None if tags is not None else None,
             "sort": optional_member(sort, SessionSort, "sort"),
@@ -364,7 +379,7 @@ class Sessions(IdCollection[SessionRef]):
         wanted = text(name, "name")
         return await first_that(self.list(limit=100), lambda session: session.name == wanted)
 
-    async def get(self, id: str | int) -> Session:
+    async def get(self, id: SessionRef | str | int) -> Session:
         """Fetch one session, with all its fields.  ``GET /sessions/{session_id}``
 
         Raises:

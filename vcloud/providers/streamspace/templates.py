@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from attrs import field, frozen
@@ -22,6 +23,13 @@ __all__ = ["Template", "TemplateRef", "Templates"]
 @frozen(kw_only=True)
 class TemplateRef(Handle, WireModel):
     """A template by its name; no request is needed to make it."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "create": "write sessions.create(user, template)",
+        "launch": "write sessions.create(user, template)",
+        "run": "write sessions.create(user, template)",
+        "start": "write sessions.create(user, template)",
+    }
 
     name: str
 
@@ -113,7 +121,7 @@ class Templates(Collection):
             filters={"category": category},
         )
 
-    async def get(self, name: str) -> Template:
+    async def get(self, name: TemplateRef | str) -> Template:
         """Fetch one template, with all its fields.  ``GET /templates/{template_name}``
 
         Raises:
@@ -121,10 +129,10 @@ class Templates(Collection):
         """
         return await self.ref(name).refresh()
 
-    def ref(self, name: str) -> TemplateRef:
+    def ref(self, name: TemplateRef | str) -> TemplateRef:
         """A handle, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be a name.
         """
-        return bind(TemplateRef(name=identifier(name, "name")), self._session)
+        return bind(TemplateRef(name=identifier(name, "name", TemplateRef, "name")), self._session)

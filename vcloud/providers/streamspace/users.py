@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from attrs import frozen
@@ -59,6 +60,11 @@ USERS = resources(UserList, User)
 
 class Users(Collection):
     """The users."""
+
+    _absent: ClassVar[Mapping[str, str]] = {
+        "get": "the API fetches no single user: list() has them",
+        "ref": "the API fetches no single user: list() has them",
+    }
 
     def list(
         self,

@@ -31,7 +31,7 @@ from vcloud.providers.streamspace.agent.messages import (
 )
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.result_cache import ResultCache
-from vcloud.providers.streamspace.models import SessionState
+from vcloud.providers.streamspace.models import AgentSession, SessionState
 
 __all__ = ["CommandRunner"]
 
@@ -116,20 +116,20 @@ class CommandRunner:
         if self._acknowledge(command_id):
             self._outbox.put(self._failure(command_id, code, reason))
 
-    def report_failed(self, session_id: str, reason: str) -> None:
+    def report_failed(self, session_id: AgentSession | str, reason: str) -> None:
         """Report that a session has ended although no command ended it.
 
         Raises:
             InvalidArgumentError: ``session_id`` is not an id, or ``reason`` is not a string.
         """
-        session_id = identifier(session_id, "session_id")
+        known = identifier(session_id, "session_id", AgentSession)
         if not isinstance(reason, str):
             raise InvalidArgumentError(f"reason must be a string, not {type(reason).__name__}")
-        self.sessions.discard(session_id)
+        self.sessions.discard(known)
         self._outbox.put(
             SessionReport(
                 agent_id=self._agent_id,
-                session_id=session_id,
+                session_id=known,
                 state=SessionState.FAILED,
                 message=shortened(reason, MAX_REASON),
             )

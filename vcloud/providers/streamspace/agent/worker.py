@@ -28,6 +28,7 @@ from vcloud.providers.streamspace.agent.messages import Register
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff
 from vcloud.providers.streamspace.agent.vnc_connections import VNCConnections
+from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["AgentWorker"]
 
@@ -164,7 +165,7 @@ class AgentWorker(Secretive):
         self._commands.draining = self._commands.stopping = True
         self._stopping.set()
 
-    def report_failed(self, session_id: str, reason: str) -> None:
+    def report_failed(self, session_id: AgentSession | str, reason: str) -> None:
         """Report that a session has ended although no command ended it.
 
         For a desktop that ended by itself, and for a session that ``on_registered`` names and that
@@ -173,7 +174,7 @@ class AgentWorker(Secretive):
         that case use ``client.sessions.ref(session_id).delete(force=True)``.
 
         Args:
-            session_id: the session.
+            session_id: the session as ``on_registered`` has it, or its id.
             reason: for people; it becomes the session's ``status.message``.
 
         Raises:
