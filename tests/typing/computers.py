@@ -52,6 +52,7 @@ async def lists(computers: VagonComputers) -> None:
     assert_type(await pager.all(), list[Machine])
     assert_type(pager.prefetch(2), Pager[Machine])
     assert_type(pager.map(lambda machine: machine.name), Pager[str])
+    assert_type(await computers.machines.find("name"), Machine | None)
     async for machine in pager:
         assert_type(machine, Machine)
     assert_type(computers.software.list(), Pager[Software])

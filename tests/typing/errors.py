@@ -25,6 +25,7 @@ from vcloud import (
     RequestTimeout,
     ServerError,
     TransportError,
+    UnsupportedError,
     VagonCode,
     VCloudError,
     WaitFailed,
@@ -117,6 +118,7 @@ def kinds() -> tuple[type[Exception], ...]:
         ConfigurationError,
         DecodeError,
         LimitExceededError,
+        UnsupportedError,
         WaitFailed,
         WaitTimeout,
     )

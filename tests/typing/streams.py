@@ -60,6 +60,8 @@ async def collections(streams: VagonStreams) -> None:
     assert_type(streams.machines.list(start_at="2026-01-01"), Pager[StreamMachine])
     assert_type(await streams.machines.get("1"), StreamMachine)
     assert_type(streams.machines.ref("1"), StreamMachineRef)
+    assert_type(await streams.machines.find("1"), StreamMachine | None)
+    assert_type(await streams.applications.find("name"), Application | None)
     assert_type(streams.applications.list(), Pager[Application])
     assert_type(streams.applications.ref(1), ApplicationRef)
     assert_type(streams.sessions.list(end_at=datetime(2026, 1, 1)), Pager[VisitorSession])

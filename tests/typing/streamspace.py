@@ -57,6 +57,7 @@ async def collections(streamspace: StreamSpace) -> None:
     assert_type(await streamspace.sessions.create("me", "firefox", platform="docker"), Session)
     assert_type(streamspace.sessions.list(state="running", tags=["a"]), Pager[Session])
     assert_type(await streamspace.sessions.get("s-1"), Session)
+    assert_type(await streamspace.sessions.find("name"), Session | None)
     assert_type(streamspace.sessions.ref("s-1"), SessionRef)
     assert_type(streamspace.agents.list(platform=Platform.DOCKER), Pager[Agent])
     assert_type(await streamspace.agents.get("a"), Agent)

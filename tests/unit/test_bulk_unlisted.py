@@ -213,8 +213,8 @@ async def test_two_tasks_that_iterate_a_run_get_each_earlier_outcome_once(tmp_pa
     async def read() -> list[str | None]:
         return [outcome.key async for outcome in run]
 
-    run: Bulk[str, object] = Bulk([], works, journal=path, include_done=True)
-    async with run:
+    nothing: list[str] = []
+    async with Bulk(nothing, works, journal=path, include_done=True) as run:
         found = await asyncio.gather(read(), read(), read())
     assert sorted(key or "" for keys in found for key in keys) == sorted(names)
 

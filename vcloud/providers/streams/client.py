@@ -11,8 +11,12 @@ from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.streams.applications import Applications
 from vcloud.providers.streams.errors import DIALECT
-from vcloud.providers.streams.instances import as_instance
-from vcloud.providers.streams.machines import StreamMachineRef, StreamMachines
+from vcloud.providers.streams.machines import (
+    StreamMachine,
+    StreamMachineRef,
+    StreamMachines,
+)
+from vcloud.providers.streams.models import ConnectionStatus
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
@@ -59,8 +63,14 @@ class VagonStreams(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(as_instance)
+        return self.machines.list(per_page=100).map(_unless_ended)
 
     async def _ping(self, session: Session) -> None:
         # Not the machines: that list has all past ones.
         await Applications(session).list(per_page=1).first()
+
+
+def _unless_ended(machine: StreamMachine) -> Instance | None:
+    """A machine as an instance; None if it ended, because it never runs again."""
+    ended = machine.connection_status == ConnectionStatus.TERMINATED
+    return None if ended else machine.as_instance()
