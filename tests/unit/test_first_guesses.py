@@ -261,7 +261,11 @@ NAMES = [
     ("desktops.ref(1)", "move_mouse", "did you mean move?"),
     ("desktops.ref(1)", "sleep", "did you mean wait?"),
     ("desktops.ref(1)", "left_click", "did you mean click?"),
+    ("computers.machines", "get_by_name", "did you mean find?"),
+    ("computers.machines", "power_on", "did you mean ref(id).start?"),
     # What the API does not have.
+    ("computers.machines", "reboot", "stop(), wait_until('off'), start()"),
+    ("desktops", "extend", "write launch(lifetime=...)"),
     ("computers.machines.ref(1)", "reboot", "stop(), wait_until('off'), start()"),
     ("computers.machines.ref(1)", "delete", "the API deletes no machines"),
     ("streams.applications", "get", "list() has them"),

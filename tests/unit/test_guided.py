@@ -137,7 +137,7 @@ def test_a_name_that_is_like_no_other_is_answered_with_all_names() -> None:
     assert "it has id, as_instance, available_machine_types, capabilities, connect" in text
     assert "wait_until" in text
     assert "nested" not in text
-    assert said(VagonComputers(ENDPOINT).machines, "delete").endswith(
+    assert said(VagonComputers(ENDPOINT).machines, "colour").endswith(
         "it has create, find, get, list, permission_fields and ref"
     )
 
