@@ -21,6 +21,7 @@ from vcloud._core.endpoint_options import (
     guided,
 )
 from vcloud._core.environment import merged_options, read_endpoints
+from vcloud._core.keys import provider_and_id
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.retry import RetryPolicy
@@ -31,6 +32,7 @@ from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE
 if TYPE_CHECKING:
     from vcloud._core.client import Client
     from vcloud._core.connections.aiohttp_compat import ClientSession
+    from vcloud._core.instances import InstanceRef
     from vcloud._core.observe import Observer
     from vcloud._core.stats import Stats
     from vcloud.bulk import Bulk, Journal, Outcome, Settled
@@ -88,14 +90,10 @@ class VCloud(Lifetime):
         "VagonComputers", COMPUTERS, doc="Vagon Computers: machines of an organisation."
     )
     streamspace: Provider[StreamSpace] = Provider(
-        "StreamSpace",
-        STREAMSPACE,
-        doc="StreamSpace: containerized desktops of your own installation.",
+        "StreamSpace", STREAMSPACE, doc="StreamSpace: containers of your own installation."
     )
     desktops: Provider[Desktops] = Provider(
-        "Desktops",
-        DESKTOPS,
-        doc="The desktop-action API: desktops that are launched, clicked and typed into.",
+        "Desktops", DESKTOPS, doc="The desktop-action API: desktops that a program uses."
     )
 
     @guided("VCloud", options=OF_ENDPOINT, others=_OF_ENDPOINT)
@@ -317,6 +315,22 @@ class VCloud(Lifetime):
 
         sources = {name: client.instances() for name, client in self._clients.items()}
         return Instances(sources, None if timeout is None else positive_seconds(timeout, "timeout"))
+
+    def instance(self, provider: str, id: str | int | None = None) -> InstanceRef:
+        """A machine, session or desktop by its key, ``"computers/100"``; nothing is sent.
+
+        Args:
+            provider: its name; without ``id`` the key, which journals of bulk runs have too.
+            id: the provider's id for it.
+
+        Raises:
+            InvalidArgumentError: there is no such provider, or the id is not valid.
+            ConfigurationError: the provider is not configured.
+        """
+        from vcloud._core.client import handle_of  # noqa: PLC0415 - as for the transport
+
+        name, found = provider_and_id(provider, id, PROVIDERS)
+        return handle_of(getattr(self, name), found).as_instance()
 
     def stats(self) -> Mapping[str, Stats]:
         """How busy the client of each configured provider is now, by name; it sends nothing."""

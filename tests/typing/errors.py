@@ -25,6 +25,7 @@ from vcloud import (
     RequestTimeout,
     ServerError,
     TransportError,
+    UnsupportedError,
     VagonCode,
     VCloudError,
     WaitFailed,
@@ -119,6 +120,7 @@ def kinds() -> tuple[type[Exception], ...]:
         ConfigurationError,
         DecodeError,
         LimitExceededError,
+        UnsupportedError,
         WaitFailed,
         WaitTimeout,
     )

@@ -98,7 +98,7 @@ def said(thing: object, name: str) -> str:
         (VagonComputers(ENDPOINT), "machine", "machines"),
         (VagonComputers(ENDPOINT), "close", "aclose"),
         (VagonComputers(ENDPOINT).machines, "all", "list"),
-        (VagonComputers(ENDPOINT).machines, "search", "list"),
+        (VagonComputers(ENDPOINT).machines, "search", "find"),
         (VCloud(computers=ENDPOINT), "computer", "computers"),
         (VCloud(computers=ENDPOINT), "machines", "computers.machines"),
         (VCloud(computers=ENDPOINT), "close", "aclose"),
@@ -146,11 +146,11 @@ def test_what_a_provider_cannot_do_is_said_in_words() -> None:
 
 def test_a_name_that_is_like_no_other_is_answered_with_all_names() -> None:
     text = said(computers.MachineRef(id="1"), "colour")
-    assert "it has id, available_machine_types, connect_url" in text
+    assert "it has id, as_instance, available_machine_types, capabilities, connect" in text
     assert "wait_until" in text
     assert "nested" not in text
-    assert said(VagonComputers(ENDPOINT).machines, "delete").endswith(
-        "it has create, get, list, permission_fields and ref"
+    assert said(VagonComputers(ENDPOINT).machines, "colour").endswith(
+        "it has create, find, get, list, permission_fields and ref"
     )
 
 

@@ -21,11 +21,11 @@ from vcloud._core.endpoint_options import (
     guided,
 )
 from vcloud._core.environment import Variables
-from vcloud._core.instances import Controllable, Instance
+from vcloud._core.instances import Instance, InstanceHandle
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.resource import Handle, bind
+from vcloud._core.resource import bind
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.stats import Stats
@@ -62,9 +62,9 @@ class Client(Lifetime):
     """
 
     _dialect: ClassVar[Dialect]
-    _variables: ClassVar[Variables]
     #: The class of the handles of what :meth:`instances` yields.
-    _instance_handle: ClassVar[Callable[..., Controllable]]
+    _instance_handle: ClassVar[Callable[..., InstanceHandle[Any, Any]]]
+    _variables: ClassVar[Variables]
     default_base_url: ClassVar[str | None] = None
 
     @overload
@@ -289,7 +289,7 @@ def dialect_of(kind: type[Client]) -> Dialect:
     return kind._dialect  # noqa: SLF001 - see above
 
 
-def handle_of(client: Client, id: str | int) -> Controllable:
+def handle_of(client: Client, id: str | int) -> InstanceHandle[Any, Any]:
     """A handle of the instance with this id: a machine, session or desktop. Nothing is sent.
 
     It is what the collection's ``ref(id)`` returns. That of a Streams machine has no uid.
@@ -298,9 +298,7 @@ def handle_of(client: Client, id: str | int) -> Controllable:
         InvalidArgumentError: the id is not valid.
     """
     handle = type(client)._instance_handle(id=identifier(id))  # noqa: SLF001 - see above
-    if isinstance(handle, Handle):  # always: for type checkers
-        bind(handle, client._session)  # noqa: SLF001 - see above
-    return handle
+    return bind(handle, client._session)  # noqa: SLF001 - see above
 
 
 def session_of(client: Client) -> Session:

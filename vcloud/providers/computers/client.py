@@ -10,8 +10,7 @@ from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, query
 from vcloud.providers.computers.errors import DIALECT
-from vcloud.providers.computers.instances import as_instance
-from vcloud.providers.computers.machine import MachineRef
+from vcloud.providers.computers.machine import Machine, MachineRef
 from vcloud.providers.computers.machines import MACHINES, Machines
 from vcloud.providers.computers.software import SoftwareCatalog
 from vcloud.providers.variables import COMPUTERS
@@ -49,7 +48,7 @@ class VagonComputers(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(as_instance)
+        return self.machines.list(per_page=100).map(Machine.as_instance)
 
     async def _ping(self, session: Session) -> None:
         await session.fetch(_PING, MACHINES)

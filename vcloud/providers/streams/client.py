@@ -12,8 +12,12 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, query
 from vcloud.providers.streams.applications import APPLICATIONS, Applications
 from vcloud.providers.streams.errors import DIALECT
-from vcloud.providers.streams.instances import as_instance
-from vcloud.providers.streams.machines import StreamMachineRef, StreamMachines
+from vcloud.providers.streams.machines import (
+    StreamMachine,
+    StreamMachineRef,
+    StreamMachines,
+)
+from vcloud.providers.streams.models import ConnectionStatus
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
@@ -63,7 +67,13 @@ class VagonStreams(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(as_instance)
+        return self.machines.list(per_page=100).map(_unless_ended)
 
     async def _ping(self, session: Session) -> None:
         await session.fetch(_PING, APPLICATIONS)
+
+
+def _unless_ended(machine: StreamMachine) -> Instance | None:
+    """A machine as an instance; None if it ended, because it never runs again."""
+    ended = machine.connection_status == ConnectionStatus.TERMINATED
+    return None if ended else machine.as_instance()

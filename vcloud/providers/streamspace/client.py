@@ -25,14 +25,15 @@ from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
-from vcloud.providers.streamspace.instances import as_instance
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
     Login,
     LogoutAnswer,
     Platform,
+    SessionState,
 )
+from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import TEMPLATES, Templates
 from vcloud.providers.streamspace.tokens import bearer
@@ -84,7 +85,7 @@ class StreamSpace(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
-        return self.sessions.list(limit=100).map(as_instance)
+        return self.sessions.list(limit=100).map(_unless_ended)
 
     async def _ping(self, session: Session) -> None:
         await session.fetch(_PING, TEMPLATES)
@@ -266,3 +267,8 @@ def _refresh_request(token: str) -> Request:
         sensitive=True,
         authenticated=False,
     )
+
+
+def _unless_ended(session: StreamSpaceSession) -> Instance | None:
+    """A session as an instance; None if it has terminated."""
+    return None if session.state == SessionState.TERMINATED else session.as_instance()
