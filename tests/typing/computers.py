@@ -232,3 +232,16 @@ def task_ref_fields(value: TaskRef) -> None:
 def task_activation_fields(value: TaskActivation) -> None:
     assert_type(value.task, Task)
     assert_type(value.result, TaskResult | None)
+
+
+def dictionaries(machine: Machine, handle: MachineRef, link: AccessLink) -> None:
+    assert_type(machine.to_dict(), dict[str, Any])
+    assert_type(handle.to_dict(), dict[str, Any])
+    assert_type(link.to_dict(), dict[str, Any])
+
+
+def wrong_names(machine: Machine, handle: MachineRef) -> None:
+    # The message at run time is not seen by type checkers, which report the name themselves.
+    machine.status  # type: ignore[attr-defined]  # noqa: B018
+    handle.name  # type: ignore[attr-defined]  # noqa: B018
+    MachineUser(id=None, type=None, attributes=None, nmae=None)  # type: ignore[call-arg]
