@@ -8,6 +8,7 @@ from vcloud import (
     errors as errors,
     instances as instances,
     providers as providers,
+    testing as testing,
 )
 from vcloud._core.scalars import OpenEnum as OpenEnum
 from vcloud._core.instance_state import (
@@ -49,7 +50,10 @@ from vcloud.auth import (
     APIKeyAuth as APIKeyAuth,
     Auth as Auth,
     BearerAuth as BearerAuth,
+    FileTokenStore as FileTokenStore,
     HMACAuth as HMACAuth,
+    RedisTokenStore as RedisTokenStore,
+    TokenStore as TokenStore,
 )
 from vcloud.bulk import (
     Bulk as Bulk,

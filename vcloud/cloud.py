@@ -158,6 +158,8 @@ class VCloud(Lifetime):
         ``VCLOUD_DESKTOPS_API_KEY``. For the others, ``VCLOUD_<PROVIDER>_URL`` overrides the base
         URL. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
         ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
+        ``VCLOUD_STREAMSPACE_TOKEN_STORE``, the path of a file or the address of a Redis, is where
+        processes share the tokens of ``_USERNAME``.
 
         ``VCLOUD_CA_FILE`` names the certificate of your own authority, in PEM. It is trusted in
         addition to the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.

@@ -56,7 +56,7 @@ class World:
         return str(made["id"])
 
     def state(self, id: str) -> str:
-        return self.emu.streamspace.sessions[id].state(self.emu.clock.now())
+        return self.emu.streamspace.sessions[id].state_at(self.emu.clock.now())
 
     async def until_state(self, id: str, state: str) -> Json:
         await until(lambda: self.state(id) == state)

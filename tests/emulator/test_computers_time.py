@@ -12,7 +12,7 @@ import pytest
 from tests.emulator.computers_raw import PREFIX, START, Api, authorization
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Emulator
-from vcloud.emulator.computers.state import Machine
+from vcloud.emulator.computers.machine import Machine
 
 READY = 25
 """Seconds from a machine's first start until it is ready."""

@@ -267,7 +267,7 @@ async def test_a_machine_is_connected_exactly_while_a_visit_to_it_is_open(api: A
         await agree()
         api.emu.clock.advance(number * 15)
         await agree()
-        if streams.machines[machine.id].status(api.emu.clock.now()) == "connected":
+        if streams.machines[machine.id].status_at(api.emu.clock.now()) == "connected":
             streams.set_status(machine.id, "terminated" if number % 2 else "half-asleep")
         await agree()
     machine = streams.add_machine(STREAM, status="connected")

@@ -23,7 +23,7 @@ from tests.faults import worlds
 from tests.faults.internals import connect_agent, live_tokens
 from vcloud.emulator import Emulator
 from vcloud.emulator.calls import Call as Ledgered
-from vcloud.emulator.computers.state import Machine
+from vcloud.emulator.computers.machine import Machine
 from vcloud.providers.desktops import Wait
 
 Call = Callable[[Any], Awaitable[object]]
@@ -160,12 +160,13 @@ def _assigned(emulator: Emulator) -> int:
     now = emulator.clock.now()
     # One is from the start.
     return (
-        sum(machine.status(now) == "assigned" for machine in emulator.streams.machines.values()) - 1
+        sum(machine.status_at(now) == "assigned" for machine in emulator.streams.machines.values())
+        - 1
     )
 
 
 def _state(emulator: Emulator) -> str:
-    return emulator.streamspace.sessions[SESSION].state(emulator.clock.now())
+    return emulator.streamspace.sessions[SESSION].state_at(emulator.clock.now())
 
 
 def _events(name: str) -> Count:
@@ -184,7 +185,7 @@ COUNTED: dict[str, Count] = {
     "computers:machines.access": lambda e: len(e.computers.access_links),
     "streams:streams.create": lambda e: len(e.streams.streams) - 4,
     "streams:streams.start_machine": lambda e: sum(
-        m.status(e.clock.now()) == "waiting" for m in e.streams.machines.values()
+        m.status_at(e.clock.now()) == "waiting" for m in e.streams.machines.values()
     ),
     "streams:streams.assign_machine": _assigned,
     "streams:users.create": lambda e: len(e.streams.users) - 1,
@@ -206,7 +207,7 @@ SEEN: dict[str, Count] = {
     ),
     "computers:machines.start": _machine(lambda m: m.started),
     "computers:machines.stop": lambda e: (
-        e.computers.machines[worlds.MACHINE].status(e.clock.now()) != "ready"
+        e.computers.machines[worlds.MACHINE].status_at(e.clock.now()) != "ready"
     ),
     "computers:machines.machine_type": _machine(lambda m: m.machine_type.id == 15),
     "computers:machines.reset": _machine(lambda m: not m.deleted_uids),

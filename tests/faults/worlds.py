@@ -15,8 +15,8 @@ from tests.contract.streamspace_calls import SESSION
 from tests.seeded import API_KEY, KEY, SECRET
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth
 from vcloud.emulator import Emulator
-from vcloud.emulator.computers.state import Session as UsageSession
-from vcloud.emulator.computers.state import Task
+from vcloud.emulator.computers.parts import Session as UsageSession
+from vcloud.emulator.computers.parts import Task
 from vcloud.emulator.streams.state import Machine as StreamMachine
 from vcloud.emulator.streams.state import User as Visitor
 

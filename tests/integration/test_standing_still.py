@@ -113,7 +113,7 @@ def left(emulator: Emulator) -> int:
         if call.path.endswith("/stop") and call.processed
     }
     now = emulator.clock.now()
-    machines = [machine.status(now) for machine in emulator.streams.machines.values()]
+    machines = [machine.status_at(now) for machine in emulator.streams.machines.values()]
     return (
         len(set(emulator.desktops.desktops) - stopped)
         + len(machines)
@@ -211,7 +211,7 @@ async def wait(scenario: str, how: str, **options: Any) -> None:
         assert 1 <= client.reads_afterwards() <= 2 + (scenario == "launch")
         if scenario == "connect":
             now = emulator.clock.now()
-            statuses = [one.status(now) for one in emulator.streams.machines.values()]
+            statuses = [one.status_at(now) for one in emulator.streams.machines.values()]
             assert statuses == ["assigned"], "the one that was started"
 
 

@@ -61,7 +61,7 @@ def _no_desktop(emulator: Emulator) -> None:
     running = [
         one
         for one in emulator.desktops.desktops.values()
-        if one.status(now) in {"running", "pending"}
+        if one.status_at(now) in {"running", "pending"}
     ]
     assert not running, f"left running: {running}"
 
@@ -77,7 +77,7 @@ def _no_stream_machine(emulator: Emulator) -> None:
     left = [
         one
         for one in emulator.streams.machines.values()
-        if one.status(now) in {"waiting", "available"}
+        if one.status_at(now) in {"waiting", "available"}
     ]
     assert not left, f"left running: {left}"
 

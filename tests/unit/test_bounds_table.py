@@ -31,6 +31,8 @@ from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
 from vcloud.auth import bearer
+from vcloud.auth.token_store import file_store, sharing, token_file
+from vcloud.auth.token_store import store as auth_store
 from vcloud.bulk import entry, store
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator.admin import routes
@@ -117,6 +119,11 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a kept connection": (figure(kept_connections.MAX_AGE),),
     "the time of day gets ahead": (figure(clock.SUSPENDED),),
     "names that this process looks up": (figure(resolver.THREADS),),
+    "an answer of a [token store]": (
+        f"{figure(sharing.STORE_TIMEOUT)}; {figure(file_store.WRITE_WAIT)}",
+    ),
+    "a process that logs in for others": (figure(auth_store.LOCK_LASTS),),
+    "tokens in a file that": (figure(token_file.MAX_TOKENS),),
     "a wait for a file descriptor": (figure(process_limits.MAX_WAIT),),
     "calls that try again at once": (
         figure(process_limits.MAX_RETRIES_AT_ONCE),

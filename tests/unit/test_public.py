@@ -58,6 +58,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         "providers.streams.VagonStreams",
         "providers.streamspace.StreamSpace",
         "providers.vagon.VagonCode",
+        "testing.make_machine",
     ],
 )
 def test_a_module_that_type_checkers_know_is_there_without_an_import_of_its_own(name: str) -> None:
@@ -149,6 +150,7 @@ def test_wildcard_import_gives_what_all_says(wildcard: str) -> None:
         "vcloud",
         "vcloud.bulk",
         "vcloud.emulator",
+        "vcloud.testing",
         *[f"vcloud.providers.{name}" for name in ENDPOINTS],
     ],
 )

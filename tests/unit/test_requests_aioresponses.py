@@ -6,30 +6,18 @@ timeouts) runs here.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from unittest.mock import Mock
 
-import aiohttp
 import pytest
-from aioresponses import aioresponses
 from yarl import URL
 
 from vcloud import Endpoint, HMACAuth, InvalidArgumentError, VagonComputers
+from vcloud.testing.aioresponses import aioresponses
 
 BASE = "https://api.vagon.io/organization-management/v1"
 DONE = {"client_code": 200, "message": "OK"}
-
-
-class Answer(aiohttp.ClientResponse):
-    """Supplies an argument that aiohttp needs since 3.14, and that aioresponses 0.7.9 omits."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
-            kwargs.setdefault("stream_writer", Mock())
-        super().__init__(*args, **kwargs)
 
 
 @pytest.fixture
@@ -47,8 +35,8 @@ async def computers() -> AsyncIterator[VagonComputers]:
 async def test_a_post_carries_its_exact_body_and_a_signature(
     wire: aioresponses, computers: VagonComputers
 ) -> None:
-    wire.post(f"{BASE}/machines/100/tasks", payload=DONE, response_class=Answer, status=400)
-    wire.post(f"{BASE}/machines/100/stop", payload=DONE, response_class=Answer)
+    wire.post(f"{BASE}/machines/100/tasks", payload=DONE, status=400)
+    wire.post(f"{BASE}/machines/100/stop", payload=DONE)
     await computers.machines.ref("100").stop(gracefully=True)
     (call,) = wire.requests["POST", URL(f"{BASE}/machines/100/stop")]
     assert json.loads(call.kwargs["data"]) == {"gracefully": True}
@@ -68,7 +56,7 @@ async def test_a_post_carries_its_exact_body_and_a_signature(
 async def test_a_request_without_a_body_has_no_content_type(
     wire: aioresponses, computers: VagonComputers
 ) -> None:
-    wire.post(f"{BASE}/machines/100/start", payload=DONE, response_class=Answer)
+    wire.post(f"{BASE}/machines/100/start", payload=DONE)
     await computers.machines.ref("100").start()
     (call,) = wire.requests["POST", URL(f"{BASE}/machines/100/start")]
     assert call.kwargs["data"] is None
@@ -86,7 +74,7 @@ async def test_a_request_without_a_body_has_no_content_type(
 async def test_a_start_sends_machine_type_and_region_if_they_are_given(
     wire: aioresponses, computers: VagonComputers, given: dict[str, Any], body: dict[str, Any]
 ) -> None:
-    wire.post(f"{BASE}/machines/100/start", payload=DONE, response_class=Answer)
+    wire.post(f"{BASE}/machines/100/start", payload=DONE)
     await computers.machines.ref(100).start(**given)
     (call,) = wire.requests["POST", URL(f"{BASE}/machines/100/start")]
     assert json.loads(call.kwargs["data"]) == body
@@ -109,7 +97,7 @@ async def test_filters_are_written_as_the_document_writes_them(
 ) -> None:
     query = "page=1&q=a%20b%26c&time_left=90&has_session_data=true&assigned=false&status=off"
     url = f"{BASE}/machines?{query}"
-    wire.get(URL(url, encoded=True), payload={"machines": [], **DONE}, response_class=Answer)
+    wire.get(URL(url, encoded=True), payload={"machines": [], **DONE})
     found = await computers.machines.list(
         q="a b&c", time_left=5400, has_session_data=True, assigned=False, status="off"
     ).all()

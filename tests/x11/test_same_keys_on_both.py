@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from tests.x11.both import Both, Side, failed, location
 from tests.x11.machine import require_x11, until
 from vcloud.emulator import Clock, Emulator
+from vcloud.emulator.desktops.keysyms import symbol_of
+from vcloud.emulator.desktops.other_keysyms import is_other
 from vcloud.emulator.x11.backend import X11Backend
 
 
@@ -23,7 +27,8 @@ async def both() -> AsyncIterator[Both]:
         aiohttp.ClientSession() as http,
     ):
         one, other = simulated.desktops.add_desktop(), real.desktops.add_desktop()
-        await until(lambda: other.status(real.clock.now()) == "running")
+        await until(lambda: other.status_at(real.clock.now()) == "running")
+        one.simulated.absent |= {"nosuch", "nosuchprogram"}
         yield Both(Side(simulated, one.id, http), Side(real, other.id, http))
 
 
@@ -88,6 +93,19 @@ async def test_text_that_is_the_help_option_types_nothing_and_succeeds(
         assert status == 200
         assert body["output"].startswith("Usage: type")
     assert both.simulated.screen.typed == ""
+
+
+async def test_names_that_x_knows_are_pressed_or_refused() -> None:
+    """libX11 knows them by number; `xdotool` asks it for their names."""
+    require_x11()
+    x = ctypes.CDLL(ctypes.util.find_library("X11") or "libX11.so.6")
+    x.XKeysymToString.restype = ctypes.c_char_p
+    numbers = (*range(0x20, 0x10000), *range(0x1000000, 0x1030000), *range(0x10000000, 0x10100000))
+    for number in numbers:
+        if name := x.XKeysymToString(ctypes.c_ulong(number)):
+            known = symbol_of(name.decode())
+            assert known == number if known else is_other(name.decode()), name
+    assert not [name for name in IGNORED if symbol_of(name) or is_other(name)]
 
 
 #: What the service ignores with success, as seen with Debian's xdotool (wire-facts, section 4).
@@ -244,6 +262,19 @@ STEPS: Sequence[tuple[str, Any]] = (
     ("up", "m"),
     ("bash", f"{PLAIN} keydown shift key n keyup shift key o"),
     ("bash", f"{PLAIN} key shift p"),
+    # Keycodes, the keypad, and what takes the last character back.
+    ("press", "38"),
+    ("press", ["shift", "11"]),
+    ("press", "KP_Multiply"),
+    ("press", "KP_Add"),
+    ("press", "KP_Subtract"),
+    ("press", "KP_Decimal"),
+    ("press", "KP_Divide"),
+    ("press", "KP_Equal"),
+    ("type", "xyz"),
+    ("press", "BackSpace"),
+    ("press", "End"),
+    ("press", "Delete"),
     ("press", "Return"),
 )
 

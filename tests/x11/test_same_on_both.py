@@ -28,7 +28,8 @@ async def both() -> AsyncIterator[Both]:
         aiohttp.ClientSession() as http,
     ):
         one, other = simulated.desktops.add_desktop(), real.desktops.add_desktop()
-        await until(lambda: other.status(real.clock.now()) == "running")
+        await until(lambda: other.status_at(real.clock.now()) == "running")
+        one.simulated.absent |= {"nosuch", "nosuchprogram"}
         yield Both(Side(simulated, one.id, http), Side(real, other.id, http))
 
 

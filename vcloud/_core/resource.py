@@ -68,10 +68,13 @@ class Handle(Model, metaclass=_HandleType):
             return self._owner_session
         except AttributeError:
             # Only an unpickled handle has an answer and no client.
-            why = "a pickle holds no client" if hasattr(self, "_origin") else "it was made by hand"
+            why = "a pickle holds no client"
+            act = "use the client's ref(id) to act on it"
+            if not hasattr(self, "_origin"):
+                why = "it was made by hand, or by vcloud.testing"
+                act += "; in a test, act on what a vcloud.emulator.Emulator has"
             raise ConfigurationError(
-                f"this {type(self).__name__} belongs to no client ({why}): "
-                "use the client's ref(id) to act on it"
+                f"this {type(self).__name__} belongs to no client ({why}): {act}"
             ) from None
 
     @property

@@ -14,7 +14,12 @@ from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
 from vcloud._core.cleanup import CLEANUP
-from vcloud._core.connections.aiohttp_compat import leave_to_parent, loop_of, sender
+from vcloud._core.connections.aiohttp_compat import (
+    leave_to_parent,
+    loop_of,
+    outdated_mock,
+    sender,
+)
 from vcloud._core.connections.bodies import read_answer
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.connections.pool import Pool, pool
@@ -152,6 +157,10 @@ class Transport:
         except FOREIGN as error:
             failure = self._failure(error, options, session)
             short = isinstance(failure, OwnLimitError)
+        except TypeError as error:
+            if (mocked := outdated_mock(error)) is None:
+                raise
+            failure = mocked
         except asyncio.CancelledError as stopped:
             if not attempt.timed_out():
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vcloud.emulator.calls import Call, CallLog
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Credentials
+from vcloud.emulator.desktops import Ran
 from vcloud.emulator.endpoints import Endpoints
 from vcloud.emulator.faults.fault import Fault
 from vcloud.emulator.faults.redirect_host import Arrival
@@ -23,6 +24,7 @@ __all__ = [
     "Endpoints",
     "Fault",
     "Faults",
+    "Ran",
     "Refusing",
     "Rule",
 ]

@@ -11,12 +11,14 @@ a day.
 
 from __future__ import annotations
 
+import asyncio
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, Literal, Self
 
@@ -56,10 +58,15 @@ class Clock:
         self._start = time.time()
         self._origin = monotonic()
         self._advanced = 0.0
+        self._lock = threading.Lock()
+        self._sleepers: set[Callable[[], object]] = set()
 
     @classmethod
     def stopped(cls, at: float | None = None) -> Self:
-        """A clock that stands at `at` (epoch seconds, default: the real time) until advanced."""
+        """A clock that stands at `at` (epoch seconds, default: the real time) until advanced.
+
+        An action of a desktop that takes time (a `wait`, typed text, `sleep 5`) advances it.
+        """
         clock = cls(speed=0.0)
         if at is not None:
             clock._start = at
@@ -86,12 +93,44 @@ class Clock:
     def _off(self) -> float:
         return self.offset + _SHIFT.get()
 
-    def advance(self, seconds: float) -> None:
-        """Advance simulated time by so many seconds."""
+    def advance(self, seconds: float | timedelta) -> None:
+        """Advance simulated time by so many seconds, or by a timedelta; from any thread.
+
+        What happens in that time has happened when this returns: machines are ready, or idle for
+        long enough to stop. Commands that `sleep` go on. Clients measure their own waits in real
+        time: a `wait_until` sees the change at its next poll.
+
+        Raises:
+            ValueError: it is negative, or not finite.
+        """
+        seconds = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         if not math.isfinite(seconds) or seconds < 0:
             msg = f"time only moves forward: cannot advance by {seconds!r} s"
             raise ValueError(msg)
-        self._advanced += seconds
+        with self._lock:
+            self._advanced += seconds
+            sleepers = tuple(self._sleepers)
+        for wake in sleepers:
+            # Its loop may have been closed meanwhile.
+            with suppress(RuntimeError):
+                wake()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until so many simulated seconds have passed, by themselves or by `advance`."""
+        loop, until = asyncio.get_running_loop(), self.now() + seconds
+        advanced = asyncio.Event()
+        wake = partial(loop.call_soon_threadsafe, advanced.set)
+        with self._lock:
+            self._sleepers.add(wake)
+        try:
+            while (left := until - self.now()) > 0:
+                advanced.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left / self.speed if self.speed else None):
+                        await advanced.wait()
+        finally:
+            with self._lock:
+                self._sleepers.discard(wake)
 
     def iso(self, at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
         """A simulated instant as the service prints it: shifted by `offset`, in UTC, with a Z."""

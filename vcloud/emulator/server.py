@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Self, TypeVar
@@ -22,8 +23,9 @@ from vcloud.emulator.endpoints import AccessDetails, Endpoints
 from vcloud.emulator.faults.exchange import FaultContext
 from vcloud.emulator.faults.redirect_host import RedirectHost
 from vcloud.emulator.faults.rules import Faults
-from vcloud.emulator.net.listener import Listener, Refusing, running_loop
+from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
+from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, ServiceOptions, Services
 from vcloud.emulator.thread import EmulatorThread
 
@@ -50,8 +52,8 @@ class Emulator(Services):
     """All emulated APIs on one socket.
 
     `async with` starts it in the running event loop, and stops it. `with` does so in a thread of
-    its own, for tests of any style. `faults`, `clock`, `calls`, `endpoints()`, `env()` and
-    `refusing()` can be used from any thread. Change any other state with `run()` while requests
+    its own, for tests of any style. `faults`, `clock`, `advance()`, `calls`, `endpoints()`, `env()`
+    and `refusing()` can be used from any thread. Change any other state with `run()` while requests
     come in.
 
     Attributes:
@@ -71,6 +73,10 @@ class Emulator(Services):
         self,
         *,
         machines: int = 0,
+        status: str | None = None,
+        idle: timedelta | float | None = None,
+        sessions: int = 0,
+        desktops: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Clock | None = None,
@@ -91,6 +97,11 @@ class Emulator(Services):
         credentials: Credentials | None = None,
     ) -> None:
         """Prepare an emulator with this many computers.
+
+        They are off, or in this `status`, and were last used `idle` ago (seconds or timedelta): a
+        machine that is `ready` has been ready and not used for that long. `sessions` and `desktops`
+        are how many sessions of StreamSpace and desktops run. What there is can be read and set by
+        `computers.machines["100"].status` and so on, from any thread.
 
         Port 0 picks a free one. `speed` is for the emulator's own clock: simulated seconds in a
         real one.
@@ -132,8 +143,13 @@ class Emulator(Services):
         self._real = is_real(
             backend, allow_exec=allow_exec, loopback=not allow_remote, seeded=seed is not None
         )
+        seeds = Seeds(
+            machines=machines, status=status, idle=idle, sessions=sessions, desktops=desktops
+        )
+        if desktops and self._real:
+            raise ValueError("real desktops are launched by clients, once the emulator serves")
         options = ServiceOptions(
-            machines, balance, default_region, tuple(visitors), rate_limits, self._real, seed
+            seeds, balance, default_region, tuple(visitors), rate_limits, self._real, seed
         )
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
         self.faults: Faults = Faults(fault_seed)
@@ -194,6 +210,7 @@ class Emulator(Services):
             await self.aclose()
             raise
         scheme = "https" if self._authority else "http"
+        self._home.loop = listener.loop
         context.url = f"{scheme}://{self._address.url_host}:{port}"
 
     async def aclose(self) -> None:
@@ -218,6 +235,7 @@ class Emulator(Services):
             if context is not None:
                 await context.listener.aclose()
                 self._dispatcher.context = None
+                self._home.loop = None
                 # Once more, for those that began before the socket was closed.
                 await self.streamspace.aclose()
                 await self._dispatcher.aclose()
@@ -228,14 +246,11 @@ class Emulator(Services):
         Returns:
             what the function returns. May be called from any thread.
         """
-        loop = None if self._dispatcher.context is None else self._dispatcher.context.listener.loop
-        if loop is None or running_loop() is loop:
-            return function()
+        return self._home.run(function)
 
-        async def call() -> T:
-            return function()
-
-        return asyncio.run_coroutine_threadsafe(call(), loop).result()
+    def advance(self, seconds: float | timedelta) -> None:
+        """Let simulated time pass: seconds or a timedelta; see `Clock.advance`. From any thread."""
+        self.clock.advance(seconds)
 
     def stats(self) -> EmulatorStats:
         """What the emulator is doing now."""

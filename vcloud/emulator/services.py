@@ -9,10 +9,13 @@ from aiohttp import web
 from attrs import frozen
 
 from vcloud.emulator.backends import real
+from vcloud.emulator.calls import BODY
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers.service import Computers
 from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.desktops import Desktops
+from vcloud.emulator.seeds import Seeds, add_machines
+from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.streams.service import Streams
 from vcloud.emulator.streamspace.service import StreamSpace
 from vcloud.emulator.vagon.account import Account
@@ -37,7 +40,7 @@ class Service(Protocol):
 class ServiceOptions:
     """The initial state of the services; see `Emulator`."""
 
-    machines: int
+    seeds: Seeds
     balance: Decimal | int | str
     default_region: str | None
     visitors: tuple[str, ...]
@@ -62,36 +65,43 @@ class Services:
 
     def __init__(self, clock: Clock, credentials: Credentials, options: ServiceOptions) -> None:
         """Begin with the state that `options` describe."""
-        if options.machines < 0:
-            msg = f"machines must not be below 0, not {options.machines}"
-            raise ValueError(msg)
         seed = options.seed
+        #: Where state is changed, also from other threads.
+        self._home = StateLoop()
         self.clock: Clock = clock
         self.credentials: Credentials = credentials
         self.organization: Organization = _organization(clock, credentials, options)
         signatures = _signatures(clock, credentials)
         self.computers: Computers = Computers(
-            self.organization, signatures, clock, machines=options.machines, seed=seed
+            self.organization, signatures, clock, home=self._home, seed=seed
         )
-        self.streams: Streams = Streams(self.organization, signatures, clock, seed=seed)
+        add_machines(self.computers, options.seeds)
+        self.streams: Streams = Streams(
+            self.organization, signatures, clock, home=self._home, seed=seed
+        )
         for email in options.visitors:
             self.streams.add_user(email or None)
         self.desktops: Desktops = Desktops(
             clock,
+            home=self._home,
             backend=(lambda _: real()) if options.real else None,
             seed=seed,
             key=credentials.desktops_api_key,
         )
         self.streamspace: StreamSpace = StreamSpace(
-            clock, credentials, rate_limits=options.rate_limits, seed=seed
+            clock, credentials, rate_limits=options.rate_limits, seed=seed, home=self._home
         )
+        for _ in range(options.seeds.sessions):
+            self.streamspace.add_session()
+        for _ in range(options.seeds.desktops):
+            self.desktops.add_desktop()
         # Every user of the machine can connect to loopback.
         self.streamspace.control.token_required = options.real
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request with the service at its path, or with 404 if there is none."""
         path = request.raw_path.partition("?")[0]
-        body = await request.read()
+        body = request[BODY] = await request.read()
         for service in self._services():
             if path == service.prefix or path.startswith(f"{service.prefix}/"):
                 return await service.answer(request, body)

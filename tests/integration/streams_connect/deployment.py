@@ -76,7 +76,7 @@ class Deployment:
         found = {"available": [], "waiting": []}  # type: dict[str, list[int]]
         for machine in streams.machines.values():
             if f"/streams/{machine.stream.id}/" in url and machine.region == body["region"]:
-                found.setdefault(machine.status(now), []).append(machine.id)
+                found.setdefault(machine.status_at(now), []).append(machine.id)
         if found["available"]:
             return None
         if self.kind == EARLY:
@@ -99,7 +99,7 @@ early = pytest.mark.parametrize("kind", [EARLY])
 
 def statuses(emulator: Emulator) -> list[str]:
     now = emulator.clock.now()
-    return [machine.status(now) for machine in emulator.streams.machines.values()]
+    return [machine.status_at(now) for machine in emulator.streams.machines.values()]
 
 
 def sent(emulator: Emulator, method: str, ending: str) -> int:

@@ -77,6 +77,20 @@ async def _by_public_request(
     return answer
 
 
+def outdated_mock(error: TypeError) -> ConfigurationError | None:
+    """What to do about a mock that cannot make this aiohttp's answers; None for other errors.
+
+    aioresponses up to 0.7.9, the newest, omits an argument that aiohttp requires since 3.14
+    (pnuckowski/aioresponses#289).
+    """
+    if "stream_writer" not in str(error):
+        return None
+    return ConfigurationError(
+        f"the mock cannot make answers of aiohttp {aiohttp.__version__}: for aioresponses, write "
+        "`from vcloud.testing.aioresponses import aioresponses`, or test against vcloud.emulator"
+    )
+
+
 class WebSocketConnection:
     """The connection below a WebSocket, as far as this aiohttp shows it.
 

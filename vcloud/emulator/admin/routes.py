@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
+from attrs import asdict
 
 from vcloud.emulator.admin.requests import AdminRequest, Handler, Json, Route
 from vcloud.emulator.admin.target import Target
@@ -173,7 +174,13 @@ class Admin:
         raise LookupError(msg)
 
     async def _list_calls(self, _: AdminRequest) -> tuple[int, Json]:
-        return 200, {"calls": list(self._target.calls)}
+        # Without the bodies: other users of the machine may ask, and texts may be passwords.
+        return 200, {
+            "calls": [
+                asdict(call, filter=lambda field, _: field.name != "json")
+                for call in list(self._target.calls)
+            ]
+        }
 
     async def _clear_calls(self, _: AdminRequest) -> tuple[int, Json]:
         self._target.calls.clear()

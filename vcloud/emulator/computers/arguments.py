@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import frozen
 
 from vcloud.emulator.computers.catalog import (
+    AUTO_STOP_THRESHOLDS,
     BASE_IMAGE_NAMES,
     PERMISSIONS,
     PLANS,
     SOFTWARE_IDS,
+    USAGE_SOURCES,
     Json,
     Plan,
 )
-from vcloud.emulator.computers.state import Machine
+from vcloud.emulator.computers.machine import Machine
 from vcloud.emulator.vagon.service import (
     VagonError,
     body_integer,
@@ -24,8 +26,6 @@ from vcloud.emulator.vagon.service import (
     query_integer,
 )
 
-AUTO_STOP_THRESHOLDS = (0, 900, 3600, 10800, 21600)
-USAGE_SOURCES = ("machine", "team_balance")
 MAX_EXPIRES_IN = 10 * 365 * 24 * 60
 """Ten years in minutes. Undocumented: a limit is needed, because dates end with the year 9999."""
 
@@ -71,7 +71,7 @@ class MachineFilter:
                 self.assigned is None
                 or (machine.user is not None or machine.invited) == self.assigned
             )
-            and (self.status is None or machine.status(now) == self.status)
+            and (self.status is None or machine.status_at(now) == self.status)
             and (
                 self.has_session_data is None
                 or machine.has_session_data(now) == self.has_session_data

@@ -66,6 +66,17 @@ PLANS = {
     )
 }
 
+STATUSES = (
+    "off", "creating", "turning_on", "ready", "turning_off", "resizing_disk", "installing",
+    "region_migration", "warming_up", "graceful_stopping",
+)  # fmt: skip
+"""What `friendly_status` can be."""
+
+AUTO_STOP_THRESHOLDS = (0, 900, 3600, 10800, 21600)
+"""Seconds; 0 is never."""
+
+USAGE_SOURCES = ("machine", "team_balance")
+
 PERMISSIONS = {
     "public_internet_access": True,
     "can_download_from_vagon_workstation": True,

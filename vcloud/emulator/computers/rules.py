@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vcloud.emulator.computers.catalog import MachineType
-from vcloud.emulator.computers.state import UNFINISHED, Machine
+from vcloud.emulator.computers.machine import Machine
+from vcloud.emulator.computers.state import UNFINISHED
 from vcloud.emulator.vagon.account import Account
 from vcloud.emulator.vagon.service import VagonError
 
 
 def require_startable(machine: Machine, now: float) -> None:
     """Refuse a start with 469 while the disk is resized, 4201 if not ready, 4206 unless off."""
-    status = machine.status(now)
+    status = machine.status_at(now)
     if status == "resizing_disk":
         raise VagonError(469, "Disk is being resized")
     if status in UNFINISHED:
@@ -22,7 +23,7 @@ def require_startable(machine: Machine, now: float) -> None:
 
 def require_off(machine: Machine, now: float) -> None:
     """Refuse with 4206 unless the machine is off."""
-    status = machine.status(now)
+    status = machine.status_at(now)
     if status != "off":
         raise VagonError(4206, f"Machine is running ({status})")
 
@@ -51,6 +52,6 @@ def require_capacity(
     """Refuse with 440 if `limit` machines are on in the region; None is no limit."""
     if limit is None:
         return
-    busy = sum(one.region == region and one.status(now) != "off" for one in machines)
+    busy = sum(one.region == region and one.status_at(now) != "off" for one in machines)
     if busy >= limit:
         raise VagonError(440, f"Cloud capacity is unavailable in {region}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers.arguments import (
@@ -19,8 +20,11 @@ from vcloud.emulator.computers.catalog import (
     PERMISSIONS,
     PLANS,
     SOFTWARE,
+    STATUSES,
     Json,
 )
+from vcloud.emulator.computers.machine import Machine, NewMachine
+from vcloud.emulator.computers.parts import Task, User
 from vcloud.emulator.computers.rules import (
     require_capacity,
     require_machine_type,
@@ -28,15 +32,7 @@ from vcloud.emulator.computers.rules import (
     require_startable,
     require_usage,
 )
-from vcloud.emulator.computers.state import (
-    DEFAULT_TASK,
-    RUNNING,
-    Machine,
-    Phase,
-    Session,
-    Task,
-    User,
-)
+from vcloud.emulator.computers.state import DEFAULT_TASK, RUNNING, Phase
 from vcloud.emulator.computers.tasks import (
     activate_task,
     add_default_task,
@@ -52,6 +48,8 @@ from vcloud.emulator.computers.views import (
     task_view,
 )
 from vcloud.emulator.credentials import Seed, generator, new_uuid
+from vcloud.emulator.settable import ById, check_keywords, known_word
+from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.vagon.service import (
     REGIONS,
     Organization,
@@ -70,8 +68,6 @@ FIRST_SESSION = 2000
 TASKS_PER_PAGE = 25
 """What the document calls "Kaminari default"."""
 
-DAY = 86_400.0
-
 
 class Computers(VagonService):
     """The service and its state, which tests may read and change.
@@ -87,12 +83,14 @@ class Computers(VagonService):
         signatures: Signatures,
         clock: Clock,
         *,
-        machines: int = 0,
+        home: StateLoop,
         seed: Seed | None = None,
     ) -> None:
-        """Serve `organization`, with this many machines at first; equal seeds give equal uuids."""
+        """Serve `organization`, without machines at first; equal seeds give equal uuids."""
         super().__init__(organization, signatures, clock)
-        self.machines: dict[str, Machine] = {}
+        self.home: StateLoop = home
+        """Where state is changed."""
+        self.machines: ById[Machine] = ById()
         self.capacity: dict[str, int] = {}
         """How many machines may run at once, by region; regions that are absent are unlimited."""
         self.access_links: dict[str, str] = {}
@@ -103,50 +101,78 @@ class Computers(VagonService):
         self._task_ids = itertools.count(1)
         self._link_ids = itertools.count(1)
         self._add_routes()
-        for index in range(machines):
-            self._add_varied(index)
 
-    def add_machine(self, **overrides: Any) -> Machine:
-        """Add a machine that is off, with any attribute of `Machine` (and `status`) overridden."""
+    def add_machine(self, **given: Unpack[NewMachine]) -> Machine:
+        """Add a machine that is off, or in this `status`; any attribute may be given.
+
+        It may be called from any thread.
+
+        Raises:
+            TypeError: there is no such attribute.
+            ValueError: there is a machine of this id already.
+        """
+        check_keywords("add_machine()", given, NewMachine.__annotations__)
+        return self.home.run(lambda: self._add_machine(dict(given)))
+
+    def _add_machine(self, given: dict[str, Any]) -> Machine:
         now = self.clock.now()
-        id_ = str(overrides.pop("id", None) or self._free_machine_id())
+        id_ = str(given.pop("id", None) or self._free_machine_id())
         if id_ in self.machines:
             msg = f"there is a machine {id_} already"
             raise ValueError(msg)
-        plan = overrides.get("plan", PLANS[1])
+        if isinstance(user := given.get("user"), str):
+            given["user"] = self.new_user(user)
+        status = known_word(given.pop("status", "off"), STATUSES, "status")
+        plan = given.get("plan", PLANS[1])
         defaults = {
             "name": f"Computer #{id_}",
             "plan": plan,
             "machine_type": plan.machine_types[0],
             "region": REGIONS[0],
-            "phases": (Phase(now, overrides.pop("status", "off")),),
+            "phases": (Phase(now, status),),
             "tasks": [Task(next(self._task_ids), DEFAULT_TASK, now, active=True)],
             "disk_size": plan.disk_size,
             "file_storage_size": plan.file_storage_size,
         }
-        machine = Machine(id=id_, **{**defaults, **overrides})
+        machine = Machine(id=id_, service=self, **{**defaults, **given})
         self.machines[id_] = machine
+        if status == "ready":
+            machine.status = status  # somebody has been at it since now
         return machine
 
     def set_status(self, id: str | int, status: str) -> None:
         """Put a machine into any status, known or not, until the next command."""
-        machine, now = self.machines[str(id)], self.clock.now()
-        machine.force(now, status, str(next(self._session_ids)))
-        self._charge(machine, now)
+        machine = self.machines[id]
+        self.change(machine, lambda now: machine.force(now, status, self.new_session_id()))
 
     def use(self, id: str | int) -> None:
         """A machine is used, so its idle time starts again."""
-        machine, now = self.machines[str(id)], self.clock.now()
-        self.organization.account.settle(now)
-        machine.use(now)
-        self._charge(machine, now)
+        machine = self.machines[id]
+        self.change(machine, machine.use)
 
     def set_remaining_usage(self, id: str | int, minutes: int) -> None:
         """Give a machine so many minutes of its own, from now on."""
-        machine, now = self.machines[str(id)], self.clock.now()
-        self.organization.account.settle(now)
-        machine.set_remaining(now, minutes)
-        self._charge(machine, now)
+        self.machines[id].remaining_usage = minutes
+
+    def change(self, machine: Machine, do: Callable[[float], None]) -> None:
+        """Change a machine, and what it costs; from any thread."""
+
+        def changed() -> None:
+            now = self.clock.now()
+            self.organization.account.settle(now)
+            do(now)
+            self._charge(machine, now)
+
+        self.home.run(changed)
+
+    def new_session_id(self) -> str:
+        """The id of the next session."""
+        return str(next(self._session_ids))
+
+    def new_user(self, email: str) -> User:
+        """A user with this address, and a name that is made from it."""
+        name = email.partition("@")[0].replace(".", " ").title()
+        return User(new_uuid(self._random), email, name)
 
     def _add_routes(self) -> None:
         for method, template, handler in (
@@ -215,8 +241,6 @@ class Computers(VagonService):
         machine, now = self._machine(request), self.clock.now()
         for name, value in read_update(request.json()).items():
             setattr(machine, name, value)
-        machine.plan_ahead(now)
-        self._charge(machine, now)
         return machine_view(machine, self.clock, now)
 
     def _start_machine(self, request: VagonRequest) -> Json:
@@ -236,14 +260,14 @@ class Computers(VagonService):
         require_capacity(self.machines.values(), region, self.capacity.get(region), now)
         machine.machine_type, machine.region = machine_type, region
         add_default_task(machine, now, next(self._task_ids))
-        machine.start(now, str(next(self._session_ids)))
+        machine.start(now, self.new_session_id())
         self._charge(machine, now)
         return {}
 
     def _stop_machine(self, request: VagonRequest) -> Json:
         machine, now = self._machine(request), self.clock.now()
         gracefully = body_boolean(request.json(), "gracefully", default=False)
-        status = machine.status(now)
+        status = machine.status_at(now)
         if status not in RUNNING:
             raise VagonError(4204, f"Machine is not running ({status})")
         machine.stop(now, gracefully=gracefully)
@@ -339,21 +363,3 @@ class Computers(VagonService):
     def _free_machine_id(self) -> str:
         # An override may have an id that the counter has not reached yet.
         return next(id_ for id_ in map(str, self._machine_ids) if id_ not in self.machines)
-
-    def _add_varied(self, index: int) -> None:
-        # Varied, so that every filter of the list matches some machines and not others.
-        machine = self.add_machine(
-            region=REGIONS[index % len(REGIONS)],
-            plan=PLANS[2] if index % 10 == 9 else PLANS[1],
-            remaining_usage=index % 5 * 600,
-            invited=index % 7 == 1,
-        )
-        if index % 3 == 0:
-            email = f"user{machine.id}@example.com"
-            machine.user = User(new_uuid(self._random), email, f"User {machine.id}")
-        if index % 2 == 0:
-            start = self.clock.now() - DAY + index
-            machine.sessions.append(Session(str(next(self._session_ids)), start, start + 1800))
-            machine.phases = (Phase(start + 1810, "off"),)
-            machine.started = True
-            machine.files_used = (index % 25) * 1024**3

@@ -18,6 +18,8 @@ import math
 from attrs import define, field, frozen
 
 from vcloud.emulator.computers.catalog import PERMISSIONS, MachineType, Plan
+from vcloud.emulator.computers.parts import Session, Task, User
+from vcloud.emulator.settable import Settable
 from vcloud.emulator.vagon.account import Draw
 
 CREATING = 20.0
@@ -40,67 +42,6 @@ _BYTES_PER_MINUTE = 1024**2
 
 
 @frozen
-class User:
-    """The person a machine is assigned to."""
-
-    id: str
-    email: str
-    name: str
-
-
-@define(eq=False)
-class Session:
-    """A time in which a machine is ready. Its start and end may be in the future."""
-
-    id: str
-    start_at: float
-    end_at: float | None = None
-    has_data: bool = True
-    """Whether its changes are still on the machine; false after a reset."""
-    own: float = 0.0
-    """Seconds of it, from its start, for which the machine's own usage pays."""
-
-    def opened(self, now: float) -> bool:
-        """Whether the session has begun."""
-        return self.start_at <= now
-
-    def ended(self, now: float) -> float | None:
-        """When the session ended; None while it is open."""
-        return self.end_at if self.end_at is not None and self.end_at <= now else None
-
-    def spent(self, now: float) -> float:
-        """How many seconds of the machine's own usage it has taken."""
-        end = now if self.end_at is None else min(now, self.end_at)
-        return min(max(0.0, end - self.start_at), self.own)
-
-    def minutes(self, now: float) -> int:
-        """The duration in minutes, rounded up; 0 while it is open."""
-        end = self.ended(now)
-        return 0 if end is None else math.ceil((end - self.start_at) / 60)
-
-
-@define(eq=False)
-class Task:
-    """A folder whose snapshots are kept."""
-
-    id: int
-    uid: str
-    created_at: float
-    active: bool = False
-    growth: list[tuple[float, int]] = field(factory=list)
-    """Times at which its size is recorded, also future ones, and the bytes it grows by."""
-
-    def folder_size(self, now: float) -> int | None:
-        """The size as last recorded; None before that."""
-        recorded = [size for at, size in self.growth if at <= now]
-        return sum(recorded) if recorded else None
-
-    def forget_after(self, now: float) -> None:
-        """Drop what is scheduled after `now`."""
-        self.growth = [entry for entry in self.growth if entry[0] <= now]
-
-
-@frozen
 class Phase:
     """From `at` on, the machine is in `status`, until the next phase."""
 
@@ -109,8 +50,8 @@ class Phase:
 
 
 @define(eq=False, kw_only=True)
-class Machine:
-    """A computer of the organisation."""
+class ScheduledMachine(Settable):
+    """What a machine is, and when it changes. `Machine` adds what tests read and set."""
 
     id: str
     name: str
@@ -124,15 +65,15 @@ class Machine:
     base_image_name: str | None = None
     software_ids: tuple[int, ...] = ()
     permissions: dict[str, bool] = field(factory=lambda: dict(PERMISSIONS))
-    user: User | None = None
+    _user: User | None = None
     invited: bool = False
     """Whether an invitation is pending."""
     owner: str | None = None
     """Another member who owns the machine; requests about it are then refused with 403."""
-    auto_stop_threshold: int = 900
-    usage_source: str = "team_balance"
+    _auto_stop_threshold: int = 900
+    _usage_source: str = "team_balance"
     """The document does not give the default; a machine just bought has no usage of its own."""
-    remaining_usage: int = 0
+    _assigned_usage: int = field(default=0, alias="remaining_usage")
     """Minutes that were assigned; `remaining` returns how many are left."""
     deposited_usage: int = 0
     """Minutes. Their use is not documented, so nothing takes from them."""
@@ -157,7 +98,7 @@ class Machine:
     _spent_before: float = 0.0
     """Seconds of its own usage that were spent before `remaining_usage` was last set."""
 
-    def status(self, now: float) -> str:
+    def status_at(self, now: float) -> str:
         """The `friendly_status` at this time."""
         return self._phase(now).status
 
@@ -199,7 +140,7 @@ class Machine:
 
     def set_remaining(self, now: float, minutes: int) -> None:
         """Give the machine this many minutes of its own from now on."""
-        self.remaining_usage, self._spent_before = minutes, self._spent(now)
+        self._assigned_usage, self._spent_before = minutes, self._spent(now)
         if self._current is not None:
             self._current.own = self._current.spent(now) + minutes * 60
         self.plan_ahead(now)
@@ -226,13 +167,13 @@ class Machine:
     def plan_ahead(self, now: float) -> None:
         """Schedule the automatic stop: at the end of the idle time, or of its own usage."""
         session = self._current
-        if session is None or self.status(now) not in RUNNING:
+        if session is None or self.status_at(now) not in RUNNING:
             return
         ends: list[tuple[float, bool]] = []
-        if self.auto_stop_threshold > 0:
+        if self._auto_stop_threshold > 0:
             idle_since = max(session.start_at, self._used_at)
-            ends.append((idle_since + self.auto_stop_threshold, True))
-        if self.usage_source == "machine":
+            ends.append((idle_since + self._auto_stop_threshold, True))
+        if self._usage_source == "machine":
             ends.append((session.start_at + session.own, False))
         self.phases = tuple(phase for phase in self.phases if phase.status in RUNNING)
         session.end_at = None
@@ -263,7 +204,7 @@ class Machine:
     def paid_by_the_team(self, now: float) -> tuple[float, float | None] | None:
         """From when until when the organisation's balance will pay; None if it does not."""
         session = self._current
-        if session is None or self.usage_source != "team_balance":
+        if session is None or self._usage_source != "team_balance":
             return None
         return max(now, session.start_at + session.own), session.end_at
 
@@ -314,7 +255,7 @@ class Machine:
         return sum(session.spent(now) for session in self.sessions)
 
     def _own_seconds(self, now: float) -> float:
-        return max(0.0, self.remaining_usage * 60 - self._spent(now) + self._spent_before)
+        return max(0.0, self._assigned_usage * 60 - self._spent(now) + self._spent_before)
 
     def _schedule_stop(self, session: Session | None, begin: float, *, gracefully: bool) -> None:
         end = begin + (GRACEFUL_STOPPING if gracefully else 0.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from vcloud.emulator.computers.machine import Machine
+from vcloud.emulator.computers.parts import Task
 from vcloud.emulator.computers.rules import require_off
-from vcloud.emulator.computers.state import DEFAULT_TASK, Machine, Task
+from vcloud.emulator.computers.state import DEFAULT_TASK
 from vcloud.emulator.vagon.service import VagonError
 
 MAX_UID_LENGTH = 255

@@ -6,7 +6,9 @@ from typing import Any
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers.catalog import MachineType
-from vcloud.emulator.computers.state import DEFAULT_TASK, Machine, Session, Task, User
+from vcloud.emulator.computers.machine import Machine
+from vcloud.emulator.computers.parts import Session, Task, User
+from vcloud.emulator.computers.state import DEFAULT_TASK
 
 Json = dict[str, Any]
 
@@ -15,7 +17,7 @@ def machine_view(machine: Machine, clock: Clock, now: float) -> Json:
     """A machine as list, get and update answer it."""
     attributes = {
         **_hardware(machine, clock, now),
-        "friendly_status": machine.status(now),
+        "friendly_status": machine.status_at(now),
         "user": _user(machine.user),
         "permissions": machine.permissions,
         "usage_source": machine.usage_source,
@@ -29,7 +31,7 @@ def created_machine_view(machine: Machine, clock: Clock, now: float) -> Json:
     attributes = {
         **_hardware(machine, clock, now),
         "user": _user(machine.user),
-        "friendly_status": machine.status(now),
+        "friendly_status": machine.status_at(now),
         "permissions": machine.permissions,
         **_snapshots(machine, clock, now),
     }

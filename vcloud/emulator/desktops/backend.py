@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from attrs import define, field
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.desktops.bash import HOME_FILES, Program, Ran, Shell
+from vcloud.emulator.desktops.bash import Program, Ran, Shell
 from vcloud.emulator.desktops.commands import SCREEN_FILE
+from vcloud.emulator.desktops.files import HOME_FILES
+from vcloud.emulator.desktops.refusal import NotSimulatedError
 from vcloud.emulator.desktops.screen import Event, Screen
-from vcloud.emulator.desktops.xdotool import ENVIRONMENT, Scrot, Xdotool
+from vcloud.emulator.desktops.scrot import Scrot
+from vcloud.emulator.desktops.xdotool import ENVIRONMENT, Xdotool
 
 GATEWAY_LIMIT: Final = 30.0
 """Seconds after which the gateway stops waiting for a command, which keeps running."""
+
+_OF_THE_SCREEN: Final = re.compile(
+    r"(?:export DISPLAY=\S+; *)?(?:DISPLAY=\S+ +)?xdotool [^;&|<>\n]*"
+)
+"""A command for the screen alone, as clients send them to hold keys."""
+
+BashFunction = Callable[[str], "str | Ran | None"]
+"""What answers commands: the output, a `Ran`, or None to leave a command to the next one."""
 
 
 class GatewayError(Exception):
@@ -60,6 +73,10 @@ class SimulatedBackend(Screen):
     """What `ls` and `cat` find, by absolute path."""
     failing: list[int] = field(factory=list)
     """Exit statuses with which the next calls of `xdotool` and `scrot` fail, one each."""
+    absent: set[str] = field(factory=set)
+    """Commands that this desktop lacks for certain: "command not found"."""
+    functions: list[BashFunction] = field(factory=list, repr=False)
+    """What answers commands before the simulated shell does; the last is asked first."""
 
     @property
     def screen_file(self) -> str:
@@ -67,22 +84,57 @@ class SimulatedBackend(Screen):
         return SCREEN_FILE
 
     async def act(self, command: str) -> Ran:
-        """Run the command with the built-in programs."""
+        """Run the command with the built-in programs.
+
+        Raises:
+            NotSimulatedError: they do not do this; then nothing of it is done.
+        """
+        files = dict(self.files)
+        try:
+            with self.whole_or_not():
+                return self._run(command)
+        except NotSimulatedError:
+            self.files.clear()
+            self.files.update(files)
+            raise
+
+    async def bash(self, command: str) -> Ran:
+        """Run the command with the first function that answers it, or as `act` does."""
+        with self.whole_or_not():
+            self.note("bash", command=command)
+            answer = None if _OF_THE_SCREEN.fullmatch(command) else self._answered(command)
+            return await self.act(command) if answer is None else answer
+
+    def _answered(self, command: str) -> Ran | None:
+        for function in reversed(self.functions):
+            answer: object = function(command)
+            if isinstance(answer, str):
+                return Ran(stdout=answer)
+            if isinstance(answer, Ran):
+                return answer
+            if answer is None:
+                continue
+            if isinstance(answer, Coroutine):
+                answer.close()
+            msg = (
+                "the function of on_bash must be a plain one that returns a str, a Ran or None, "
+                f"not {type(answer).__name__}"
+            )
+            raise TypeError(msg)
+        return None
+
+    def _run(self, command: str) -> Ran:
         programs: dict[str, Program] = {
             "xdotool": Xdotool(self, self.files).run,
             "scrot": Scrot(self, self.files).run,
         }
         failing = {name: self._unless_failing(program) for name, program in programs.items()}
         now = datetime.fromtimestamp(self.clock.now(), UTC)
-        return Shell(self.files, now, failing, dict(ENVIRONMENT)).run(command)
-
-    async def bash(self, command: str) -> Ran:
-        """Run the command with the built-in programs."""
-        self.note("bash", command=command)
-        return await self.act(command)
+        shell = Shell(self.files, now, failing, dict(ENVIRONMENT), self.absent)
+        return shell.run(command)
 
     def _unless_failing(self, program: Program) -> Program:
         return lambda call: Ran(code=self.failing.pop(0)) if self.failing else program(call)
 
 
-__all__ = ["Backend", "Event", "GatewayError", "SimulatedBackend"]
+__all__ = ["Backend", "BashFunction", "Event", "GatewayError", "Ran", "SimulatedBackend"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 #: The names of the printable characters of ASCII and Latin 1 in order, from X11's keysymdef.h.
@@ -91,11 +92,50 @@ def _named() -> dict[str, int]:
 
 
 _NAMED: Final[Mapping[str, int]] = _named()
+_SYMBOLS: Final = frozenset(_NAMED.values())
 
+LOCKS: Final = frozenset(_NAMED[name] for name in ("Caps_Lock", "Shift_Lock", "Num_Lock"))
+"""Keys that change what others enter, until they are pressed again."""
 SHIFTS: Final = frozenset(_NAMED[name] for name in ("Shift_L", "Shift_R"))
-MODIFIERS: Final = frozenset(range(_NAMED["Shift_L"], _NAMED["Hyper_R"] + 1)) - {
-    _NAMED["Caps_Lock"],
-    _NAMED["Shift_Lock"],
+MODIFIERS: Final = frozenset(range(_NAMED["Shift_L"], _NAMED["Hyper_R"] + 1)) - LOCKS
+_CONTROLS: Final = frozenset(_NAMED[name] for name in ("Control_L", "Control_R"))
+#: Keys that move the cursor back from the end of a text, or change the text.
+_EDITING_NAMES: Final = (
+    "BackSpace Home Left Up Prior Begin Insert Undo Redo Clear ISO_Left_Tab KP_Home KP_Left KP_Up "
+    "KP_Prior KP_Begin KP_Insert"
+)
+_EDITING: Final = frozenset(_NAMED[name] for name in _EDITING_NAMES.split())
+#: The same, of keys that are pressed with control.
+_SHORTCUTS: Final = _EDITING | {ord(letter) for letter in "abdehijkmntuvwxyzABDEHIJKMNTUVWXYZ"}
+#: Keys that combine with those after them.
+_COMBINING: Final = frozenset(
+    _NAMED[name] for name in ("Multi_key", "Mode_switch", "ISO_Level3_Shift")
+)
+#: What the keys of a US keyboard enter, by keycode, as Xtigervnc has them.
+_KEYCODES: Final = {
+    first + number: _NAMED[name]
+    for first, names in (
+        (9, "Escape 1 2 3 4 5 6 7 8 9 0 minus equal BackSpace Tab"),
+        (24, "q w e r t y u i o p bracketleft bracketright Return Control_L"),
+        (38, "a s d f g h j k l semicolon apostrophe grave Shift_L backslash"),
+        (52, "z x c v b n m comma period slash Shift_R"),
+        (64, "Alt_L space Caps_Lock"),
+    )
+    for number, name in enumerate(names.split())
+}
+_KEYPAD: Final = {
+    _NAMED[f"KP_{name}"]: text
+    for name, text in (
+        ("Multiply", "*"),
+        ("Add", "+"),
+        ("Subtract", "-"),
+        ("Decimal", "."),
+        ("Divide", "/"),
+        ("Equal", "="),
+        ("Space", " "),
+        ("Tab", "\t"),
+        ("Separator", ","),
+    )
 }
 
 
@@ -103,8 +143,8 @@ def symbol_of(name: str) -> int | None:
     """The symbol with this name; None if xdotool ignores the name.
 
     Besides X's own names there are `U20AC` (a character), `0xff0d` (a symbol) and `38` (a keycode,
-    returned as a negative number). The names of scripts beyond Latin 1 and of vendors' keys are not
-    in these tables, so the emulator ignores them.
+    returned as a negative number). The names of scripts beyond Latin 1 and of vendors' keys are
+    those of `other_keysyms`.
     """
     found = _NAMED.get(name) or _NAMED.get(_ALIASES.get(name.lower(), ""))
     if found is not None or (number := _NUMBER.fullmatch(name)) is None:
@@ -119,6 +159,23 @@ def symbol_of(name: str) -> int | None:
     return code if code < 0x100 else _UNICODE + code
 
 
+def on_keyboard(symbol: int) -> int:
+    """The symbol on the key with this code, if it is a negative number and the keyboard has it."""
+    return _KEYCODES.get(-symbol, symbol)
+
+
+def is_simulated(symbol: int) -> bool:
+    """Whether the effect of the key of this symbol is simulated."""
+    return (symbol in _SYMBOLS or symbol > _UNICODE) and symbol not in _COMBINING
+
+
+def edits(symbol: int, held: AbstractSet[int]) -> bool:
+    """Whether this key changes a text, or the place in it, while these modifiers are held."""
+    if held <= SHIFTS:
+        return symbol in _EDITING
+    return symbol in _SHORTCUTS and held <= SHIFTS | _CONTROLS
+
+
 def text_of(symbol: int, *, shift: bool = False) -> str:
     """The text that an editor receives when the key of this symbol is pressed; "" if none."""
     if symbol in (_NAMED["Return"], _NAMED["KP_Enter"]):
@@ -127,6 +184,8 @@ def text_of(symbol: int, *, shift: bool = False) -> str:
         return "\t"
     if _NAMED["KP_0"] <= symbol < _NAMED["KP_0"] + 10:
         return str(symbol - _NAMED["KP_0"])
+    if symbol in _KEYPAD:
+        return _KEYPAD[symbol]
     code = symbol - _UNICODE if symbol > _UNICODE else symbol
     if 0x20 <= code < 0x7F or 0xA0 <= code < 0x100 or symbol > _UNICODE or code == 0x20AC:
         return character(chr(code), shift=shift)

@@ -75,7 +75,7 @@ class Lifetimes:
             return
         try:
             desktop.ready = True
-            while desktop.status(self._clock.now()) == "running":
+            while desktop.status_at(self._clock.now()) == "running":
                 if not backend.alive:
                     _log.error("desktop %s: the X server has ended", desktop.id)
                     desktop.forced = "error"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.desktops.jpeg import SIDE, Encoded, block, image
+from vcloud.emulator.desktops.refusal import NotSimulatedError
 
 WIDTH, HEIGHT = 1024, 768
 
@@ -38,7 +40,10 @@ class Screen:
     events: list[Event] = field(factory=list, repr=False)
     ended: float = math.inf
     """When the desktop ended, by the clock; nothing is entered after that."""
-    _entered: list[tuple[float, str]] = field(factory=list, repr=False)
+    locked: set[int] = field(factory=set)
+    """The symbols of the keys that are locked, such as Caps_Lock's."""
+    _entered: list[tuple[float, str, bool]] = field(factory=list, repr=False)
+    """Texts, and keys that edit, each with its time and whether it edits."""
 
     @property
     def keys(self) -> set[str]:
@@ -50,15 +55,42 @@ class Screen:
         """The text that an editor has received so far, by the clock.
 
         `Return` is a line's end in it. `Linefeed`, which `xdotool type` presses for a line's end,
-        is not: editors ignore it (seen with mousepad), while a terminal takes it.
+        is not: editors ignore it (seen with mousepad), while a terminal takes it. `BackSpace`
+        removes the last character.
+
+        Raises:
+            NotSimulatedError: a key such as Left or ctrl+v was pressed after some text. There is no
+                cursor here; `events` has all keys.
         """
         until = min(self.clock.now(), self.ended)
         entered = sorted((one for one in self._entered if one[0] <= until), key=lambda one: one[0])
-        return "".join(text for _, text in entered)
+        typed = ""
+        for _, what, edits in entered:
+            if not edits:
+                typed += what
+            elif what == "BackSpace":
+                typed = typed[:-1]
+            elif typed:
+                raise NotSimulatedError(f"what {what} does to the text; read the events instead")
+        return typed
 
-    def enter(self, text: str, after: float) -> None:
-        """Enter text in so many seconds."""
-        self._entered.append((self.clock.now() + after, text))
+    def enter(self, text: str, after: float, *, edits: bool = False) -> None:
+        """Enter text, or a key that edits, in so many seconds."""
+        self._entered.append((self.clock.now() + after, text, edits))
+
+    @contextmanager
+    def whole_or_not(self) -> Iterator[None]:
+        """Undo what is done in the block if it is not simulated to its end."""
+        held, buttons, locked = dict(self.held), set(self.buttons), set(self.locked)
+        before = self.x, self.y, len(self.events), len(self._entered)
+        try:
+            yield
+        except NotSimulatedError:
+            self.x, self.y = before[:2]
+            self.held, self.buttons, self.locked = held, buttons, locked
+            del self.events[before[2] :]
+            del self._entered[before[3] :]
+            raise
 
     def note(self, name: str, **data: Any) -> None:
         """Record an event."""

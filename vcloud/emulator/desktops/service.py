@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
+import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,10 +15,17 @@ from attrs import frozen
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator, new_uuid
-from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, Backend, GatewayError, SimulatedBackend
-from vcloud.emulator.desktops.bash import Ran
+from vcloud.emulator.desktops.backend import (
+    GATEWAY_LIMIT,
+    Backend,
+    BashFunction,
+    GatewayError,
+    Ran,
+    SimulatedBackend,
+)
 from vcloud.emulator.desktops.commands import command_of
 from vcloud.emulator.desktops.lifetimes import Lifetimes, Startable
+from vcloud.emulator.desktops.refusal import NotSimulatedError
 from vcloud.emulator.desktops.schema import (
     ACTION,
     BASH,
@@ -30,6 +37,7 @@ from vcloud.emulator.desktops.schema import (
 )
 from vcloud.emulator.desktops.state import PENDING, Desktop
 from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.state_loop import StateLoop
 
 OWNER: Final = "emulated"
 DOCS: Final = "https://docs.cyberdesk.io/docs/api-reference/"
@@ -52,6 +60,14 @@ _BLANK: Final = (
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 """The characters that JavaScript trims."""
+
+NOT_SIMULATED: Final = (
+    "vcloud.emulator does not simulate this (its log says what): answer commands with "
+    "emulator.desktops.on_bash, or use Emulator(backend='x11', allow_exec=True)"
+)
+"""It repeats nothing of what was sent, because clients hide errors that do."""
+
+_log = logging.getLogger(__name__)
 
 
 class DesktopsError(Exception):
@@ -119,6 +135,7 @@ class Desktops:
         self,
         clock: Clock,
         *,
+        home: StateLoop | None = None,
         backend: Callable[[Clock], Backend] | None = None,
         seed: Seed | None = None,
         key: str,
@@ -128,10 +145,15 @@ class Desktops:
         Equal seeds give equal ids. `key` is the API key.
         """
         self.clock: Clock = clock
+        self._home = home or StateLoop()
         self.desktops: dict[str, Desktop] = {}
         self.keys: dict[str, str] = {key: OWNER}
         self._lifetimes = Lifetimes(clock)
-        self._backend = backend or (lambda clock: SimulatedBackend(clock=clock))
+        self._functions: list[BashFunction] = []
+        self._simulated = backend is None
+        self._backend = backend or (
+            lambda clock: SimulatedBackend(clock=clock, functions=self._functions)
+        )
         self._random = generator(seed)
         self._routes: Routes[_Handler] = Routes(self.prefix)
         for method, template, handler in (
@@ -150,11 +172,19 @@ class Desktops:
         owner: str = OWNER,
         timeout_ms: int = DEFAULT_TIMEOUT,
     ) -> Desktop:
-        """Add a desktop. With None for its status, it is launched, and runs after a while."""
+        """Add a desktop. With None for its status, it is launched, and runs after a while.
+
+        It may be called from any thread.
+        """
+        return self._home.run(lambda: self._add_desktop(status, owner, timeout_ms))
+
+    def _add_desktop(self, status: str | None, owner: str, timeout_ms: int) -> Desktop:
         now = self.clock.now()
         id_ = new_uuid(self._random)
         desktop = Desktop(
             id=id_,
+            clock=self.clock,
+            home=self._home,
             owner=owner,
             created_at=now,
             timeout_at=now + min(timeout_ms, LONGEST_TIMEOUT) / 1000,
@@ -173,13 +203,35 @@ class Desktops:
         self.desktops[id_] = desktop
         return desktop
 
+    def on_bash(self, function: BashFunction) -> BashFunction:
+        """Let a function answer the commands of `desktop.bash()`, on all simulated desktops.
+
+        It is called with each command and returns the output, a `Ran` (with `stderr`, an exit
+        `code`, the `seconds` that it takes), or None for a command that it does not know. Then the
+        function before it is asked, and at last the simulated shell. Commands that only call
+        `xdotool` go to the simulated screen. It runs in the emulator's event loop, so it must not
+        block. Also a decorator: `@emulator.desktops.on_bash`.
+
+        Returns:
+            the function.
+
+        Raises:
+            RuntimeError: the desktops are real, and run their commands themselves.
+        """
+        if not self._simulated:
+            msg = "on_bash is for simulated desktops: real ones run their commands themselves"
+            raise RuntimeError(msg)
+        self._functions.append(function)
+        return function
+
     async def aclose(self) -> None:
         """End all real desktops; may be called again."""
         await self._lifetimes.aclose()
 
     def set_status(self, id: str, status: str) -> None:
         """Put a desktop into any status, known or not, permanently."""
-        self.desktops[id].forced = status
+        desktop = self.desktops[id]
+        self._home.run(lambda: desktop.force(status))
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer one request, also one that is refused."""
@@ -193,6 +245,10 @@ class Desktops:
             return _respond(error.status, {"status": "error", "error": error.message, "docs": DOCS})
         except (NoRouteError, WrongMethodError):
             return _nothing_here()
+        except NotSimulatedError as error:
+            path = request.raw_path.partition("?")[0]
+            _log.warning("%s %s: not simulated: %s", request.method, path, error)
+            return _respond(422, {"status": "error", "error": NOT_SIMULATED})
 
     async def _answer(self, request: web.BaseRequest, body: bytes) -> Json:
         key = request.headers.get("x-api-key")
@@ -228,13 +284,13 @@ class Desktops:
         if timeout_ms < SHORTEST_TIMEOUT:
             raise DesktopsError(502, "Failed to provision via Gateway: Unprocessable Entity")
         desktop = self.add_desktop(status=None, owner=request.owner, timeout_ms=timeout_ms)
-        return {"id": desktop.id, "status": desktop.status(self.clock.now())}
+        return {"id": desktop.id, "status": desktop.status_at(self.clock.now())}
 
     async def _get(self, request: _Request) -> Json:
         if not _UUID.fullmatch(request.params["id"]):
             raise invalid_uuid("id")
         desktop = self._desktop(request)
-        status = desktop.status(self.clock.now())
+        status = desktop.status_at(self.clock.now())
         return {
             "id": desktop.id,
             "status": status,
@@ -246,10 +302,8 @@ class Desktops:
     async def _stop(self, request: _Request) -> Json:
         desktop = self._desktop(request)
         now = self.clock.now()
-        desktop.streams = desktop.streams and desktop.status(now) != "pending"
-        desktop.forced = "terminated"
-        if isinstance(desktop.backend, SimulatedBackend):
-            desktop.backend.ended = min(desktop.backend.ended, now)
+        desktop.streams = desktop.streams and desktop.status_at(now) != "pending"
+        desktop.force("terminated")
         await self._lifetimes.end(desktop.id)
         return {"status": "terminated"}
 
@@ -266,17 +320,17 @@ class Desktops:
             raise DesktopsError(500, f"Unexpected error during action execution: {message}")
         if action["type"] == "screenshot":
             return {"base64_image": "".join(ran.stdout.split())}
-        return {"output": ran.stdout.strip(_BLANK)}
+        return {"output": _printed(ran.stdout)}
 
     async def _bash_action(self, request: _Request) -> Json:
         command = checked(request.json(), BASH)["command"]
         backend = self._running(request, "execute command").backend
         try:
-            ran = await self._through_gateway(backend.bash(command))
+            ran = await self._through_gateway(_observed(backend.bash(command)))
         except GatewayError as error:
             message = f"Bash command execution failed via gateway: {error}"
             raise DesktopsError(502, message) from None
-        output = ran.stdout.strip(_BLANK) or ran.stderr.strip(_BLANK)
+        output = _printed(ran.stdout) or _printed(ran.stderr)
         return {"status": "success", "output": output}
 
     async def _through_gateway(self, running: Awaitable[Ran]) -> Ran:
@@ -290,14 +344,14 @@ class Desktops:
     async def _pass(self, seconds: float) -> None:
         """Wait for simulated time."""
         if self.clock.speed > 0:
-            await asyncio.sleep(seconds / self.clock.speed)
+            await self.clock.sleep(seconds)
         elif seconds:
             # A stopped clock only moves when it is advanced, so this request advances it.
             self.clock.advance(seconds)
 
     def _running(self, request: _Request, purpose: str) -> Desktop:
         desktop = self._desktop(request)
-        status = desktop.status(self.clock.now())
+        status = desktop.status_at(self.clock.now())
         if status != "running":
             message = f"Instance is not running (status: {status}). Cannot {purpose}."
             raise DesktopsError(409, message)
@@ -311,6 +365,24 @@ class Desktops:
         if desktop is None or desktop.owner != request.owner:
             raise DesktopsError(404, "Desktop instance not found or user not authorized.")
         return desktop
+
+
+async def _observed(running: Awaitable[Ran]) -> Ran:
+    """Run a command; a function of `on_bash` may fail in any way."""
+    try:
+        return await running
+    except (GatewayError, NotSimulatedError):
+        raise
+    except Exception as error:
+        _log.exception("a function of on_bash failed")
+        message = f"the function of on_bash raised {type(error).__name__}: see the emulator's log"
+        raise DesktopsError(500, message) from error
+
+
+def _printed(output: str) -> str:
+    """An output as the service returns it: text, without white space at both ends."""
+    # Binary files are kept with surrogates for their bytes.
+    return output.encode(errors="surrogateescape").decode(errors="replace").strip(_BLANK)
 
 
 def _respond(status: int, payload: Json) -> web.Response:

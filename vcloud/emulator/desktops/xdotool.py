@@ -1,25 +1,46 @@
-"""`xdotool` and `scrot` on a simulated screen.
+"""`xdotool` on a simulated screen.
 
-The rules were measured with Debian's xdotool 3.20160805 and scrot 1.8.1 on a real X server. The
-tests in `tests/x11` run the same requests on both, and compare the results.
+The rules were measured with Debian's xdotool 3.20160805 on a real X server. The tests in
+`tests/x11` run the same requests on both, and compare the results. What it does with windows, and
+its other options, are not simulated.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from vcloud.emulator.desktops.bash import HOME, USER, Call, Ran, absolute
 from vcloud.emulator.desktops.commands import DISPLAY
-from vcloud.emulator.desktops.keysyms import MODIFIERS, SHIFTS, character, symbol_of, text_of
+from vcloud.emulator.desktops.files import HOME, USER, Files
+from vcloud.emulator.desktops.keysyms import (
+    LOCKS,
+    MODIFIERS,
+    SHIFTS,
+    character,
+    edits,
+    is_simulated,
+    on_keyboard,
+    symbol_of,
+    text_of,
+)
+from vcloud.emulator.desktops.other_keysyms import is_other
+from vcloud.emulator.desktops.programs import Call, Ran
+from vcloud.emulator.desktops.refusal import NotSimulatedError
 from vcloud.emulator.desktops.screen import Screen
 
-ENVIRONMENT: Final[Mapping[str, str]] = {"DISPLAY": DISPLAY, "HOME": HOME, "USER": USER}
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "DISPLAY": DISPLAY,
+    "HOME": HOME,
+    "PWD": HOME,
+    "USER": USER,
+}
 
+DISPLAYS: Final = (DISPLAY, f"{DISPLAY}.0")
+"""The ways to write the display."""
 _OVERHEAD: Final = 0.001
 """Seconds that a typed character takes beyond its delay."""
 _TYPE_DELAY: Final = 12
@@ -41,18 +62,34 @@ _CONTROLS: Final = {
 
 #: The options of each command, and whether they take a value.
 _FLAGS: Final = {"clearmodifiers": False, "window": True, "help": False}
+_REPEATED: Final = {**_FLAGS, "delay": True, "repeat": True, "repeat-delay": True}
 _OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
     "mousemove": {**_FLAGS, "screen": True, "sync": False, "polar": False},
     "mousedown": _FLAGS,
     "mouseup": _FLAGS,
     "click": {**_FLAGS, "repeat": True, "delay": True},
-    "key": {**_FLAGS, "delay": True},
-    "keydown": {**_FLAGS, "delay": True},
-    "keyup": {**_FLAGS, "delay": True},
+    "key": _REPEATED,
+    "keydown": _REPEATED,
+    "keyup": _REPEATED,
     "type": {**_FLAGS, "delay": True, "args": True, "terminator": True, "file": True},
     "getmouselocation": {"shell": False, "prefix": True, "help": False},
     "sleep": {"help": False},
 }
+#: Options that are not simulated, of these commands, or of any.
+_OTHER_OPTIONS: Final = frozenset({"window", "screen", "polar", "args", "terminator", "prefix"})
+_OTHER_OF_KEYS: Final = frozenset({"repeat", "repeat-delay"})
+_SHORT: Final = frozenset("cdhprsw")
+"""Short options that some commands have. Those of `type` and `key` were measured to fail."""
+_MEASURED: Final = frozenset({"type", "key", "keydown", "keyup"})
+_OTHER_COMMANDS: Final = """
+    - behave behave_screen_edge exec get_desktop get_desktop_for_window get_desktop_viewport
+    get_num_desktops getactivewindow getdisplaygeometry getwindowfocus getwindowgeometry
+    getwindowname getwindowpid help mousemove_relative search selectwindow set_desktop
+    set_desktop_for_window set_desktop_viewport set_num_desktops set_window version -v --version -h
+    --help -help windowactivate windowclose windowfocus windowkill windowmap windowminimize
+    windowmove windowraise windowreparent windowsize windowunmap
+"""
+"""Commands of xdotool that are not simulated."""
 
 
 @frozen(kw_only=True)
@@ -85,10 +122,10 @@ class _UsageError(Exception):
 class Xdotool:
     """The program, on one screen."""
 
-    def __init__(self, screen: Screen, files: Mapping[str, str]) -> None:
+    def __init__(self, screen: Screen, files: dict[str, str]) -> None:
         """Work on this screen; `type --file` reads from these files."""
         self._screen = screen
-        self._files = files
+        self._files = Files(files, dict(ENVIRONMENT))
         self._commands: Mapping[str, Callable[[_Command], Ran]] = {
             "mousemove": self._mousemove,
             "mousedown": partial(self._hold_button, down=True),
@@ -106,14 +143,15 @@ class Xdotool:
         """Run a chain of commands, up to the first that fails."""
         if not call.arguments:
             return Ran(stderr="Usage: xdotool <cmd> <args>\n", code=1)
-        if call.environment.get("DISPLAY") != DISPLAY:
+        if call.environment.get("DISPLAY") not in DISPLAYS:
             return Ran(stderr="Error: Can't open display: (null)\n", code=1)
+        self._files = evolve(self._files, variables=dict(call.environment))
         rest = list(call.arguments)
         total = Ran()
         while rest and not total.code:
             name = rest.pop(0)
             if name not in self._commands:
-                return Ran(stderr=f"xdotool: Unknown command: {name}\n", code=1).after(total)
+                return self._unknown(name).after(total)
             elapsed = call.elapsed + total.seconds
             try:
                 options = _options(name, rest)
@@ -124,9 +162,17 @@ class Xdotool:
                 return error.ran.after(total)
         return total
 
+    def _unknown(self, name: str) -> Ran:
+        if name in _OTHER_COMMANDS.split() or "/" in name or self._files.read(name) is not None:
+            raise NotSimulatedError(f"xdotool {name}")
+        hint = "Run 'xdotool help' if you want a command list"
+        return Ran(stderr=f"xdotool: Unknown command: {name}\n{hint}\n", code=1)
+
     # -- the mouse ---------------------------------------------------------------------------------
 
     def _mousemove(self, command: _Command) -> Ran:
+        if command.rest[:1] == ["restore"]:
+            raise NotSimulatedError("xdotool mousemove restore")
         if len(command.rest) < 2:
             return _usage(command.name)
         # The X protocol has 16 bits for each.
@@ -210,7 +256,9 @@ class Xdotool:
         texts = list(command.rest)
         command.rest.clear()
         if path := command.options.get("file"):
-            content = self._files.get(absolute(path))
+            if path == "-":
+                raise NotSimulatedError("xdotool type --file -")
+            content = self._files.read(path)
             if content is None:
                 return Ran(stderr=f"Failure opening '{path}': No such file or directory\n", code=1)
             texts.insert(0, content)
@@ -227,17 +275,28 @@ class Xdotool:
                 else character(wanted, shift=bool(held))
             )
             if entered and held <= SHIFTS:
+                self._require_unlocked()
                 self._screen.enter(entered, command.elapsed + number * each)
         return Ran(seconds=len(text) * each)
 
     def _press(self, found: Sequence[tuple[int, str]], command: _Command, seconds: float) -> None:
         """Enter the text of keys that are pressed one after the other, while all are held."""
         held = set[int]() if command.clears else set(MODIFIERS & self._screen.held.keys())
-        for symbol, _ in found:
-            if symbol in MODIFIERS:
+        after = command.elapsed + seconds
+        for symbol, name in found:
+            if symbol in LOCKS:
+                self._screen.locked ^= {symbol}
+            elif symbol in MODIFIERS:
                 held.add(symbol)
             elif held <= SHIFTS and (text := text_of(symbol, shift=bool(held))):
-                self._screen.enter(text, command.elapsed + seconds)
+                self._require_unlocked()
+                self._screen.enter(text, after)
+            elif edits(symbol, held):
+                self._screen.enter(name, after, edits=True)
+
+    def _require_unlocked(self) -> None:
+        if self._screen.locked:
+            raise NotSimulatedError("text that is entered while Caps_Lock or Num_Lock is on")
 
     def _release(self, found: Sequence[tuple[int, str]]) -> None:
         for symbol, _ in found:
@@ -263,36 +322,14 @@ class Xdotool:
         found: list[tuple[int, str]] = []
         ignored = Ran()
         for name in filter(None, keys.split("+")):
-            if (symbol := symbol_of(name)) is None:
+            if (symbol := symbol_of(name)) is None and not is_other(name):
                 message = f"(symbol) No such key name '{name}'. Ignoring it.\n"
                 ignored = Ran(stderr=message).after(ignored)
+            elif symbol is None or not is_simulated(on_keyboard(symbol)):
+                raise NotSimulatedError(f"the key {name}")
             else:
-                found.append((symbol, name))
+                found.append((on_keyboard(symbol), name))
         return Ran(stderr=ignored.stderr * fails), found
-
-
-class Scrot:
-    """The program that takes a picture of a screen."""
-
-    def __init__(self, screen: Screen, files: MutableMapping[str, str]) -> None:
-        """Take pictures of this screen, and put them among these files."""
-        self._screen = screen
-        self._files = files
-
-    def run(self, call: Call) -> Ran:
-        """Take a picture; options are accepted and make no difference."""
-        if call.environment.get("DISPLAY") != DISPLAY:
-            return Ran(stderr="scrot: Can't open X display. It *is* running, yeah?\n", code=1)
-        path = absolute(call.arguments[-1]) if call.arguments else f"{HOME}/screen.png"
-        stem, dot, ending = path.rpartition(".")
-        number = 0
-        while path in self._files:
-            # A file that is there is never overwritten.
-            path = f"{stem}_{number:03}{dot}{ending}"
-            number += 1
-        self._screen.note("screenshot")
-        self._files[path] = self._screen.picture().decode(errors="surrogateescape")
-        return Ran()
 
 
 def _options(name: str, rest: list[str]) -> dict[str, str]:
@@ -306,10 +343,16 @@ def _options(name: str, rest: list[str]) -> dict[str, str]:
         option, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
         matching = [option] if option in known else [one for one in known if one.startswith(option)]
         short = not argument.startswith("--") and len(option) < 2
+        if short and option in _SHORT and name not in _MEASURED:
+            raise NotSimulatedError(f"the option {argument} of xdotool {name}")
         if len(matching) != 1 or short:
             raise _UsageError(_usage(name, f"{name}: unrecognized option '{argument}'\n"))
         if matching[0] == "help":
             raise _UsageError(Ran(stdout=f"Usage: {name}\n"))
+        if matching[0] in _OTHER_OPTIONS or (
+            matching[0] in _OTHER_OF_KEYS and name.startswith("key")
+        ):
+            raise NotSimulatedError(f"the option --{matching[0]} of xdotool {name}")
         if known[matching[0]] and not equals:
             if not rest:
                 raise _UsageError(_usage(name, f"{name}: option '{argument}' needs a value\n"))

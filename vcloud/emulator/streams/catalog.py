@@ -25,6 +25,9 @@ HOURLY = {
 RESERVE = {"on_demand": 0, "balanced": 1}
 """Machines that the service keeps free, by capacity type; with always_on, it keeps all on."""
 
+CAPACITY_TYPES = ("on_demand", "balanced", "always_on")
+KEY_MAPPINGS = ("click", "game_mode")
+
 UNASSIGNED = frozenset({"waiting", "available"})
 
 PENDING: tuple[str, str] = ("pending", "turning_on")

@@ -18,6 +18,7 @@ from random import Random
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import new_uuid
+from vcloud.emulator.settable import ByNumber
 from vcloud.emulator.streams.catalog import HOURLY, IMMEDIATELY, UNASSIGNED, seconds_of
 from vcloud.emulator.streams.state import MIGRATING, Machine, Phase, Stream, User, Visit, Visitor
 from vcloud.emulator.vagon.account import Account
@@ -31,7 +32,7 @@ class Fleet:
 
     def __init__(self, account: Account, clock: Clock, random: Random) -> None:
         """Begin without machines; `account` pays for them."""
-        self.machines: dict[int, Machine] = {}
+        self.machines: ByNumber[Machine] = ByNumber()
         self.visits: list[Visit] = []
         """Oldest first."""
         self._account = account
@@ -50,7 +51,7 @@ class Fleet:
 
     def available(self, stream: Stream, now: float) -> Counter[str]:
         """Count the machines of a stream that are available, by region."""
-        return Counter(m.region for m in self.of(stream) if m.status(now) == "available")
+        return Counter(m.region for m in self.of(stream) if m.status_at(now) == "available")
 
     def visits_by(self, now: float) -> Iterable[Visit]:
         """The visits that have begun, newest first."""
@@ -69,7 +70,7 @@ class Fleet:
         """The machine for an assignment: an available one, else the first that is booting."""
         for status in ("available", "waiting"):
             for machine in self.of(stream):
-                if machine.region == region and machine.status(now) == status:
+                if machine.region == region and machine.status_at(now) == status:
                     return machine
         return None
 
@@ -149,7 +150,7 @@ class Fleet:
         if not self._account.solvent:
             return
         running = self.running(stream, now)
-        free = Counter(m.region for m in self.of(stream) if m.status(now) in UNASSIGNED)
+        free = Counter(m.region for m in self.of(stream) if m.status_at(now) in UNASSIGNED)
         for region, total in stream.capacities.items():
             for _ in range(min(stream.reserve(region) - free[region], total - running[region])):
                 self.boot(stream, region, now, reserved=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.credentials import Seed, generator, new_uuid
+from vcloud.emulator.credentials import Seed
+from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.streams.arguments import (
     APPLICATION,
     STREAM,
@@ -16,13 +16,13 @@ from vcloud.emulator.streams.arguments import (
     read_email,
     required_text,
 )
-from vcloud.emulator.streams.fleet import Fleet
+from vcloud.emulator.streams.changes import ChangeableStreams
 from vcloud.emulator.streams.rules import (
     require_assignable,
     require_running,
     require_startable,
 )
-from vcloud.emulator.streams.state import Application, Machine, Stream, User, Visit, Visitor
+from vcloud.emulator.streams.state import Application, Machine, Stream
 from vcloud.emulator.streams.views import (
     application_view,
     full_stream_view,
@@ -35,16 +35,12 @@ from vcloud.emulator.vagon.service import (
     Organization,
     VagonError,
     VagonRequest,
-    VagonService,
     known_region,
     paginate,
 )
 from vcloud.emulator.vagon.signature import Signatures
 
 Json = dict[str, Any]
-
-FIRST_APPLICATION = 1143
-FIRST_STREAM = 1381
 
 STREAMS_PER_PAGE = 100
 MACHINES_PER_PAGE = 10
@@ -53,7 +49,7 @@ MACHINES_PER_PAGE = 10
 LINK = "https://sb-app.vagon.io/stream/"
 
 
-class Streams(VagonService):
+class Streams(ChangeableStreams):
     """The service and its state, which tests may read and change.
 
     The state is in `applications`, `streams`, `machines`, `users` and `visits`. The API cannot
@@ -68,103 +64,12 @@ class Streams(VagonService):
         signatures: Signatures,
         clock: Clock,
         *,
+        home: StateLoop,
         seed: Seed | None = None,
     ) -> None:
         """Serve `organization`; equal seeds give equal uuids."""
-        super().__init__(organization, signatures, clock)
-        self.applications: dict[int, Application] = {}
-        self.streams: dict[int, Stream] = {}
-        self.users: dict[str, User] = {}
-        self._random = generator(seed)
-        self._fleet = Fleet(organization.account, clock, self._random)
-        self.machines: dict[int, Machine] = self._fleet.machines
-        self.visits: list[Visit] = self._fleet.visits
-        """Past, present and future visits, oldest first."""
-        self._application_ids = itertools.count(FIRST_APPLICATION)
-        self._stream_ids = itertools.count(FIRST_STREAM)
+        super().__init__(organization, signatures, clock, home=home, seed=seed)
         self._add_routes()
-        organization.account.funded.append(self._replenish)
-        first = self.add_application(name="Test Application")
-        self.add_application(name="Another Application", machine_type_id=11)
-        self.add_stream(first.id, capacities={"dublin": 10})
-
-    # -- for tests: changes that no request can make -----------------------------------------------
-
-    def add_application(self, **overrides: Any) -> Application:
-        """Add an application, with any attribute of `Application` overridden."""
-        id_ = next(self._application_ids)
-        defaults = {"id": id_, "name": f"Application #{id_}", "created_at": self.clock.now()}
-        application = Application(**{**defaults, **overrides})
-        self.applications[application.id] = application
-        return application
-
-    def add_stream(self, application_id: int, **overrides: Any) -> Stream:
-        """Add a stream, with any attribute of `Stream` overridden."""
-        defaults = {"id": next(self._stream_ids), "uid": new_uuid(self._random), "capacities": {}}
-        stream = Stream(
-            **{**defaults, "application": self.applications[application_id], **overrides}
-        )
-        self.streams[stream.id] = stream
-        self._fleet.replenish(stream, self.clock.now())
-        return stream
-
-    def add_user(self, email: str | None = None) -> User:
-        """Register a visitor."""
-        user = User(f"{self._random.getrandbits(40):010X}", email)
-        self.users[user.id] = user
-        return user
-
-    def add_machine(
-        self, stream_id: int, region: str = "dublin", status: str | None = None
-    ) -> Machine:
-        """Add a machine that is started now, whatever the capacity, or that is in `status`."""
-        now = self._settled()
-        machine = self._fleet.boot(self.streams[stream_id], region, now)
-        if status is not None:
-            self._fleet.force(machine, status, now)
-        return machine
-
-    def set_status(self, id: str | int, connection_status: str) -> None:
-        """Put a machine into any status, known or not, until the next command or visit."""
-        now = self._settled()
-        self._fleet.force(self.machines[int(id)], connection_status, now)
-
-    def visitor_opens(self, id: str | int, **details: Any) -> None:
-        """The visitor opens the link of an assigned machine; `details` override `Visitor`'s.
-
-        The visit begins as soon as the machine has booted, and ends by the stream's limits at the
-        latest.
-        """
-        machine, now = self._in_status(id, "assigned")
-        self._fleet.open(machine, Visitor(**details), now)
-
-    def visitor_acts(self, id: str | int) -> None:
-        """The visitor of a machine is active, so that the idle time starts again."""
-        self._fleet.act(*self._in_status(id, "connected"))
-
-    def visitor_leaves(self, id: str | int) -> None:
-        """The visitor leaves. The machine is prepared for the next one, or turned off."""
-        self._fleet.leave(*self._in_status(id, "connected"))
-
-    def _replenish(self, now: float) -> None:
-        for stream in self.streams.values():
-            self._fleet.replenish(stream, now)
-
-    def _settled(self) -> float:
-        """The time, after processing every event up to it."""
-        now = self.clock.now()
-        self.organization.account.settle(now)
-        return now
-
-    def _in_status(self, id: str | int, wanted: str) -> tuple[Machine, float]:
-        now = self._settled()
-        machine = self.machines[int(id)]
-        if machine.status(now) != wanted:
-            msg = f"machine {id} is {machine.status(now)}, not {wanted}"
-            raise ValueError(msg)
-        return machine, now
-
-    # -- requests ----------------------------------------------------------------------------------
 
     def _add_routes(self) -> None:
         for method, template, handler in (

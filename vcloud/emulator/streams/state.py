@@ -8,13 +8,25 @@ stops the machines.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 from attrs import define, field, frozen
 
-from vcloud.emulator.streams.catalog import DEFAULT_MACHINE_TYPE, HOURLY, RESERVE, SETTINGS
+from vcloud.emulator.clock import Clock
+from vcloud.emulator.settable import Settable, known_word
+from vcloud.emulator.state_loop import StateLoop
+from vcloud.emulator.streams.catalog import (
+    CAPACITY_TYPES,
+    DEFAULT_MACHINE_TYPE,
+    HOURLY,
+    KEY_MAPPINGS,
+    RESERVE,
+    SETTINGS,
+    STATUSES,
+)
 from vcloud.emulator.vagon.account import Draw
 
 WAITING = 15.0
@@ -22,9 +34,25 @@ MIGRATING = 10.0
 """Simulated seconds until a machine is available, and until it is ready for the next visitor."""
 
 
+class Owner(Protocol):
+    """The service that streams are part of."""
+
+    clock: Clock
+    home: StateLoop
+
+    def read(self, at: Callable[[float], str]) -> str:
+        """What a machine is now, after everything up to now has happened."""
+        ...
+
+    def set_status(self, id: str | int, connection_status: str) -> None:
+        """Put a machine into a status."""
+
+
 @define(eq=False, kw_only=True)
-class Application:
-    """Something that can be streamed."""
+class Application(Settable):
+    """Something that can be streamed. Tests may set its attributes."""
+
+    words: ClassVar[Mapping[str, Iterable[str]]] = {"key_mapping_selection": KEY_MAPPINGS}
 
     id: int
     name: str
@@ -37,10 +65,13 @@ class Application:
 
 
 @define(eq=False, kw_only=True)
-class Stream:
-    """A link to an application, with its settings and capacities."""
+class Stream(Settable):
+    """A link to an application, with its settings and capacities. Tests may set its attributes."""
+
+    words: ClassVar[Mapping[str, Iterable[str]]] = {"capacity_type": CAPACITY_TYPES}
 
     id: int
+    _service: Owner = field(repr=False)
     uid: str
     application: Application
     capacity_type: str = "on_demand"
@@ -49,6 +80,11 @@ class Stream:
     settings: dict[str, Any] = field(factory=lambda: dict(SETTINGS))
     password: str | None = field(default=None, repr=False)
     in_active_time_range: bool = True
+
+    @property
+    def service(self) -> Owner:
+        """The service that it is part of."""
+        return self._service
 
     @property
     def name(self) -> str:
@@ -64,7 +100,7 @@ class Stream:
 
 
 @define(eq=False)
-class User:
+class User(Settable):
     """A registered visitor."""
 
     id: str
@@ -93,8 +129,18 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @define(eq=False)
-class Machine:
-    """A machine of a stream."""
+class Machine(Settable):
+    """A machine of a stream. Tests may read and set it, from any thread.
+
+    Clients see `status` (their `connection_status`), `region`, `machine_type_id`,
+    `public_ip_address` and `user`. What else there is, is the service's own.
+    """
+
+    other_names: ClassVar[Mapping[str, str]] = {
+        "connection_status": "status",
+        "friendly_status": "status",
+        "state": "status",
+    }
 
     id: int
     uid: str
@@ -127,6 +173,19 @@ class Machine:
         return cls(id, uid, stream, region, machine_type_id, phases, booted)
 
     @property
+    def status(self) -> str:
+        """Its `connection_status` now. One that is set stays until the next command or visit.
+
+        Raises:
+            ValueError: it is set to another word. `Streams.set_status` takes any.
+        """
+        return self.stream.service.read(self.status_at)
+
+    @status.setter
+    def status(self, word: str) -> None:
+        self.stream.service.set_status(self.id, known_word(word, STATUSES, "status"))
+
+    @property
     def start_at(self) -> float:
         """When it was started."""
         return self.phases[0].at
@@ -147,7 +206,7 @@ class Machine:
         """When it was terminated; None before that."""
         return self.end if self.end is not None and self.end <= now else None
 
-    def status(self, now: float) -> str:
+    def status_at(self, now: float) -> str:
         """The `connection_status` at this time."""
         return next((p.connection_status for p in reversed(self.phases) if p.at <= now), "waiting")
 

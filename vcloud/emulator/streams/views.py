@@ -105,7 +105,7 @@ def _stream(stream: Stream, clock: Clock, more: Json) -> Json:
 
 def machine_view(machine: Machine, clock: Clock, now: float) -> Json:
     """A machine."""
-    connection_status = machine.status(now)
+    connection_status = machine.status_at(now)
     # A forced status may be an unknown one.
     status, friendly_status = STATUSES.get(connection_status, ("running", "ready"))
     if machine.booting_at(now):

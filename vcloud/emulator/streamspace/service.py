@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Credentials, Seed
+from vcloud.emulator.settable import check_keywords
+from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.streamspace.agents import Agents
 from vcloud.emulator.streamspace.catalog import AGENTS, TEMPLATES, USER
 from vcloud.emulator.streamspace.control.fleet import Fleet
@@ -13,11 +16,30 @@ from vcloud.emulator.streamspace.control.plane import ControlPlane
 from vcloud.emulator.streamspace.control.rfb import Screen
 from vcloud.emulator.streamspace.control.vnc import Viewers
 from vcloud.emulator.streamspace.sessions import Sessions
-from vcloud.emulator.streamspace.state import Agent, Session, Template
+from vcloud.emulator.streamspace.state import Agent, Pod, Session, Template
 from vcloud.emulator.streamspace.templates import Templates
 from vcloud.emulator.streamspace.users import Users
 
 DAY = 86_400.0
+
+
+class AddedSession(TypedDict, total=False):
+    """What may be given to `StreamSpace.add_session` besides: the attributes of a session."""
+
+    id: str
+    number: int
+    name: str
+    platform: str
+    agent_id: str
+    resources: Mapping[str, str]
+    persistent_home: bool
+    idle_timeout: str
+    tags: tuple[str, ...]
+    created_at: float
+    remote: bool
+    pod: Pod
+    message: str | None
+    wanted: str
 
 
 class StreamSpace(Fleet):
@@ -31,20 +53,20 @@ class StreamSpace(Fleet):
         clock: Clock,
         credentials: Credentials,
         *,
+        home: StateLoop,
         rate_limits: bool = True,
         seed: Seed | None = None,
     ) -> None:
         """Serve the document's users, agents and templates, with these credentials."""
-        super().__init__(clock, rate_limits=rate_limits, seed=seed)
+        super().__init__(clock, rate_limits=rate_limits, seed=seed, home=home)
         self.control: ControlPlane = ControlPlane(self)
         """Where agents connect; its times, in real seconds, may be set."""
         self.viewers: Viewers = Viewers(self, self.control)
         """Where viewers connect."""
-        self._session_routes = Sessions(self, self.control)
         for entry in (
             *Users(self).routes(),
             *Agents(self, self.control).routes(),
-            *self._session_routes.routes(),
+            *Sessions(self, self.control).routes(),
             *Templates(self).routes(),
         ):
             self.routes.add(*entry)
@@ -77,9 +99,18 @@ class StreamSpace(Fleet):
         state: str = "running",
         user: str = USER,
         template: str = "firefox-browser",
-        **overrides: Any,
+        **given: Unpack[AddedSession],
     ) -> Session:
-        """Add a session in `state`, with any attribute of `Session` overridden; no limits apply."""
+        """Add a session in `state`; any attribute of it may be given. No limits apply.
+
+        It may be called from any thread.
+        """
+        check_keywords(
+            "add_session()", given, ("state", "user", "template", *AddedSession.__annotations__)
+        )
+        return self.home.run(lambda: self._add_session(state, user, template, dict(given)))
+
+    def _add_session(self, state: str, user: str, template: str, given: dict[str, Any]) -> Session:
         made = self.templates[template]
         defaults = {
             "id": self.new_id(),
@@ -93,19 +124,20 @@ class StreamSpace(Fleet):
             "tags": (),
             "created_at": self.clock.now(),
         }
-        session = Session(user=user, template=template, **{**defaults, **overrides})
+        session = Session(user=user, template=template, service=self, **{**defaults, **given})
         session.become(self.clock.now(), state)
         self.sessions[session.id] = session
         return session
 
-    def set_state(self, id: str, state: str) -> None:
-        """Put a session into any state, known or not, and what follows from it."""
-        self._session_routes.set_state(id, state)
-
     def log(self, session_id: str, line: str) -> None:
-        """Write a line, or several, to a session's log."""
-        self.sessions[session_id].write(self.clock.now(), line)
-        self.changes.notify()
+        """Write a line, or several, to a session's log. From any thread."""
+        session = self.sessions[session_id]
+
+        def write() -> None:
+            session.write(self.clock.now(), line)
+            self.changes.notify()
+
+        self.home.run(write)
 
     def screen(self, session_id: str) -> Screen:
         """A built-in agent's screen of a session, with the keys, moves and clicks it received."""

@@ -49,15 +49,6 @@ class Sessions:
             ("GET", "/sessions/{session_id}/logs", Route(self._session_logs, follows=True)),
         )
 
-    def set_state(self, id: str, state: str) -> None:
-        """Put a session into any state, known or not, and what follows from it."""
-        session, now = self._fleet.sessions[id], self._fleet.clock.now()
-        if session.remote:
-            session.enter(now, state)
-        else:
-            session.become(now, state)
-        self._fleet.changes.notify()
-
     def _create_session(self, request: StreamSpaceRequest) -> Json:
         wanted = NewSession.read(request.json())
         if wanted.user != request.user.username:
@@ -82,7 +73,7 @@ class Sessions:
     def _new_session(self, wanted: NewSession, template: Template, agent: Agent) -> Session:
         name, now = self._fleet.new_name(wanted.user, template.name), self._fleet.clock.now()
         if any(
-            session.name == name and session.state(now) not in ENDED
+            session.name == name and session.state_at(now) not in ENDED
             for session in self._fleet.sessions.values()
         ):
             raise StreamSpaceError("SESSION_ALREADY_EXISTS", f"Session with name '{name}' exists")
@@ -92,6 +83,7 @@ class Sessions:
             )
         return Session(
             id=self._fleet.new_id(),
+            service=self._fleet,
             number=self._fleet.new_number(),
             name=name,
             user=wanted.user,
@@ -122,12 +114,12 @@ class Sessions:
             and all(
                 wanted is None or getattr(session, name) == wanted for name, wanted in equal.items()
             )
-            and state in (None, session.state(now))
+            and state in (None, session.state_at(now))
             and tags <= set(session.tags)
         ]
         orders: dict[str, Any] = {
             "updated_at": lambda one: one.updated_at(now),
-            "state": lambda one: one.state(now),
+            "state": lambda one: one.state_at(now),
         }
         order = orders.get(sort, lambda one: getattr(one, sort))
         found.sort(key=lambda one: (order(one), one.number), reverse=newest_first)
@@ -141,7 +133,7 @@ class Sessions:
 
     def _update_session(self, request: StreamSpaceRequest) -> Json:
         session, now = self._fleet.session_of(request), self._fleet.clock.now()
-        before, after = session.state(now), one_of(request.json(), "state", STATES)
+        before, after = session.state_at(now), one_of(request.json(), "state", STATES)
         if after == "terminated":
             request.require_admin()
             self._force(session)
@@ -164,7 +156,7 @@ class Sessions:
             request.require_admin()
             self._force(session)
         # A session that is terminating or has ended is accepted, because the result is the same.
-        elif session.state(now) not in {"terminating", *ENDED}:
+        elif session.state_at(now) not in {"terminating", *ENDED}:
             self._fleet.connected_agent_of(session)
             self._move(session, "terminating")
 
@@ -178,9 +170,9 @@ class Sessions:
 
     def _force(self, session: Session) -> None:
         """End a session at once, and have its agent stop it."""
-        if session.remote and session.state(self._fleet.clock.now()) not in ENDED:
+        if session.remote and session.state_at(self._fleet.clock.now()) not in ENDED:
             self._control.stop(session, graceful=False)
-        self.set_state(session.id, "terminated")
+        self._fleet.set_state(session.id, "terminated")
 
     def _session_logs(self, request: StreamSpaceRequest) -> Json | Upgrade:
         session = self._fleet.session_of(request)

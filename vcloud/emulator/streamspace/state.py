@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Protocol
 
 from attrs import define, field, frozen
 
+from vcloud.emulator.clock import Clock
+from vcloud.emulator.settable import Settable, known_word
 from vcloud.emulator.streamspace.arguments import seconds
+from vcloud.emulator.streamspace.catalog import AGENT_STATUSES, ALL_STATES, ROLES
 
 PENDING = 8.0
 TERMINATING = 5.0
@@ -23,8 +26,10 @@ LOG_LINES = 10_000
 
 
 @define(eq=False, kw_only=True)
-class User:
-    """A user of the service."""
+class User(Settable):
+    """A user of the service. Tests may set its attributes: `active`, `role`, `password` ..."""
+
+    words: ClassVar[Mapping[str, Iterable[str]]] = {"role": ROLES}
 
     id: str
     username: str
@@ -42,8 +47,14 @@ class User:
 
 
 @define(eq=False, kw_only=True)
-class Agent:
-    """A machine that runs sessions, also some that this API does not show."""
+class Agent(Settable):
+    """A machine that runs sessions, also some that this API does not show.
+
+    Tests may set its attributes: `status`, `max_sessions`, `other_sessions`, `region` ...
+    """
+
+    other_names: ClassVar[Mapping[str, str]] = {"state": "status"}
+    words: ClassVar[Mapping[str, Iterable[str]]] = {"status": AGENT_STATUSES}
 
     id: str
     agent_id: str
@@ -68,8 +79,8 @@ class Agent:
 
 
 @define(eq=False, kw_only=True)
-class Template:
-    """An application."""
+class Template(Settable):
+    """An application. Tests may set its attributes: `valid`, `provisions` ..."""
 
     id: str
     name: str
@@ -110,11 +121,27 @@ class Pod:
     started_at: float | None = None
 
 
+class Owner(Protocol):
+    """The service that a session is part of."""
+
+    clock: Clock
+
+    def set_state(self, id: str, state: str) -> None:
+        """Put a session into a state."""
+
+
 @define(eq=False, kw_only=True)
-class Session:
-    """An application that runs for a user."""
+class Session(Settable):
+    """An application that runs for a user. Tests may read and set it, from any thread.
+
+    Clients see `state`, `user`, `template`, `platform`, `agent_id`, `resources`, `idle_timeout`,
+    `persistent_home`, `tags` and `message`. What else there is, is the service's own.
+    """
+
+    other_names: ClassVar[Mapping[str, str]] = {"status": "state"}
 
     id: str
+    _service: Owner = field(repr=False)
     number: int
     """Counts up; orders sessions that were created in the same instant."""
     name: str
@@ -142,7 +169,20 @@ class Session:
     """When the last viewer left, or it started."""
     viewers: int = 0
 
-    def state(self, now: float) -> str:
+    @property
+    def state(self) -> str:
+        """The state now. What follows from one that is set follows: it hibernates when idle.
+
+        Raises:
+            ValueError: it is set to another word. `StreamSpace.set_state` takes any.
+        """
+        return self.state_at(self._service.clock.now())
+
+    @state.setter
+    def state(self, word: str) -> None:
+        self._service.set_state(self.id, known_word(word, ALL_STATES, "state"))
+
+    def state_at(self, now: float) -> str:
         """The state at this time."""
         return self._phase(now).state
 
@@ -205,13 +245,13 @@ class Session:
         self.viewers -= 1
         self.used_at = now
         self.write(now, "User disconnected from VNC")
-        if not self.remote and not self.viewers and self.state(now) == "running":
+        if not self.remote and not self.viewers and self.state_at(now) == "running":
             self._schedule_hibernation(now)
 
     def idle(self, now: float) -> bool:
         """Whether it runs, and has not been used during its idle timeout."""
         return (
-            self.state(now) == "running"
+            self.state_at(now) == "running"
             and not self.viewers
             and now >= self.used_at + seconds(self.idle_timeout)
         )

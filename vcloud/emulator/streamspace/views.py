@@ -98,7 +98,7 @@ def agent_details(agent: Agent, sessions: list[Session], now: float) -> Json:
                 "name": session.name,
                 "user": session.user,
                 "template": session.template,
-                "state": session.state(now),
+                "state": session.state_at(now),
             }
             for session in sessions
         ],
@@ -125,7 +125,7 @@ def session_view(session: Session, clock: Clock) -> Json:
         "template": session.template,
         "platform": session.platform,
         "agent_id": session.agent_id,
-        "state": session.state(now),
+        "state": session.state_at(now),
         "resources": session.resources,
         "tags": session.tags,
         "status": _status(session, now),
@@ -166,7 +166,7 @@ def single_session_view(session: Session, clock: Clock) -> Json:
 def session_update_view(session: Session, clock: Clock) -> Json:
     """The answer to changing a session's state."""
     now = clock.now()
-    state = session.state(now)
+    state = session.state_at(now)
     return {
         "id": session.id,
         "state": state,
@@ -226,7 +226,7 @@ def single_template_view(template: Template, clock: Clock) -> Json:
 
 
 def _status(session: Session, now: float) -> Json:
-    state = session.state(now)
+    state = session.state_at(now)
     up = state == "running"
     return {
         "phase": state.capitalize(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, GatewayError
-from vcloud.emulator.desktops.bash import Ran
+from vcloud.emulator.desktops.programs import Ran
 from vcloud.emulator.x11.desktop import DesktopGoneError, X11Desktop
 
 #: Replaces xdotool in the commands of actions. Every user of this machine can read arguments in

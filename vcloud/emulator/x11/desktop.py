@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from vcloud.emulator.desktops.bash import Ran
+from vcloud.emulator.desktops.programs import Ran
 from vcloud.emulator.desktops.screen import HEIGHT, WIDTH
 from vcloud.emulator.tasks import run_to_completion
 from vcloud.emulator.x11.vnc import VNCPort

@@ -54,7 +54,8 @@ _KEY_MISSING: Final = (
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EXIT_CODE: Final = re.compile(r"Command failed with code ([0-9]{1,9})(?![0-9])")
 
-#: The service's own phrases (from its published source). None of them repeats a request.
+#: The service's own phrases (from its published source), and one of vcloud.emulator. None of them
+#: repeats a request.
 _OWN_PHRASES: Final = re.compile(
     r"(Desktop|Instance) is not running|\(status: [a-z_]+\)"
     r"|Cannot (perform action|execute command)\."
@@ -62,6 +63,8 @@ _OWN_PHRASES: Final = re.compile(
     r"|An unexpected internal server error occurred\."
     r"|Failed to (perform|execute) [a-z_]+( action)?:"
     rf"|{_EXIT_CODE.pattern}"
+    r"|vcloud\.emulator does not simulate this \(its log says what\): answer commands with "
+    r"emulator\.desktops\.on_bash, or use Emulator\(backend='x11', allow_exec=True\)"
 )
 #: With these statuses the service refuses before it reads a text. So a word of the text in such an
 #: error does not prove that the error repeats the text.

@@ -202,6 +202,7 @@ class StreamSpace(Client):
             login.token, login.expires_at, now=self._session.now(), credentials=request
         )
         self._session.credentials_changed()
+        await self._bearer.share(now=self._session.now())
         return login
 
     async def _fetch_login(self, request: Request) -> Login:
@@ -229,6 +230,7 @@ class StreamSpace(Client):
             return
         await self._session.fetch(Request("POST", "/auth/logout"), LOGOUT)
         self._bearer.forget()
+        await self._bearer.share(now=self._session.now())
 
     async def refresh_token(self) -> Login:
         """Exchange the token for one that ends later, without a password.  ``POST /auth/refresh``
@@ -243,6 +245,7 @@ class StreamSpace(Client):
         login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
         self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
         self._session.credentials_changed()
+        await self._bearer.share(now=self._session.now())
         return login
 
     @property

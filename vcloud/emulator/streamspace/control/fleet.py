@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import string
 from collections import deque
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, new_uuid
 from vcloud.emulator.net.websockets import Notifier, OpenWebSockets
+from vcloud.emulator.settable import check_keywords
+from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.streamspace.api import StreamSpaceApi, StreamSpaceRequest
 from vcloud.emulator.streamspace.arguments import NewSession, StreamSpaceError, amount
 from vcloud.emulator.streamspace.control.links import Link
@@ -18,12 +20,27 @@ from vcloud.emulator.streamspace.state import IDLE, Agent, Session, Template, Us
 GIB = 2.0**30
 
 
+class NewUser(TypedDict, total=False):
+    """What may be given to `StreamSpace.add_user`: the attributes of a user."""
+
+    id: str
+    email: str
+    role: str
+    active: bool
+    created_at: float
+    last_login: float | None
+
+
 class Fleet(StreamSpaceApi):
     """The state, and how things in it are found and chosen."""
 
-    def __init__(self, clock: Clock, *, rate_limits: bool, seed: Seed | None) -> None:
+    def __init__(
+        self, clock: Clock, *, rate_limits: bool, seed: Seed | None, home: StateLoop
+    ) -> None:
         """Begin without state."""
         super().__init__(clock, rate_limits=rate_limits, seed=seed)
+        self.home: StateLoop = home
+        """Where state is changed."""
         self.agents: dict[str, Agent] = {}
         self.templates: dict[str, Template] = {}
         self.sessions: dict[str, Session] = {}
@@ -35,16 +52,36 @@ class Fleet(StreamSpaceApi):
         """Notifies when a session changed or logged something."""
         self._numbers = itertools.count(1)
 
-    def add_user(self, username: str, password: str, **overrides: Any) -> User:
-        """Add a user, with any attribute of `User` overridden."""
+    def add_user(self, username: str, password: str, **overrides: Unpack[NewUser]) -> User:
+        """Add a user, with any attribute of `User` overridden. From any thread."""
+        check_keywords("add_user()", overrides, NewUser.__annotations__)
+        return self.home.run(lambda: self._add_user(username, password, dict(overrides)))
+
+    def _add_user(self, username: str, password: str, given: dict[str, Any]) -> User:
         defaults = {
             "id": self.new_id(),
             "email": f"{username}@example.com",
             "created_at": self.clock.now(),
         }
-        user = User(username=username, password=password, **{**defaults, **overrides})
+        user = User(username=username, password=password, **{**defaults, **given})
         self.users[username] = user
         return user
+
+    def set_state(self, id: str, state: str) -> None:
+        """Put a session into any state, known or not, and what follows from it.
+
+        It may be called from any thread.
+        """
+        session = self.sessions[id]
+        self.home.run(lambda: self._enter(session, state))
+
+    def _enter(self, session: Session, state: str) -> None:
+        now = self.clock.now()
+        if session.remote:
+            session.enter(now, state)
+        else:
+            session.become(now, state)
+        self.changes.notify()
 
     def may_see(self, user: User, session: Session) -> bool:
         """Whether the session is theirs, or they may see all sessions."""
@@ -143,7 +180,7 @@ class Fleet(StreamSpaceApi):
         return [
             one
             for one in self.sessions.values()
-            if one.agent_id == agent.agent_id and one.state(now) not in IDLE
+            if one.agent_id == agent.agent_id and one.state_at(now) not in IDLE
         ]
 
     def load(self, agent: Agent) -> int:

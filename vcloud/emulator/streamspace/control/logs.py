@@ -34,7 +34,7 @@ class Follower:
     async def __call__(self, socket: web.WebSocketResponse) -> Close:
         """Send the lines; how to close the socket."""
         await first_completed(self._send(socket), drain(socket))
-        state = self.session.state(self.clock.now())
+        state = self.session.state_at(self.clock.now())
         return Close(reason=f"the session is {state}" if state in ENDED else "")
 
     async def _send(self, socket: web.WebSocketResponse) -> None:
@@ -43,7 +43,7 @@ class Follower:
         while True:
             now = self.clock.now()
             # Before the lines are read, so that all of them are sent before the end.
-            over = session.state(now) in ENDED
+            over = session.state_at(now) in ENDED
             at = max(at, session.forgotten)
             lines = list(session.lines(now))[at - session.forgotten :][:BATCH]
             if lines:

@@ -296,7 +296,7 @@ class ControlPlane:
         return [
             one
             for one in self._fleet.sessions.values()
-            if one.remote and one.agent_id == agent_id and one.state(now) not in ENDED
+            if one.remote and one.agent_id == agent_id and one.state_at(now) not in ENDED
         ]
 
 

@@ -11,7 +11,7 @@ def complete(session: Session, kind: str, result: object, now: float, offset: fl
 
     `now` is simulated time, `offset` how far the service's clock is off, as in `Clock.offset`.
     """
-    match kind, session.state(now):
+    match kind, session.state_at(now):
         case ("start_session", "pending") | ("wake_session", "waking"):
             session.pod = read_pod(result, offset, session.pod)
             session.enter(now, "running")
@@ -25,7 +25,7 @@ def complete(session: Session, kind: str, result: object, now: float, offset: fl
 
 def fail(session: Session, kind: str, why: str, now: float) -> None:
     """Change a session after a failed command."""
-    match kind, session.state(now):
+    match kind, session.state_at(now):
         case ("start_session", "pending"):
             session.enter(now, "failed", why)
         case ("hibernate_session", "hibernating"):

@@ -84,7 +84,7 @@ class Viewers:
                 "AUTH_INSUFFICIENT_PERMISSIONS",
                 "User lacks required permissions: the session is another user's",
             )
-        state = session.state(self._fleet.clock.now())
+        state = session.state_at(self._fleet.clock.now())
         if state != "running":
             raise StreamSpaceError("SESSION_NOT_RUNNING", f"Session '{id_}' is {state}")
         self._fleet.connected_agent_of(session)
@@ -153,11 +153,11 @@ class Viewers:
         finally:
             session.close_viewer(clock.now())
             self._fleet.changes.notify()
-        state = session.state(clock.now())
+        state = session.state_at(clock.now())
         if viewer.close == Close() and state != "running":
             return Close(reason=f"the session is {state}")
         return viewer.close
 
     async def _while_running(self, session: Session) -> None:
-        while session.state(self._fleet.clock.now()) == "running":
+        while session.state_at(self._fleet.clock.now()) == "running":
             await self._fleet.changes.wait(POLL)

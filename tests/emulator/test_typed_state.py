@@ -1,0 +1,457 @@
+"""What a test sets in an emulator: attributes, words, ids and the state that it begins with."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.seeded import SEED
+from vcloud import VCloud
+from vcloud.emulator import Clock, Emulator
+from vcloud.emulator.computers.catalog import AUTO_STOP_THRESHOLDS, STATUSES
+from vcloud.emulator.computers.machine import Machine, NewMachine
+from vcloud.emulator.desktops.state import STATUSES as DESKTOP_STATUSES
+from vcloud.emulator.settable import Settable
+from vcloud.emulator.streams.catalog import CAPACITY_TYPES, KEY_MAPPINGS
+from vcloud.emulator.streams.catalog import STATUSES as STREAM_STATUSES
+from vcloud.emulator.streams.changes import NewApplication, NewStream
+from vcloud.emulator.streams.state import Application, Stream
+from vcloud.emulator.streamspace.catalog import AGENT_STATUSES, ALL_STATES, ROLES
+from vcloud.emulator.streamspace.control.fleet import NewUser
+from vcloud.emulator.streamspace.service import AddedSession
+from vcloud.emulator.streamspace.state import Session, User
+from vcloud.providers import computers, desktops, streams, streamspace
+
+START = 1_770_000_000.0
+HOUR = 3600
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    clock = Clock.stopped(START)
+    async with Emulator(machines=3, sessions=2, desktops=1, clock=clock, seed=SEED) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def cloud(emulator: Emulator) -> AsyncIterator[VCloud]:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def stands_still(emulator: Emulator) -> str:
+    # A fixture without a loop: the emulator's stands still meanwhile.
+    emulator.computers.machines["101"].status = "creating"
+    return emulator.computers.machines["101"].status
+
+
+# -- status ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", STATUSES)
+async def test_a_computer_is_in_the_status_that_was_set(
+    emulator: Emulator, cloud: VCloud, word: str
+) -> None:
+    machine = emulator.computers.machines["100"]
+    machine.status = word
+    assert machine.status == word
+    assert (await cloud.computers.machines.get("100")).friendly_status == word
+    emulator.clock.advance(24 * HOUR)
+    assert machine.status == word
+    if word == "off":
+        await cloud.computers.machines.ref("100").start()
+        assert machine.status in {"creating", "turning_on"}
+
+
+@pytest.mark.parametrize("word", STREAM_STATUSES)
+async def test_a_streams_machine_is_in_the_status_that_was_set(
+    emulator: Emulator, cloud: VCloud, word: str
+) -> None:
+    machine = emulator.streams.add_machine("1381")
+    machine.status = word
+    assert machine.status == word
+    seen = await cloud.streams.machines.list().first()
+    assert seen is not None
+    assert seen.connection_status == word
+
+
+@pytest.mark.parametrize("word", ALL_STATES)
+async def test_a_session_is_in_the_state_that_was_set(
+    emulator: Emulator, cloud: VCloud, word: str
+) -> None:
+    (id, session), *_ = emulator.streamspace.sessions.items()
+    session.state = word
+    assert session.state == word
+    assert (await cloud.streamspace.sessions.get(id)).state == word
+
+
+@pytest.mark.parametrize("word", DESKTOP_STATUSES)
+async def test_a_desktop_is_in_the_status_that_was_set(
+    emulator: Emulator, cloud: VCloud, word: str
+) -> None:
+    ((id, desktop),) = emulator.desktops.desktops.items()
+    assert desktop.status == "running"
+    desktop.status = word
+    assert desktop.status == word
+    assert (await cloud.desktops.get(id)).status == word
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        (STATUSES, computers.MachineStatus),
+        (STREAM_STATUSES, streams.ConnectionStatus),
+        (ALL_STATES, streamspace.SessionState),
+        (DESKTOP_STATUSES, desktops.DesktopStatus),
+        (AGENT_STATUSES, streamspace.AgentStatus),
+        (ROLES, streamspace.UserRole),
+        (CAPACITY_TYPES, streams.CapacityType),
+        (KEY_MAPPINGS, streams.KeyMapping),
+    ],
+)
+def test_the_words_are_those_that_clients_know(words: tuple[str, ...], known: Any) -> None:
+    assert set(words) == set(known)
+
+
+def settings(emulator: Emulator) -> dict[str, Callable[[], None]]:
+    """For each mistake the text of its error, and the mistake."""
+    machine = emulator.computers.machines["100"]
+    visitor_machine = emulator.streams.add_machine(1381)
+    session = next(iter(emulator.streamspace.sessions.values()))
+    desktop = next(iter(emulator.desktops.desktops.values()))
+    agent = next(iter(emulator.streamspace.agents.values()))
+    stream = emulator.streams.streams[1381]
+    return {
+        r"status must be one of off, .* not 'redy' \(did you mean ready\?\)": lambda: setattr(
+            machine, "status", "redy"
+        ),
+        "status must be one of waiting": lambda: setattr(visitor_machine, "status", "ready"),
+        r"state must be .*hibernated\?": lambda: setattr(session, "state", "hibernate"),
+        "status must be one of pending": lambda: setattr(desktop, "status", "stopped"),
+        "status must be one of online": lambda: setattr(agent, "status", "up"),
+        "capacity_type must be one of": lambda: setattr(stream, "capacity_type", "always"),
+        "auto_stop_threshold must be one of 0, 900": lambda: setattr(
+            machine, "auto_stop_threshold", 901
+        ),
+        "usage_source must be one of": lambda: setattr(machine, "usage_source", "me"),
+        "machine 100 is off: only a ready one is idle": lambda: setattr(machine, "idle", 60),
+        "idle must be 0 or more": lambda: setattr(machine, "idle", -1),
+        "idle must be a number of seconds or a timedelta": lambda: setattr(machine, "idle", "1h"),
+    }
+
+
+async def test_a_wrong_word_is_refused_with_those_that_there_are(emulator: Emulator) -> None:
+    for said, mistake in settings(emulator).items():
+        with pytest.raises(ValueError, match=said):
+            mistake()
+    assert emulator.computers.machines["100"].status == "off"
+    # Any word is possible where that is meant: services have had words that no client knew.
+    emulator.computers.set_status("100", "melting")
+    assert emulator.computers.machines["100"].status == "melting"
+
+
+async def test_a_members_word_is_a_word(emulator: Emulator) -> None:
+    machine = emulator.computers.machines["100"]
+    machine.status = computers.MachineStatus.READY
+    assert type(machine.status) is str
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        ("computers", "friendly_status", r"\(it is 'status' here\)"),
+        ("computers", "state", r"\(it is 'status' here\)"),
+        ("computers", "auto_stop_treshold", r"did you mean auto_stop_threshold\?"),
+        ("streams", "connection_status", r"\(it is 'status' here\)"),
+        ("streamspace", "status", r"\(it is 'state' here\)"),
+        ("streamspace", "agent", r"did you mean agent_id\?"),
+        ("desktops", "state", r"\(it is 'status' here\)"),
+    ],
+)
+async def test_a_wrong_attribute_names_the_right_one(
+    emulator: Emulator, kind: str, wrong: str, said: str
+) -> None:
+    emulator.streams.add_machine(1381)
+    service = getattr(emulator, kind)
+    things = {"streamspace": "sessions", "desktops": "desktops"}.get(kind, "machines")
+    thing = next(iter(getattr(service, things).values()))
+    with pytest.raises(AttributeError, match=said):
+        setattr(thing, wrong, "ready")
+    with pytest.raises(AttributeError, match=said):
+        getattr(thing, wrong)
+    assert not hasattr(thing, wrong)
+
+
+async def test_a_state_is_set_in_a_fixture_without_a_loop(stands_still: str, cloud: VCloud) -> None:
+    assert (await cloud.computers.machines.get("101")).friendly_status == stands_still
+
+
+# -- what else there is to set ---------------------------------------------------------------------
+
+
+async def test_clients_see_what_was_set(emulator: Emulator, cloud: VCloud) -> None:
+    machine = emulator.computers.machines["100"]
+    machine.name, machine.region, machine.user = "Ann's desk", "tokyo", "ann.lee@example.com"
+    machine.auto_stop_threshold, machine.usage_source = timedelta(hours=1), "machine"
+    machine.remaining_usage = 90
+    seen = await cloud.computers.machines.get("100")
+    assert (seen.name, seen.region) == ("Ann's desk", "tokyo")
+    assert seen.user is not None
+    assert (seen.user.email, seen.user.name) == ("ann.lee@example.com", "Ann Lee")
+    assert seen.auto_stop_threshold == timedelta(hours=1)
+    assert (seen.usage_source, seen.remaining_usage) == ("machine", timedelta(minutes=90))
+    assert (machine.remaining_usage, machine.auto_stop_threshold) == (90, HOUR)
+    machine.user = None
+    assert (await machine_again(cloud)).user is None
+    stream = emulator.streams.streams["1381"]
+    stream.capacities["dublin"] = 1
+    full = await cloud.streams.streams.ref(1381, uid=stream.uid).refresh()
+    assert full.capacities is not None
+    assert full.capacities[0].total_capacity == 1
+
+
+async def machine_again(cloud: VCloud) -> computers.Machine:
+    return await cloud.computers.machines.get("100")
+
+
+async def test_a_past_session_is_added_by_how_long_ago_it_ended(
+    emulator: Emulator, cloud: VCloud
+) -> None:
+    machine = emulator.computers.machines["101"]
+    machine.add_session(ago=timedelta(days=1), lasted=HOUR)
+    machine.add_session(ago=2 * 24 * HOUR)
+    newest, oldest = await cloud.computers.machines.ref("101").sessions.list().all()
+    now = datetime.fromtimestamp(START, UTC)
+    assert (newest.end_at, newest.duration) == (now - timedelta(days=1), timedelta(hours=1))
+    assert (oldest.end_at, oldest.duration) == (now - timedelta(days=2), timedelta(minutes=30))
+    with pytest.raises(ValueError, match="ago must be 0 or more"):
+        machine.add_session(ago=-1)
+
+
+# -- idle ------------------------------------------------------------------------------------------
+
+
+async def test_a_ready_machine_has_been_idle_since_it_was_used(emulator: Emulator) -> None:
+    machine = emulator.computers.machines["100"]
+    assert machine.idle is None
+    machine.status = "ready"
+    assert machine.idle == 0
+    emulator.clock.advance(60)
+    assert machine.idle == 60
+    emulator.computers.use("100")
+    assert machine.idle == 0
+    machine.idle = timedelta(hours=3)
+    assert machine.idle == 3 * HOUR
+    machine.idle = 60
+    assert machine.idle == 60
+
+
+async def test_a_machine_that_was_started_stops_when_it_is_set_idle_for_long_enough(
+    emulator: Emulator, cloud: VCloud
+) -> None:
+    machine = emulator.computers.machines["100"]
+    await cloud.computers.machines.ref("100").start()
+    emulator.clock.advance(60)
+    assert machine.status == "ready"
+    machine.idle = 899
+    assert machine.status == "ready"
+    machine.idle = 900
+    assert machine.status == "graceful_stopping"
+    emulator.clock.advance(60)
+    assert machine.status == "off"
+    assert machine.idle is None
+
+
+@pytest.mark.parametrize("idle", [0, 600, HOUR, 8 * HOUR, timedelta(days=3)])
+async def test_machines_begin_ready_and_idle(idle: float | timedelta) -> None:
+    clock = Clock.stopped(START)
+    seconds = idle.total_seconds() if isinstance(idle, timedelta) else idle
+    async with (
+        Emulator(machines=3, status="ready", idle=idle, clock=clock) as emulator,
+        VCloud(**emulator.endpoints()) as cloud,
+    ):
+        since = datetime.fromtimestamp(START - seconds, UTC)
+        async for machine in cloud.computers.machines.list():
+            assert (machine.friendly_status, machine.last_session_start_at) == ("ready", since)
+            (session,) = await machine.sessions.list().all()
+            assert (session.start_at, session.end_at) == (since, None)
+            assert machine.auto_stop_threshold is not None
+            # The service would not have let it run otherwise.
+            threshold = machine.auto_stop_threshold.total_seconds()
+            assert threshold in AUTO_STOP_THRESHOLDS
+            assert threshold == 0 or threshold > seconds
+        assert [one.idle for one in emulator.computers.machines.values()] == [seconds] * 3
+
+
+async def test_machines_begin_off_and_last_used_so_long_ago() -> None:
+    clock = Clock.stopped(START)
+    async with (
+        Emulator(machines=4, idle=8 * HOUR, clock=clock) as emulator,
+        VCloud(**emulator.endpoints()) as cloud,
+    ):
+        for machine in await cloud.computers.machines.list().all():
+            assert machine.friendly_status == "off"
+            (session,) = await machine.sessions.list().all()
+            assert session.end_at == datetime.fromtimestamp(START - 8 * HOUR, UTC)
+
+
+# -- what there is at the start --------------------------------------------------------------------
+
+
+async def test_every_service_can_begin_with_something(emulator: Emulator, cloud: VCloud) -> None:
+    running = [one async for one in cloud.streamspace.sessions.list()]
+    assert [one.state for one in running] == ["running"] * 2
+    (id,) = emulator.desktops.desktops
+    assert (await cloud.desktops.ref(id).bash("echo hello")) == "hello"
+    assert len(emulator.computers.machines) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"machines": -1}, "machines must not be below 0, not -1"),
+        ({"sessions": -1}, "sessions must not be below 0"),
+        ({"desktops": 1.5}, "desktops must be a whole number"),
+        ({"machines": True}, "machines must be a whole number"),
+        ({"machines": 1, "status": "redy"}, r"did you mean ready\?"),
+        ({"machines": 1, "idle": -1}, "idle must be 0 or more"),
+        ({"status": "ready"}, "status and idle are of the machines: give machines=1"),
+        ({"idle": 60}, "status and idle are of the machines"),
+    ],
+)
+def test_what_cannot_be_at_the_start_is_refused(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Emulator(**arguments)
+
+
+@pytest.mark.vcloud_emulator(machines=2, status="ready", idle=HOUR)
+def test_the_marker_takes_them(vcloud_emulator: Emulator) -> None:
+    assert [one.status for one in vcloud_emulator.computers.machines.values()] == ["ready"] * 2
+
+
+# -- ids and keywords ------------------------------------------------------------------------------
+
+
+async def test_ids_are_taken_as_clients_have_them_and_as_numbers(emulator: Emulator) -> None:
+    added = emulator.streams.add_machine(1381)
+    machines = emulator.streams.machines
+    assert machines[str(added.id)] is machines[added.id] is machines.get(str(added.id)) is added
+    ids: list[object] = [str(added.id), added.id, "x"]
+    assert [one in machines for one in ids] == [True, True, False]
+    assert emulator.computers.machines[100] is emulator.computers.machines["100"]
+    ids = [100, "100", 99]
+    assert [one in emulator.computers.machines for one in ids] == [True, True, False]
+    assert emulator.computers.machines.get("7") is None
+    assert emulator.streams.applications["1143"].name == "Test Application"
+    with pytest.raises(KeyError, match="'7': there are only 100, 101, 102"):
+        emulator.computers.machines["7"]
+    with pytest.raises(KeyError, match="there are only"):
+        machines[7]
+    with pytest.raises(KeyError, match="nothing yet"):
+        Emulator().computers.machines["100"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keywords", "without"),
+    [
+        (Machine, NewMachine, {"draw", "service"}),
+        (Application, NewApplication, set()),
+        (Stream, NewStream, {"application", "service"}),
+        (User, NewUser, {"username", "password"}),
+        (
+            Session,
+            AddedSession,
+            {"user", "template", "service", "phases", "log", "forgotten", "used_at", "viewers"},
+        ),
+    ],
+)
+def test_what_is_added_takes_the_attributes_that_it_has(
+    kind: type[Any], keywords: type[Any], without: set[str]
+) -> None:
+    arguments = {one.alias for one in attrs.fields(kind) if one.init}
+    given = set(keywords.__annotations__) - ({"status"} if kind is Machine else set())
+    private = {"current", "used_at", "spent_before"} if kind is Machine else set()
+    assert given == arguments - without - private
+
+
+async def test_a_wrong_keyword_names_the_nearest(emulator: Emulator) -> None:
+    add: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+        (emulator.computers.add_machine, {"stats": "off"}, "status"),
+        (emulator.streams.add_stream, {"application_id": 1143, "capacity": {}}, "capacities"),
+        (emulator.streams.add_application, {"names": "x"}, "name"),
+        (emulator.streamspace.add_session, {"tag": ("x",)}, "tags"),
+        (emulator.streamspace.add_user, {"username": "x", "password": "x", "mail": ""}, "email"),
+    ]
+    for function, arguments, right in add:
+        with pytest.raises(TypeError, match=rf"\(did you mean {right}\?\); it takes .*{right}"):
+            function(**arguments)
+    with pytest.raises(ValueError, match="status must be one of"):
+        emulator.computers.add_machine(status="redy")
+    with pytest.raises(ValueError, match="there is a machine 100 already"):
+        emulator.computers.add_machine(id=100)
+
+
+async def test_a_computer_that_is_added_ready_is_in_use(emulator: Emulator) -> None:
+    machine = emulator.computers.add_machine(status="ready", user="ann@example.com")
+    assert (machine.status, machine.idle) == ("ready", 0)
+    assert machine.user is not None
+    assert machine.user.name == "Ann"
+
+
+# -- any thread ------------------------------------------------------------------------------------
+
+
+def test_state_is_set_from_any_thread_while_requests_come_in() -> None:
+    count, threads, rounds = 500, 8, 40
+    failures: list[BaseException] = []
+
+    def change(emulator: Emulator, number: int) -> None:
+        try:
+            for step in range(rounds):
+                id = str(100 + (number + threads * step) % count)
+                emulator.computers.machines[id].status = ("ready", "off")[step % 2]
+                emulator.computers.add_machine(name=f"by {number}")
+                emulator.streams.add_machine(1381).status = "available"
+                emulator.streamspace.add_session().state = "hibernated"
+                emulator.desktops.add_desktop().status = "error"
+        except BaseException as error:
+            failures.append(error)
+
+    async def read(emulator: Emulator) -> None:
+        async with VCloud(**emulator.endpoints()) as cloud:
+            while workers_left():
+                listed = [one.id async for one in cloud.computers.machines.list(per_page=50)]
+                assert len(listed) == len(set(listed)) >= count
+
+    with Emulator(machines=count, rate_limits=False, clock=Clock.stopped(START)) as emulator:
+        workers = [threading.Thread(target=change, args=(emulator, n)) for n in range(threads)]
+
+        def workers_left() -> bool:
+            return any(worker.is_alive() for worker in workers)
+
+        for worker in workers:
+            worker.start()
+        asyncio.run(read(emulator))
+        for worker in workers:
+            worker.join()
+        assert failures == []
+        assert len(emulator.computers.machines) == count + threads * rounds
+        assert len({one.id for one in emulator.streams.machines.values()}) == threads * rounds
+
+
+def test_every_kind_of_state_has_names_for_mistakes() -> None:
+    def kinds(of: type[Settable]) -> set[type[Settable]]:
+        return {of}.union(*(kinds(one) for one in of.__subclasses__()))
+
+    for kind in kinds(Settable):
+        for right in kind.other_names.values():
+            assert hasattr(kind, right), (kind, right)
+        for name in kind.words:
+            assert hasattr(kind, name), (kind, name)
