@@ -256,7 +256,7 @@ class VCloud(Lifetime):
 
         One cheap GET for each, all at once and without a repeat. Where a login is needed first, it
         is done too. The desktop-action API is asked for a desktop that does not exist: its 404 is a
-        yes.
+        yes. No ping waits for a slot, so a busy client answers too; it waits for rate limits.
 
         ::
 
@@ -264,10 +264,12 @@ class VCloud(Lifetime):
                 print(name, outcome.status, outcome.error or outcome.duration)
 
         Args:
-            timeout: for each of them, with a login and the time in the queue; seconds or timedelta.
+            timeout: for each of them, with a login and a wait for a rate limit; seconds or
+                timedelta.
 
         Returns:
-            by the provider's name, an outcome that is done, or failed with its error.
+            by the provider's name, an outcome: done; failed, with its error; or undone, when a rate
+            limit lasts longer than ``timeout``.
 
         Raises:
             InvalidArgumentError: ``timeout`` is not above 0.
@@ -277,7 +279,13 @@ class VCloud(Lifetime):
         from vcloud.pinging import pinged  # noqa: PLC0415 - as for a bulk run
 
         every = [pinged(name, client, seconds) for name, client in self._clients.items()]
-        return dict(zip(self._clients, await asyncio.gather(*every), strict=True))
+        outcomes: dict[str, Outcome[str, None]] = {}
+        # All of them end before the first error is raised.
+        for outcome in await asyncio.gather(*every, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes[outcome.item] = outcome
+        return outcomes
 
     @guided("instances")
     def instances(self, *, timeout: timedelta | float | None = None) -> Instances:

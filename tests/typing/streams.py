@@ -86,6 +86,21 @@ async def streams(stream: StreamRef, user: User) -> None:
     assert_type(await stream.connect("dublin", user, timeout=60), Assignment)
 
 
+async def objects(
+    streams: VagonStreams, application: Application, stream: Stream, user: User
+) -> None:
+    assert_type(streams.streams.list(application), Pager[Stream])
+    assert_type(await streams.streams.create(application), Stream)
+    assert_type(await stream.assign_machine("dublin", user), Assignment)
+    assert_type(await stream.assign_machine("dublin", user_id=user), Assignment)
+    assert_type(
+        streams.machines.list(application_id=application, stream_id=stream), Pager[StreamMachine]
+    )
+    assert_type(streams.streams.ref(stream), StreamRef)
+    assert_type(await streams.streams.get(stream), Stream)
+    streams.streams.list(user)  # type: ignore[arg-type]
+
+
 async def machines(machine: StreamMachineRef) -> None:
     assert_type(await machine.refresh(), StreamMachine)
     assert_type(await machine.stop(), None)

@@ -74,6 +74,19 @@ async def collections(streamspace: StreamSpace) -> None:
     assert_type(await streamspace.users.create("me", "me@example.com", "password"), User)
 
 
+async def objects(
+    streamspace: StreamSpace, user: User, template: Template, agent: Agent, session: Session
+) -> None:
+    assert_type(await streamspace.sessions.create(user, template), Session)
+    assert_type(
+        streamspace.sessions.list(user=user, template=template, agent_id=agent), Pager[Session]
+    )
+    assert_type(streamspace.sessions.ref(session), SessionRef)
+    assert_type(streamspace.agents.ref(agent), AgentRef)
+    assert_type(await streamspace.templates.get(template), Template)
+    await streamspace.sessions.create(session, template)  # type: ignore[arg-type]
+
+
 async def sessions(session: SessionRef) -> None:
     assert_type(await session.refresh(), Session)
     assert_type(await session.hibernate(), SessionUpdate)

@@ -17,6 +17,7 @@ from vcloud._core.endpoint_options import (
     FROM_ENV,
     EndpointOptions,
     check_options,
+    credentials_elsewhere,
     guided,
 )
 from vcloud._core.environment import Variables
@@ -87,10 +88,16 @@ class Client(Lifetime):
     def __init__(
         self,
         base_url: Any = None,
-        *,
+        *others: Any,
         client_session: ClientSession | None = None,
         **options: Any,
     ) -> None:
+        if others:
+            name = type(self).__name__
+            raise WrongArgumentsError(
+                f"{name} takes the address or an Endpoint by position, and all others by name: "
+                f"write {name}(base_url, auth=...)"
+            )
         endpoint = self._endpoint(base_url, options)
         foreign = client_session is not None
         self._set_up(endpoint, Transport(client_session), shared=False, foreign_session=foreign)
@@ -98,8 +105,9 @@ class Client(Lifetime):
     def _endpoint(self, given: Any, options: dict[str, Any]) -> Endpoint:
         """The endpoint of a client that was given one, or its arguments."""
         name = type(self).__name__
-        check_options(name, options, "base_url", "auth", "client_session", "endpoint")
         endpoint = options.pop("endpoint", given)
+        elsewhere = credentials_elsewhere(self._variables.strategy)
+        check_options(name, options, "base_url", "auth", "client_session", instead=elsewhere)
         if isinstance(endpoint, Endpoint):
             if options or endpoint is not given is not None:
                 twice = ", ".join(options) or "base_url"
@@ -191,8 +199,10 @@ class Client(Lifetime):
     async def ping(self, *, timeout: timedelta | float = 10) -> None:
         """Ask the service whether it answers, and takes the credentials; once, without a repeat.
 
+        It waits for no slot, so a busy client answers too; it waits for rate limits.
+
         Args:
-            timeout: for all of it, with a login and the time in the queue; seconds or timedelta.
+            timeout: for all of it, with a login and a wait for a limit; seconds or timedelta.
 
         Raises:
             InvalidArgumentError: ``timeout`` is not above 0.

@@ -8,13 +8,14 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from vcloud._core.endpoint import MAX_PAGES
+from vcloud._core.model import PlainStruct
 from vcloud._core.paging.strategies import Place, Strategy
 from vcloud.errors import DecodeError
 
 T = TypeVar("T")
 
 
-class Page(msgspec.Struct, Generic[T], frozen=True):
+class Page(PlainStruct, msgspec.Struct, Generic[T], frozen=True):
     """One page of a list.
 
     Attributes:

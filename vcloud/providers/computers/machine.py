@@ -58,7 +58,10 @@ class MachineRef(InstanceHandle["Machine", MachineStatus]):
         "restart": "the API has no restart: stop(), wait_until('off'), start()",
         "reboot": "the API has no restart: stop(), wait_until('off'), start()",
         "delete": "the API deletes no machines",
+        "change_type": "did you mean set_machine_type?",
         "machine_types": "did you mean available_machine_types?",
+        "power_off": "did you mean stop?",
+        "power_on": "did you mean start?",
     }
 
     id: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
@@ -55,6 +55,8 @@ PERMISSION_FIELDS: Shape[PermissionFieldList, Opened[PermissionField]] = values(
 
 class Machines(IdCollection[MachineRef]):
     """The organisation's machines."""
+
+    _absent: ClassVar[Mapping[str, str]] = {"get_by_name": "did you mean find?"}
 
     _handle = MachineRef
 

@@ -128,6 +128,7 @@ class Applications(IdCollection[ApplicationRef]):
 
     _absent: ClassVar[Mapping[str, str]] = {
         "get": "the API fetches no single application: list() has them",
+        "get_by_name": "did you mean find?",
         "create": "applications are created in Vagon's dashboard",
     }
 

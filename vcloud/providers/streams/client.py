@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from vcloud._core.client import Client
 from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
-from vcloud.providers.streams.applications import Applications
+from vcloud._core.request import Request, query
+from vcloud.providers.streams.applications import APPLICATIONS, Applications
 from vcloud.providers.streams.errors import DIALECT
 from vcloud.providers.streams.machines import (
     StreamMachine,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 __all__ = ["VagonStreams"]
+
+#: Not the machines: that list has all past ones.
+_PING: Final = Request("GET", "/applications", query({"page": 1, "per_page": 1}), slot=False)
 
 
 class VagonStreams(Client):
@@ -66,8 +70,7 @@ class VagonStreams(Client):
         return self.machines.list(per_page=100).map(_unless_ended)
 
     async def _ping(self, session: Session) -> None:
-        # Not the machines: that list has all past ones.
-        await Applications(session).list(per_page=1).first()
+        await session.fetch(_PING, APPLICATIONS)
 
 
 def _unless_ended(machine: StreamMachine) -> Instance | None:

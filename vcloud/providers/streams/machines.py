@@ -245,18 +245,18 @@ class StreamMachines(UidCollection[StreamMachineRef, StreamMachine], Statistics[
     _path = "/machines"
     _shape = MACHINES
 
-    async def find(self, id: str | int) -> StreamMachine | None:
+    async def find(self, id: StreamMachineRef | str | int) -> StreamMachine | None:
         """The machine with this id, or None; for when its uid is not known.  ``GET /machines``
 
         The list has past machines too, and no filter for ids: pages of 100 are read until the
         machine comes. What is found has its uid, so it can be refreshed by one request.
 
         Args:
-            id: the id of the machine. Streams machines have no names of their own.
+            id: the id of the machine, or the machine. Streams machines have no names of their own.
 
         Raises:
             InvalidArgumentError: the id is not valid.
             DecodeError: it is not among the machines that can be read, and some cannot.
         """
-        wanted = identifier(id)
+        wanted = identifier(id, "id", StreamMachineRef)
         return await first_that(self.list(per_page=100), lambda machine: machine.id == wanted)

@@ -14,7 +14,7 @@ from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, json_body
+from vcloud._core.request import Request, json_body, query
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth
 from vcloud.auth.bearer import login_request
@@ -35,7 +35,7 @@ from vcloud.providers.streamspace.models import (
 )
 from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
-from vcloud.providers.streamspace.templates import Templates
+from vcloud.providers.streamspace.templates import TEMPLATES, Templates
 from vcloud.providers.streamspace.tokens import bearer
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.variables import STREAMSPACE
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamSpace"]
 
+#: Any user may read the templates.
+_PING: Final = Request("GET", "/templates", query({"page": 1, "limit": 1}), slot=False)
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
@@ -86,8 +88,7 @@ class StreamSpace(Client):
         return self.sessions.list(limit=100).map(_unless_ended)
 
     async def _ping(self, session: Session) -> None:
-        # Any user may read them.
-        await Templates(session).list(limit=1).first()
+        await session.fetch(_PING, TEMPLATES)
 
     def serve_agent(
         self,

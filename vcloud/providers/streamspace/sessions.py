@@ -247,6 +247,8 @@ DELETED = plain(DeleteAnswer)
 class Sessions(IdCollection[SessionRef]):
     """The sessions: your own, or all of them if you are an administrator."""
 
+    _absent: ClassVar[Mapping[str, str]] = {"get_by_name": "did you mean find?"}
+
     _handle = SessionRef
 
     async def create(
