@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
@@ -275,17 +274,9 @@ class VCloud(Lifetime):
             InvalidArgumentError: ``timeout`` is not above 0.
             ConfigurationError: the client is closed. No failure of a provider is raised.
         """
-        seconds = positive_seconds(timeout, "timeout")
-        from vcloud.pinging import pinged  # noqa: PLC0415 - as for a bulk run
+        from vcloud.pinging import ping_all  # noqa: PLC0415 - as for a bulk run
 
-        every = [pinged(name, client, seconds) for name, client in self._clients.items()]
-        outcomes: dict[str, Outcome[str, None]] = {}
-        # All of them end before the first error is raised.
-        for outcome in await asyncio.gather(*every, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            outcomes[outcome.item] = outcome
-        return outcomes
+        return await ping_all(self._clients, positive_seconds(timeout, "timeout"))
 
     @guided("instances")
     def instances(self, *, timeout: timedelta | float | None = None) -> Instances:

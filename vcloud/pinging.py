@@ -1,8 +1,10 @@
-"""Whether a provider answers, as an outcome."""
+"""Whether providers answer, as outcomes."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,10 +16,30 @@ from vcloud.errors import ConfigurationError
 if TYPE_CHECKING:
     from vcloud._core.client import Client
 
-__all__ = ["pinged"]
+__all__ = ["ping_all"]
 
 
-async def pinged(name: str, client: Client, timeout: float) -> Outcome[str, None]:
+async def ping_all(clients: Mapping[str, Client], timeout: float) -> dict[str, Outcome[str, None]]:
+    """Ask each provider whether it answers, all at once.
+
+    Args:
+        clients: by the providers' names.
+        timeout: for each of them, in seconds.
+
+    Raises:
+        ConfigurationError: a client is closed.
+    """
+    every = [_pinged(name, client, timeout) for name, client in clients.items()]
+    outcomes: dict[str, Outcome[str, None]] = {}
+    # All of them end before the first error is raised.
+    for outcome in await asyncio.gather(*every, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        outcomes[outcome.item] = outcome
+    return outcomes
+
+
+async def _pinged(name: str, client: Client, timeout: float) -> Outcome[str, None]:
     """Ask a provider whether it answers. Its failure is an outcome.
 
     Run it in a task of its own.
