@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
@@ -278,14 +277,7 @@ class VCloud(Lifetime):
         seconds = positive_seconds(timeout, "timeout")
         from vcloud.pinging import pinged  # noqa: PLC0415 - as for a bulk run
 
-        every = [pinged(name, client, seconds) for name, client in self._clients.items()]
-        outcomes: dict[str, Outcome[str, None]] = {}
-        # All of them end before the first error is raised.
-        for outcome in await asyncio.gather(*every, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            outcomes[outcome.item] = outcome
-        return outcomes
+        return await pinged(self._clients, seconds)
 
     @guided("instances")
     def instances(self, *, timeout: timedelta | float | None = None) -> Instances:

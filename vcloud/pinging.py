@@ -1,8 +1,10 @@
-"""Whether a provider answers, as an outcome."""
+"""Whether each provider answers, as outcomes."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,27 @@ if TYPE_CHECKING:
 __all__ = ["pinged"]
 
 
-async def pinged(name: str, client: Client, timeout: float) -> Outcome[str, None]:
+async def pinged(clients: Mapping[str, Client], timeout: float) -> dict[str, Outcome[str, None]]:
+    """Ask each provider whether it answers, all at once; outcomes by the provider's name.
+
+    Args:
+        clients: by the provider's name.
+        timeout: seconds, for each.
+
+    Raises:
+        ConfigurationError: the client is closed.
+    """
+    every = [_pinged(name, client, timeout) for name, client in clients.items()]
+    outcomes: dict[str, Outcome[str, None]] = {}
+    # All of them end before the first error is raised.
+    for outcome in await asyncio.gather(*every, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        outcomes[outcome.item] = outcome
+    return outcomes
+
+
+async def _pinged(name: str, client: Client, timeout: float) -> Outcome[str, None]:
     """Ask a provider whether it answers. Its failure is an outcome.
 
     Run it in a task of its own.
