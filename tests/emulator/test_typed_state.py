@@ -392,6 +392,8 @@ async def test_a_wrong_keyword_names_the_nearest(emulator: Emulator) -> None:
     for function, arguments, right in add:
         with pytest.raises(TypeError, match=rf"\(did you mean {right}\?\); it takes .*{right}"):
             function(**arguments)
+    with pytest.raises(TypeError, match=r"argument 'machine' \(did you mean machines\?\)"):
+        Emulator(machine=3)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="status must be one of"):
         emulator.computers.add_machine(status="redy")
     with pytest.raises(ValueError, match="there is a machine 100 already"):

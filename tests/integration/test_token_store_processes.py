@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import signal
@@ -16,7 +17,9 @@ import pytest
 from tests.integration.token_workers import Worker, all_call, logins, until, workers
 from tests.lacking import untested
 from tests.seeded import ADMIN_PASSWORD, SEED
+from vcloud import BearerAuth, Endpoint, StreamSpace
 from vcloud.emulator import Emulator, Fault
+from vcloud.emulator.credentials import ADMIN
 from vcloud.emulator.streamspace.catalog import USER
 
 LOGIN = "POST */auth/login"
@@ -194,3 +197,52 @@ async def test_each_user_and_each_base_url_has_a_token_of_its_own(
         assert logins(second) == 1
     assert logins(emulator) == 2
     assert len(json.loads(of(store))["tokens"]) == 3
+
+
+async def test_two_hundred_tasks_of_two_clients_log_in_once_for_each_ending(
+    emulator: Emulator, store: Path
+) -> None:
+    """As tasks of two processes, with a call in flight while the tokens end."""
+    url, outcomes = emulator.endpoints()["streamspace"].base_url, list[object]()
+
+    async def use(client: StreamSpace) -> None:
+        outcomes.append(await client.agents.stats())
+        if len(outcomes) in {60, 120}:
+            emulator.streamspace.tokens.revoke_all()
+
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                StreamSpace(
+                    Endpoint(
+                        url,
+                        auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD, store=store),
+                        concurrency=10,
+                    )
+                )
+            )
+            for _ in range(2)
+        ]
+        await asyncio.gather(*(use(clients[number % 2]) for number in range(200)))
+    assert len(outcomes) == 200
+    assert logins(emulator) == 3
+
+
+async def test_a_login_and_a_logout_of_the_users_own_are_for_all(
+    emulator: Emulator, store: Path
+) -> None:
+    url = emulator.endpoints()["streamspace"].base_url
+
+    def client() -> StreamSpace:
+        return StreamSpace(Endpoint(url, auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD, store=store)))
+
+    async with client() as first, client() as second:
+        login = await first.login()
+        assert (await second.sessions.ref("x").connect_url()).endswith(f"token={login.token}")
+        renewed = await first.refresh_token()
+        async with client() as third:
+            assert (await third.sessions.ref("x").connect_url()).endswith(renewed.token)
+            await third.logout()
+        assert json.loads(of(store))["tokens"] == {}
+        await second.agents.stats()
+    assert logins(emulator) == 1, "the token of the second is valid still"

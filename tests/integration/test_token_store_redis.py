@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+import trustme
 from redis import asyncio as redis_asyncio
 
 from tests.integration.redis_server import RedisServer, redis_server
@@ -186,7 +187,7 @@ async def test_while_it_is_away_each_logs_in_with_one_warning(
     server.start() if how == "killed" else server.resume()
     assert await token_of(process(store), service) == "Bearer tok-3"
     assert await token_of(process(store), service) == "Bearer tok-3"
-    reason = "ConnectionError: " if how == "killed" else "no answer in 0.3 s"
+    reason = "ConnectionError, " if how == "killed" else "no answer in 0.3 s"
     [warning, information] = log.records
     assert warning.getMessage().startswith(f"the token store in Redis fails ({reason}")
     assert warning.getMessage().endswith("): until it works, this process logs in by itself")
@@ -235,6 +236,45 @@ async def test_a_cancelled_login_gives_up_its_lock_and_its_connection(server: Re
         assert client.keys("*") == []
     assert not server.connections()
     await wait_for_tasks(before)
+
+
+async def test_a_password_that_it_refuses_is_not_shown(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    with redis_server(tmp_path) as server:
+        with inside(server) as client:
+            client.config_set("requirepass", "the right one")
+        store = RedisTokenStore(f"{server.address}?password=hunter2")
+        assert await token_of(process(store), Service()) == "Bearer tok-1"
+    assert "hunter2" not in log.text
+    [warning] = log.records
+    assert "AuthenticationError" in warning.getMessage()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_tls_is_checked(tmp_path: Path, log: pytest.LogCaptureFixture, trusted: bool) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "server.pem"
+    )
+    (authority if trusted else other).cert_pem.write_to_path(tmp_path / "ca.pem")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    more = {
+        "tls-port": str(port),
+        "tls-cert-file": str(tmp_path / "server.pem"),
+        "tls-key-file": str(tmp_path / "server.pem"),
+        "tls-ca-cert-file": str(tmp_path / "ca.pem"),
+        "tls-auth-clients": "no",
+    }
+    with redis_server(tmp_path, more):
+        address = f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}"
+        store, service = RedisTokenStore(address), Service()
+        await token_of(process(store), service)
+        await token_of(process(store), service)
+    assert service.logins == (1 if trusted else 2)
+    assert len(log.records) == (0 if trusted else 1)
 
 
 # -- arguments -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import assert_type
 
@@ -19,6 +20,7 @@ from vcloud.emulator import (
     Endpoints,
     Fault,
     Faults,
+    Ran,
     Refusing,
     Rule,
 )
@@ -39,6 +41,12 @@ async def emulator() -> None:
         assert_type(VCloud(**emulator.endpoints()), VCloud)
         assert_type(emulator.stats(), EmulatorStats)
         assert_type(emulator.calls, CallLog)
+        assert_type(emulator.calls.matching("POST *"), CallLog)
+        assert_type(emulator.calls.last, Call)
+        assert_type(emulator.calls.last.params, dict[str, str])
+        assert_type(emulator.advance(timedelta(hours=1)), None)
+        emulator.desktops.on_bash(lambda command: "text" if command else None)
+        emulator.desktops.on_bash(lambda command: Ran(stderr=command, code=1, seconds=2))
         assert_type(emulator.faults, Faults)
         assert_type(emulator.clock, Clock)
         assert_type(emulator.credentials, Credentials)
@@ -50,11 +58,12 @@ async def emulator() -> None:
         assert_type(await emulator.aclose(), None)
 
 
-def clocks(clock: Clock) -> None:
+async def clocks(clock: Clock) -> None:
     assert_type(Clock.stopped(0.0), Clock)
     assert_type(clock.now(), float)
     assert_type(clock.wall(), float)
     assert_type(clock.advance(60), None)
+    assert_type(await clock.sleep(1), None)
     assert_type(clock.iso(0.0), str)
     with clock.shifted(60):
         pass
@@ -152,3 +161,28 @@ def credentials_fields(value: Credentials) -> None:
     assert_type(value.streamspace_token, str | None)
     assert_type(value.desktops_api_key, str)
     assert_type(value.emulator_token, str)
+
+
+def state(emulator: Emulator) -> None:
+    Emulator(machines=3, status="ready", idle=timedelta(hours=1), sessions=1, desktops=1)
+    computer = emulator.computers.machines["100"]
+    assert_type(computer.status, str)
+    assert_type(computer.idle, float | None)
+    assert_type(computer.name, str)
+    assert_type(computer.auto_stop_threshold, int)
+    computer.status, computer.idle, computer.user = "ready", timedelta(hours=1), "a@example.com"
+    computer.auto_stop_threshold = timedelta(hours=1)
+    computer.add_session(ago=60, lasted=timedelta(minutes=5))
+    machine = emulator.streams.machines["94683"]
+    assert_type(machine.status, str)
+    machine.status = "connected"
+    session = emulator.streamspace.sessions["id"]
+    assert_type(session.state, str)
+    session.state = "hibernated"
+    emulator.streamspace.agents["a"].status = "draining"
+    desktop = emulator.desktops.desktops["id"]
+    assert_type(desktop.status, str)
+    desktop.status = "error"
+    emulator.computers.add_machine(id=7, status="ready", user="a@example.com")
+    emulator.streams.add_stream("1143", capacities={"dublin": 1})
+    emulator.streamspace.add_session(state="pending", tags=("a",))

@@ -35,6 +35,7 @@ from vcloud.auth.token_store import file_store, sharing, token_file
 from vcloud.auth.token_store import store as auth_store
 from vcloud.bulk import entry, store
 from vcloud.emulator import __main__ as emulator_command
+from vcloud.emulator import calls
 from vcloud.emulator.admin import routes
 from vcloud.emulator.desktops import service
 from vcloud.emulator.faults import limits
@@ -286,6 +287,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "what a refusal quotes": (figure(hosts.SHOWN),),
     "calls in the ledger": (figure(emulator_command.KEEP_CALLS),),
+    "a body in the ledger": (figure(calls.LONGEST_BODY),),
     "events that a desktop's screen": (figure(rfb.EVENTS),),
     "a text that a viewer pastes": (mib(rfb.MAX_TEXT),),
     "a command on a real desktop": (kib(processes.LONGEST_ARGUMENT),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +34,7 @@ from vcloud import (
 )
 from vcloud._core.client import session_of
 from vcloud.auth.token_store import token_file
+from vcloud.auth.token_store.login_lock import LoginLock
 from vcloud.auth.token_store.records import Record
 
 URL = "https://desktops.example/api/v1"
@@ -105,6 +108,24 @@ async def test_strategies_that_log_in_at_once_in_one_process_log_in_once(path: P
     service.gate.set()
     assert set(await asyncio.gather(*tasks)) == {"Bearer tok-1"}
     assert service.logins == 1
+
+
+async def test_a_token_that_came_while_the_lock_was_taken_is_used(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process logs in between the look at the file and the lock."""
+    service, take = Service(), LoginLock.try_take
+    await token_of(process(path), service)
+    there = path.with_name("there")
+
+    def take_late(lock: LoginLock) -> bool:
+        there.rename(path)
+        return take(lock)
+
+    os.replace(path, there)  # noqa: PTH105
+
+    monkeypatch.setattr(LoginLock, "try_take", take_late)
+    assert await token_of(process(path), service) == "Bearer tok-1"
 
 
 def test_event_loops_and_threads_share_one_store(path: Path) -> None:
@@ -281,6 +302,42 @@ async def test_nothing_shows_a_password_or_a_token(
         pickle.dumps(auth)
 
 
+def variables(error: BaseException) -> str:
+    """What the frames of the SDK show that an error and its causes passed."""
+    shown, link = "", error
+    while True:
+        shown += "".join(
+            repr(frame.f_locals)
+            for frame, _ in traceback.walk_tb(link.__traceback__)
+            if "/vcloud/" in frame.f_code.co_filename
+        )
+        if (inner := link.__cause__ or link.__context__) is None:
+            return shown
+        link = inner
+
+
+@pytest.mark.parametrize("how", ["cancelled", "refused", "readable"])
+async def test_no_frame_of_an_error_shows_a_password_or_a_token(path: Path, how: str) -> None:
+    service = Service()
+    first = process(path)
+    await token_of(first, service)
+    refuse(first)
+    service.gate.clear()
+    task = asyncio.create_task(first.acquire(service, now=NOW))
+    await asyncio.sleep(0.3)
+    if how == "cancelled":
+        task.cancel()
+    elif how == "refused":
+        service.failure = AuthenticationError("no", status=401)
+    else:
+        os.chmod(path, 0o644)  # noqa: PTH101
+    service.gate.set()
+    with pytest.raises((ConfigurationError, AuthenticationError, asyncio.CancelledError)) as caught:
+        await task
+    shown = variables(caught.value)
+    assert not any(secret in shown for secret in (*SECRETS, "tok-1", "tok-2"))
+
+
 # -- files that others can reach -------------------------------------------------------------------
 
 
@@ -372,6 +429,20 @@ async def test_the_umask_does_not_matter(path: Path) -> None:
             os.umask(before)
         assert mode(path) == 0o600
         os.truncate(path, 0)
+
+
+async def test_files_are_never_made_for_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, modes = os.open, list[object]()
+
+    def recorded(*args: Any, **options: Any) -> int:
+        if args[1] & os.O_CREAT:
+            modes.append(args[2:])
+        return make(*args, **options)
+
+    monkeypatch.setattr(os, "open", recorded)
+    await token_of(process(path), Service())
+    assert len(modes) > 2
+    assert set(modes) == {(0o600,)}
 
 
 def test_a_system_without_flock_is_told_what_to_use() -> None:
@@ -471,6 +542,21 @@ async def test_a_login_that_was_cancelled_leaves_no_lock(path: Path) -> None:
     assert not list(path.parent.glob("tokens.json.*.lock"))
     service.gate.set()
     assert await token_of(process(path), service) == "Bearer tok-2"
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 20, 100])
+async def test_a_caller_may_be_cancelled_at_any_time(path: Path, turns: int) -> None:
+    before = asyncio.all_tasks()
+    for auth in (process(path), process(path)):
+        acquiring = asyncio.create_task(auth.acquire(Service(), now=NOW))
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        acquiring.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await acquiring
+        assert not list(path.parent.glob("tokens.json.*.lock"))
+    assert (await token_of(process(path), Service())).startswith("Bearer tok-")
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_thousand_tokens_are_kept_and_the_oldest_go(path: Path) -> None:

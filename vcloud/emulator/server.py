@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from attrs import frozen
 
@@ -27,6 +28,7 @@ from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
 from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, ServiceOptions, Services
+from vcloud.emulator.settable import check_keywords
 from vcloud.emulator.thread import EmulatorThread
 
 T = TypeVar("T")
@@ -52,9 +54,16 @@ class Emulator(Services):
     """All emulated APIs on one socket.
 
     `async with` starts it in the running event loop, and stops it. `with` does so in a thread of
-    its own, for tests of any style. `faults`, `clock`, `advance()`, `calls`, `endpoints()`, `env()`
-    and `refusing()` can be used from any thread. Change any other state with `run()` while requests
-    come in.
+    its own, for tests of any style. What is documented here can be used from any thread, and so can
+    the attributes of what the services have, and their `add_...` and `set_...` methods. Change
+    anything else with `run()` while requests come in.
+
+    The services have their things by id, and a client sees what is set::
+
+        emulator.computers.machines["100"].status = "ready"     # idle, user, region, ...
+        emulator.streams.machines["94683"].status = "connected"  # see add_machine
+        emulator.streamspace.sessions[id].state = "hibernated"   # agents, templates, users
+        emulator.desktops.desktops[id].status = "error"
 
     Attributes:
         faults: the rules that make requests fail.
@@ -68,6 +77,16 @@ class Emulator(Services):
         desktops: the desktop-action API.
         streamspace: StreamSpace, its control plane and its viewers.
     """
+
+    # Type checkers know the arguments.
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *_: object, **given: object) -> Self:
+            """Refuse arguments that there are not, with the nearest."""
+            known = inspect.signature(cls.__init__).parameters
+            if all(one.kind is not one.VAR_KEYWORD for one in known.values()):
+                check_keywords(f"{cls.__name__}()", given, list(known)[1:])
+            return super().__new__(cls)
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ def check_keywords(callee: str, given: Iterable[str], known: Iterable[str]) -> N
     for name in given:
         if name not in names:
             raise TypeError(
-                f"{callee} has no argument {name!r:.80}{_near(name, names)}; "
+                f"{callee} got an unexpected keyword argument {name!r:.80}{_near(name, names)}; "
                 f"it takes {', '.join(names)}"
             )
 

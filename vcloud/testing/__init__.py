@@ -11,7 +11,10 @@ model does not have a ``TypeError`` that names the nearest. No factory reads a c
 random: ids count up (:func:`reset_ids`), and everything was fetched on 5 January 2026, at 9:00 UTC.
 
 What a factory makes belongs to no client. Its methods that send requests raise a
-``ConfigurationError`` that says so. The emulator has machines that can be started.
+``ConfigurationError`` that says so. The emulator has machines that can be started::
+
+    with Emulator(machines=3, status="ready", idle=3600) as emulator:
+        emulator.computers.machines["100"].status = "off"
 
 The ``...Fields`` classes are the keywords of the factories, for type checkers: annotate your own
 factories with ``**fields: Unpack[MachineFields]``.

@@ -41,7 +41,7 @@ class PasswordCheck(Secretive):
         """A salt, and what it makes of the password.
 
         Raises:
-            StoreAwayError: this Python has no scrypt.
+            StoreAwayError: this Python has no scrypt, or its event loop ends.
         """
         if not self._salt:
             await self._derive(secrets.token_hex(16))
@@ -52,7 +52,7 @@ class PasswordCheck(Secretive):
         """Whether the check was made of this password.
 
         Raises:
-            StoreAwayError: this Python has no scrypt.
+            StoreAwayError: as for :meth:`current`.
         """
         if salt == self._salt:
             return hmac.compare_digest(check.encode(), self._check.encode())
@@ -72,6 +72,9 @@ class PasswordCheck(Secretive):
             return await asyncio.to_thread(_scrypt, self._password, salt)
         except (AttributeError, ValueError):
             raise StoreAwayError("this Python's OpenSSL has no scrypt") from None
+        except RuntimeError:
+            # Of a cleanup at the end of asyncio.run.
+            raise StoreAwayError("the event loop starts no threads any more") from None
 
 
 def _scrypt(password: str, salt: str) -> str:

@@ -182,11 +182,19 @@ def _connect(address: str) -> Any:
         ConfigurationError: the library is not installed, or the address is invalid.
     """
     library = _library()
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 - as there
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
     try:
         # No timeout for each command, because the whole question has one. redis-py would use
         # asyncio.wait_for, which before Python 3.12 loses a cancellation that arrives with the
-        # result.
-        return library.Redis.from_url(address, socket_timeout=None, socket_connect_timeout=None)
+        # result. No retries either: a caller waits for the answer.
+        return library.Redis.from_url(
+            address,
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            retry=Retry(NoBackoff(), 0),
+        )
     except ValueError:
         # Without its text: what is before a slash counts as the port, and may be in the password.
         raise ConfigurationError(

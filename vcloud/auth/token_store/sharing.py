@@ -15,7 +15,7 @@ import msgspec
 from vcloud._core.log import printable_logger
 from vcloud._core.redaction.secretive import Secretive, concealing
 from vcloud._core.request import Request
-from vcloud._core.system_errors import describe_cause
+from vcloud._core.system_errors import describe_cause, error_and_causes
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.timeouts import timeout
 from vcloud.auth.token_store.password import PasswordCheck
@@ -192,8 +192,8 @@ async def _ask(access: StoreAccess, question: Awaitable[R]) -> R:
     except access.failures as error:
         # Without the error's text: clients of stores quote what they cannot parse, and a peer that
         # is not a store may repeat the password that it received.
-        name, cause = type(error).__name__, describe_cause(error)
-        raise StoreAwayError(f"{name}: {cause}") from None
+        kinds = dict.fromkeys(type(one).__name__ for one in error_and_causes(error))
+        raise StoreAwayError(f"{', '.join(kinds)}: {describe_cause(error)}") from None
     if task.cancelling() > cancelled_before:
         # Before Python 3.12, asyncio.wait_for loses a cancellation that arrives with the result.
         # redis-py uses it for a timeout of a client of the user's own.

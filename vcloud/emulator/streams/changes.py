@@ -131,7 +131,10 @@ class ChangeableStreams(VagonService):
 
     def set_status(self, id: str | int, connection_status: str) -> None:
         """Put a machine into any status, known or not, until the next command or visit."""
-        machine = self.machines[id]
+        self.change(self.machines[id], connection_status)
+
+    def change(self, machine: Machine, connection_status: str) -> None:
+        """Put this machine into any status; from any thread."""
         self.home.run(lambda: self._fleet.force(machine, connection_status, self._settled()))
 
     def read(self, at: Callable[[float], str]) -> str:

@@ -44,7 +44,7 @@ class Owner(Protocol):
         """What a machine is now, after everything up to now has happened."""
         ...
 
-    def set_status(self, id: str | int, connection_status: str) -> None:
+    def change(self, machine: Machine, connection_status: str) -> None:
         """Put a machine into a status."""
 
 
@@ -183,7 +183,7 @@ class Machine(Settable):
 
     @status.setter
     def status(self, word: str) -> None:
-        self.stream.service.set_status(self.id, known_word(word, STATUSES, "status"))
+        self.stream.service.change(self, known_word(word, STATUSES, "status"))
 
     @property
     def start_at(self) -> float:

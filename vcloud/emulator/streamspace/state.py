@@ -126,7 +126,7 @@ class Owner(Protocol):
 
     clock: Clock
 
-    def set_state(self, id: str, state: str) -> None:
+    def change(self, session: Session, state: str) -> None:
         """Put a session into a state."""
 
 
@@ -180,7 +180,7 @@ class Session(Settable):
 
     @state.setter
     def state(self, word: str) -> None:
-        self._service.set_state(self.id, known_word(word, ALL_STATES, "state"))
+        self._service.change(self, known_word(word, ALL_STATES, "state"))
 
     def state_at(self, now: float) -> str:
         """The state at this time."""

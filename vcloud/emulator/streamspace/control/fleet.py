@@ -72,16 +72,20 @@ class Fleet(StreamSpaceApi):
 
         It may be called from any thread.
         """
-        session = self.sessions[id]
-        self.home.run(lambda: self._enter(session, state))
+        self.change(self.sessions[id], state)
 
-    def _enter(self, session: Session, state: str) -> None:
-        now = self.clock.now()
-        if session.remote:
-            session.enter(now, state)
-        else:
-            session.become(now, state)
-        self.changes.notify()
+    def change(self, session: Session, state: str) -> None:
+        """Put this session into any state, and what follows from it."""
+
+        def changed() -> None:
+            now = self.clock.now()
+            if session.remote:
+                session.enter(now, state)
+            else:
+                session.become(now, state)
+            self.changes.notify()
+
+        self.home.run(changed)
 
     def may_see(self, user: User, session: Session) -> bool:
         """Whether the session is theirs, or they may see all sessions."""
