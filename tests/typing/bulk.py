@@ -96,9 +96,11 @@ async def plans(cloud: VCloud) -> None:
     assert_type([one async for one in by_id], list[MachineRef])
 
 
-async def with_what_the_journal_alone_has(cloud: VCloud) -> None:
+async def with_what_the_journal_alone_has(
     # The annotation makes checkers refuse fields, which handles of the journal do not have.
-    machines: AsyncIterable[MachineRef] = cloud.computers.machines.list()
+    cloud: VCloud,
+    machines: AsyncIterable[MachineRef],
+) -> None:
     run = cloud.bulk(
         machines,
         set_threshold,

@@ -72,7 +72,7 @@ def unlisted(
         values,
     )
     # All at once: a row that cannot be read would leave the query open and the file locked.
-    return [Kept(entry_of(row), _text(reference)) for reference, *row in rows.fetchall()]
+    return [Kept(entry_of(row[1:]), _text(row[0])) for row in rows.fetchall()]
 
 
 def rows_after(database: sqlite3.Connection, after: str | None) -> list[Entry]:

@@ -107,7 +107,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             By default it keeps nothing.
         settle: asks the service what happened to an item that an earlier run left unknown. By
             default the item stays unknown. The handle of a Streams machine that is made of its key
-            has no uid, so look for its id in the list.
+            has no uid: ``machine.as_instance().refresh()`` looks for its id in the list.
         handle: makes an item of its key, for items that only the journal has. By default those of
             this SDK, strings and numbers are made as above.
         include_done: whether to yield also what earlier runs did to items that this one does not
