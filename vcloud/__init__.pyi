@@ -11,11 +11,15 @@ from vcloud import (
     testing as testing,
 )
 from vcloud._core.scalars import OpenEnum as OpenEnum
+from vcloud._core.instance_state import (
+    Capabilities as Capabilities,
+    InstanceState as InstanceState,
+)
 from vcloud._core.endpoint_options import EndpointOptions as EndpointOptions
 from vcloud._core.instances import (
     Controllable as Controllable,
     Instance as Instance,
-    InstanceState as InstanceState,
+    InstanceRef as InstanceRef,
 )
 from vcloud.instances import Instances as Instances
 from vcloud._core.limits.shared_budget.budget import SharedBudget as SharedBudget
@@ -29,6 +33,7 @@ from vcloud._core.observe import (
 from vcloud._core.paging.pager import (
     Page as Page,
     Pager as Pager,
+    Taken as Taken,
 )
 from vcloud._core.paging.pages import (
     Items as Items,
@@ -45,7 +50,10 @@ from vcloud.auth import (
     APIKeyAuth as APIKeyAuth,
     Auth as Auth,
     BearerAuth as BearerAuth,
+    FileTokenStore as FileTokenStore,
     HMACAuth as HMACAuth,
+    RedisTokenStore as RedisTokenStore,
+    TokenStore as TokenStore,
 )
 from vcloud.bulk import (
     Bulk as Bulk,
@@ -79,6 +87,7 @@ from vcloud.errors import (
     RequestTimeout as RequestTimeout,
     ServerError as ServerError,
     TransportError as TransportError,
+    UnsupportedError as UnsupportedError,
     VCloudError as VCloudError,
     WaitFailed as WaitFailed,
     WaitTimeout as WaitTimeout,

@@ -21,6 +21,7 @@ from vcloud._core.endpoint_options import (
     guided,
 )
 from vcloud._core.environment import merged_options, read_endpoints
+from vcloud._core.keys import provider_and_id
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.retry import RetryPolicy
@@ -31,6 +32,7 @@ from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE
 if TYPE_CHECKING:
     from vcloud._core.client import Client
     from vcloud._core.connections.aiohttp_compat import ClientSession
+    from vcloud._core.instances import InstanceRef
     from vcloud._core.observe import Observer
     from vcloud._core.stats import Stats
     from vcloud.bulk import Bulk, Journal, Outcome, Settled
@@ -88,14 +90,10 @@ class VCloud(Lifetime):
         "VagonComputers", COMPUTERS, doc="Vagon Computers: machines of an organisation."
     )
     streamspace: Provider[StreamSpace] = Provider(
-        "StreamSpace",
-        STREAMSPACE,
-        doc="StreamSpace: containerized desktops of your own installation.",
+        "StreamSpace", STREAMSPACE, doc="StreamSpace: containers of your own installation."
     )
     desktops: Provider[Desktops] = Provider(
-        "Desktops",
-        DESKTOPS,
-        doc="The desktop-action API: desktops that are launched, clicked and typed into.",
+        "Desktops", DESKTOPS, doc="The desktop-action API: desktops that a program uses."
     )
 
     @guided("VCloud", options=OF_ENDPOINT, others=_OF_ENDPOINT)
@@ -160,6 +158,8 @@ class VCloud(Lifetime):
         ``VCLOUD_DESKTOPS_API_KEY``. For the others, ``VCLOUD_<PROVIDER>_URL`` overrides the base
         URL. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
         ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
+        ``VCLOUD_STREAMSPACE_TOKEN_STORE``, the path of a file or the address of a Redis, is where
+        processes share the tokens of ``_USERNAME``.
 
         ``VCLOUD_CA_FILE`` names the certificate of your own authority, in PEM. It is trusted in
         addition to the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
@@ -256,7 +256,7 @@ class VCloud(Lifetime):
 
         One cheap GET for each, all at once and without a repeat. Where a login is needed first, it
         is done too. The desktop-action API is asked for a desktop that does not exist: its 404 is a
-        yes.
+        yes. No ping waits for a slot, so a busy client answers too; it waits for rate limits.
 
         ::
 
@@ -264,10 +264,12 @@ class VCloud(Lifetime):
                 print(name, outcome.status, outcome.error or outcome.duration)
 
         Args:
-            timeout: for each of them, with a login and the time in the queue; seconds or timedelta.
+            timeout: for each of them, with a login and a wait for a rate limit; seconds or
+                timedelta.
 
         Returns:
-            by the provider's name, an outcome that is done, or failed with its error.
+            by the provider's name, an outcome: done; failed, with its error; or undone, when a rate
+            limit lasts longer than ``timeout``.
 
         Raises:
             InvalidArgumentError: ``timeout`` is not above 0.
@@ -277,7 +279,13 @@ class VCloud(Lifetime):
         from vcloud.pinging import pinged  # noqa: PLC0415 - as for a bulk run
 
         every = [pinged(name, client, seconds) for name, client in self._clients.items()]
-        return dict(zip(self._clients, await asyncio.gather(*every), strict=True))
+        outcomes: dict[str, Outcome[str, None]] = {}
+        # All of them end before the first error is raised.
+        for outcome in await asyncio.gather(*every, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes[outcome.item] = outcome
+        return outcomes
 
     @guided("instances")
     def instances(self, *, timeout: timedelta | float | None = None) -> Instances:
@@ -307,6 +315,22 @@ class VCloud(Lifetime):
 
         sources = {name: client.instances() for name, client in self._clients.items()}
         return Instances(sources, None if timeout is None else positive_seconds(timeout, "timeout"))
+
+    def instance(self, provider: str, id: str | int | None = None) -> InstanceRef:
+        """A machine, session or desktop by its key, ``"computers/100"``; nothing is sent.
+
+        Args:
+            provider: its name; without ``id`` the key, which journals of bulk runs have too.
+            id: the provider's id for it.
+
+        Raises:
+            InvalidArgumentError: there is no such provider, or the id is not valid.
+            ConfigurationError: the provider is not configured.
+        """
+        from vcloud._core.client import handle_of  # noqa: PLC0415 - as for the transport
+
+        name, found = provider_and_id(provider, id, PROVIDERS)
+        return handle_of(getattr(self, name), found).as_instance()
 
     def stats(self) -> Mapping[str, Stats]:
         """How busy the client of each configured provider is now, by name; it sends nothing."""

@@ -10,7 +10,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Self
 
-from vcloud._core.instances import Controllable, Instance, InstanceState
+from vcloud._core.instances import (
+    Capabilities,
+    Controllable,
+    Instance,
+    InstanceRef,
+    InstanceState,
+)
 from vcloud._core.paging.pager import Pager
 from vcloud._core.paging.pages import abandon, begin
 from vcloud._core.paging.source import Page
@@ -18,7 +24,14 @@ from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.running_time import timeout_running
 from vcloud.errors import ConfigurationError, RequestTimeout, VCloudError
 
-__all__ = ["Controllable", "Instance", "InstanceState", "Instances"]
+__all__ = [
+    "Capabilities",
+    "Controllable",
+    "Instance",
+    "InstanceRef",
+    "InstanceState",
+    "Instances",
+]
 
 
 class Instances(AsyncIterator[Instance]):

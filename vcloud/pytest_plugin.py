@@ -6,9 +6,11 @@ because pytest loads the plugin wherever the package is installed.
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,12 +56,14 @@ def vcloud_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
 
     Connect a client with ``VCloud(**vcloud_emulator.endpoints())``, or any program with
     ``vcloud_emulator.env()``. Add faults with ``vcloud_emulator.faults``, let time pass with
-    ``vcloud_emulator.clock``, and read the requests from ``vcloud_emulator.calls``. The marker
-    ``vcloud_emulator`` configures it.
+    ``vcloud_emulator.advance()``, answer commands with ``vcloud_emulator.desktops.on_bash()``, and
+    find requests with ``vcloud_emulator.calls.matching()``. The marker ``vcloud_emulator``
+    configures it.
     """
     options = _options(request)
     from vcloud.emulator import Emulator  # noqa: PLC0415 - see the module's docstring
 
+    _check(options, inspect.signature(Emulator).parameters)
     with Emulator(**options) as emulator:
         yield emulator
 
@@ -90,3 +94,13 @@ def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
             raise pytest.UsageError(msg)
         options |= marker.kwargs
     return options
+
+
+def _check(options: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            msg = f"the marker vcloud_emulator got an unexpected keyword argument {name!r}: {hint}"
+            raise pytest.UsageError(msg)

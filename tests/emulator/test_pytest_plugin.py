@@ -114,7 +114,7 @@ def test_the_nearest_marker_configures_it(project: Project) -> None:
     )
     assert "2 passed, 2 errors" in said, said
     assert "takes named arguments only, as in machines=3" in said
-    assert "unexpected keyword argument 'machine'" in said
+    assert "unexpected keyword argument 'machine': did you mean 'machines'?" in said
 
 
 def test_the_environment_points_at_it_and_hides_a_real_account(

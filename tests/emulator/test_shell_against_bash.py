@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,3 +90,56 @@ def compare(command: str) -> bool:
 @given(COMMANDS)
 def test_it_does_what_bash_does_or_refuses(command: str) -> None:
     compare(command)
+
+
+#: What random commands found, or what is in daily use.
+SIMULATED = r"""
+cd docs && pwd && ls
+cd nowhere || echo no
+cat docs wel
+ls wel nofile welcome.txt
+echo docs/* */a* [!w]* wel?ome.txt nofi* "docs/*"
+A="a b"; echo "$A" '$A' \$A
+base64 -w0 welcome.txt | base64 -d
+base64 -w 4 welcome.txt
+base64 nofile
+rm wel; rm wel; rm -f wel
+rm docs
+rm -r docs; ls
+touch new docs/new nofolder/new; ls
+cat wel welcome.txt | cat
+date +%Y-%m-%d
+sleep 0; sleep 0s 0.0m; sleep x
+uname; pwd; true || echo a; false && echo b
+echo a\
+echo -- - -x
+echo a$ "$" x"y"'z'
+ | cat
+echo a ||
+echo ;; a
+''
+nosuch || echo $HOME
+""".strip("\n").splitlines()
+REFUSED = r"""
+echo x=~
+ls || if x
+false && for
+cd "$(echo docs
+ls ''
+[ `echo a` ]
+echo ${A:-b}
+echo {a,b}
+export A
+A=b | cat
+ls docs wel nofile
+""".strip("\n").splitlines()
+
+
+@pytest.mark.parametrize("command", SIMULATED)
+def test_it_does_what_bash_does(command: str) -> None:
+    assert compare(command)
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_it_refuses_what_it_cannot_do(command: str) -> None:
+    assert not compare(command)

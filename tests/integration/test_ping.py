@@ -14,11 +14,13 @@ from vcloud import (
     AuthenticationError,
     BearerAuth,
     ConfigurationError,
+    ConnectError,
     DecodeError,
     Endpoint,
     InvalidArgumentError,
     NotFoundError,
     Observer,
+    RateLimit,
     RateLimitError,
     Request,
     RequestTimeout,
@@ -80,10 +82,19 @@ async def test_a_provider_that_fails_hides_no_other(
         outcomes = await cloud.ping(timeout=5)
         failed = outcomes.pop("desktops")
         assert type(failed.error) is kind
-        assert str(failed.status) == "failed"
+        assert str(failed.status) == ("undone" if kind is RateLimitError else "failed")
+        assert failed.attempts == 1
         assert {str(outcome.status) for outcome in outcomes.values()} == {"done"}
         with pytest.raises(VCloudError):
             await cloud.desktops.ping(timeout=1)
+
+
+async def test_a_service_that_cannot_be_reached_has_failed(emulator: Emulator) -> None:
+    environ = emulator.env() | {"VCLOUD_STREAMS_URL": "http://127.0.0.1:9/v2"}
+    async with VCloud.from_env(environ) as cloud:
+        outcomes = await cloud.ping()
+        assert isinstance(outcomes.pop("streams").error, ConnectError)
+        assert [outcome.error for outcome in outcomes.values()] == [None, None, None]
 
 
 async def test_a_ping_is_not_repeated(emulator: Emulator) -> None:
@@ -101,15 +112,26 @@ async def test_a_provider_that_does_not_answer_in_time_has_failed(emulator: Emul
         assert [outcome.error for outcome in outcomes.values()] == [None, None, None]
 
 
-async def test_a_queue_that_does_not_move_is_no_answer(emulator: Emulator) -> None:
+async def test_a_busy_client_answers_too(emulator: Emulator) -> None:
     emulator.faults.add("GET */machines/100*", Fault.stall_headers(None), times=None)
     async with VCloud.from_env(emulator.env(), concurrency=1) as cloud:
         stuck = asyncio.create_task(cloud.computers.machines.get("100"))
         await asyncio.sleep(0.1)
-        outcomes = await cloud.ping(timeout=0.3)
-        assert isinstance(outcomes.pop("computers").error, RequestTimeout)
-        assert [outcome.error for outcome in outcomes.values()] == [None, None, None]
+        assert cloud.computers.stats().free == 0
+        outcomes = await cloud.ping(timeout=5)
+        assert [outcome.error for outcome in outcomes.values()] == [None] * 4
+        assert [outcome.attempts for outcome in outcomes.values()] == [1] * 4
         stuck.cancel()
+
+
+async def test_a_rate_limit_does_not_make_a_provider_seem_away(emulator: Emulator) -> None:
+    limits = [RateLimit(1, per=60)]
+    async with VCloud.from_env(emulator.env(), computers={"rate_limits": limits}) as cloud:
+        await cloud.computers.machines.list().first()
+        outcome = (await cloud.ping(timeout=0.3))["computers"]
+        assert (str(outcome.status), outcome.attempts) == ("undone", 0)
+        assert isinstance(outcome.error, RequestTimeout)
+        assert "nothing was sent" in str(outcome.error)
 
 
 async def test_credentials_that_are_refused_are_an_outcome(emulator: Emulator) -> None:

@@ -48,7 +48,7 @@ class Reconciling(Handler):
         for session in sessions:
             assert session.id is not None
             if session.state == "running" and session.id not in self.desktops:
-                self.worker.report_failed(session.id, "the agent was restarted")
+                self.worker.report_failed(session, "the agent was restarted")
         self.compared += 1
 
     def serve(self, client: StreamSpace, **options: Any) -> AgentWorker:

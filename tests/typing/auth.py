@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import assert_type
 
-from vcloud import APIKeyAuth, Auth, BearerAuth, Endpoint, HMACAuth, Request, Response
+from vcloud import (
+    APIKeyAuth,
+    Auth,
+    BearerAuth,
+    Endpoint,
+    FileTokenStore,
+    HMACAuth,
+    RedisTokenStore,
+    Request,
+    Response,
+    TokenStore,
+)
 
 
 def strategies() -> None:
@@ -28,6 +40,21 @@ def tokens(auth: BearerAuth, request: Request) -> None:
     assert_type(auth.headers(request, "/path", now=0.0, nonce="nonce"), Mapping[str, str])
     assert_type(auth.for_base_url("https://host"), BearerAuth)
     assert_type(BearerAuth.LEEWAY, float)
+
+
+def stores(path: Path, auth: BearerAuth) -> None:
+    file, redis = FileTokenStore(path), RedisTokenStore("rediss://host", prefix="mine:")
+    assert_type(file.path, Path)
+    assert_type([file.place, redis.place], list[str])
+    either: list[TokenStore] = [file, redis]
+    assert_type([BearerAuth.login("me", "password", store=one) for one in either], list[BearerAuth])
+    assert_type(BearerAuth.login("me", "password", store="tokens.json"), BearerAuth)
+    assert_type(BearerAuth.login("me", "password", store=path), BearerAuth)
+    assert_type(auth.unproven({}), bool)
+
+
+async def share(auth: BearerAuth) -> None:
+    assert_type(await auth.share(now=0.0), None)
 
 
 class Signed(Auth):

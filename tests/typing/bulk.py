@@ -85,6 +85,7 @@ async def plans(cloud: VCloud) -> None:
     planned = journal.plan(cloud.computers.machines.list())
     assert_type(planned, Plan[Machine])
     assert_type(await planned.write(), int)
+    assert_type(await planned, Plan[Machine])
     by_id = journal.plan(
         cloud.computers.machines.list(),
         key=lambda machine: machine.name or machine.id,

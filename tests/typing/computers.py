@@ -52,6 +52,7 @@ async def lists(computers: VagonComputers) -> None:
     assert_type(await pager.all(), list[Machine])
     assert_type(pager.prefetch(2), Pager[Machine])
     assert_type(pager.map(lambda machine: machine.name), Pager[str])
+    assert_type(await computers.machines.find("name"), Machine | None)
     async for machine in pager:
         assert_type(machine, Machine)
     assert_type(computers.software.list(), Pager[Software])
@@ -93,6 +94,24 @@ async def handles(computers: VagonComputers, permissions: Permissions) -> None:
     assert_type(await handle.tasks.ref("1").delete(), Task | None)
     assert_type(await handle.tasks.activate("a"), TaskActivation)
     assert_type(AUTO_STOP_THRESHOLDS, tuple[timedelta, ...])
+
+
+async def objects(
+    computers: VagonComputers,
+    machine: Machine,
+    software: list[Software],
+    image: BaseImage,
+    types: tuple[MachineType, ...],
+    task: Task,
+) -> None:
+    bought = await computers.machines.create(1, software_ids=software, base_image_id=image)
+    assert_type(bought, tuple[Machine, ...])
+    assert_type(await machine.start(machine_type_id=types[0]), None)
+    assert_type(await machine.set_machine_type(types[0]), None)
+    assert_type(computers.machines.ref(machine), MachineRef)
+    assert_type(await computers.machines.get(machine), Machine)
+    assert_type(await machine.tasks.activate(task), TaskActivation)
+    computers.machines.ref(task)  # type: ignore[arg-type]
 
 
 def machine_fields(value: Machine) -> None:
@@ -213,3 +232,16 @@ def task_ref_fields(value: TaskRef) -> None:
 def task_activation_fields(value: TaskActivation) -> None:
     assert_type(value.task, Task)
     assert_type(value.result, TaskResult | None)
+
+
+def dictionaries(machine: Machine, handle: MachineRef, link: AccessLink) -> None:
+    assert_type(machine.to_dict(), dict[str, Any])
+    assert_type(handle.to_dict(), dict[str, Any])
+    assert_type(link.to_dict(), dict[str, Any])
+
+
+def wrong_names(machine: Machine, handle: MachineRef) -> None:
+    # The message at run time is not seen by type checkers, which report the name themselves.
+    machine.status  # type: ignore[attr-defined]  # noqa: B018
+    handle.name  # type: ignore[attr-defined]  # noqa: B018
+    MachineUser(id=None, type=None, attributes=None, nmae=None)  # type: ignore[call-arg]

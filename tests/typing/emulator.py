@@ -20,6 +20,7 @@ from vcloud.emulator import (
     Endpoints,
     Fault,
     Faults,
+    Ran,
     Refusing,
     Rule,
 )
@@ -40,6 +41,12 @@ async def emulator() -> None:
         assert_type(VCloud(**emulator.endpoints()), VCloud)
         assert_type(emulator.stats(), EmulatorStats)
         assert_type(emulator.calls, CallLog)
+        assert_type(emulator.calls.matching("POST *"), CallLog)
+        assert_type(emulator.calls.last, Call)
+        assert_type(emulator.calls.last.params, dict[str, str])
+        assert_type(emulator.advance(timedelta(hours=1)), None)
+        emulator.desktops.on_bash(lambda command: "text" if command else None)
+        emulator.desktops.on_bash(lambda command: Ran(stderr=command, code=1, seconds=2))
         assert_type(emulator.faults, Faults)
         assert_type(emulator.clock, Clock)
         assert_type(emulator.credentials, Credentials)
@@ -51,11 +58,12 @@ async def emulator() -> None:
         assert_type(await emulator.aclose(), None)
 
 
-def clocks(clock: Clock) -> None:
+async def clocks(clock: Clock) -> None:
     assert_type(Clock.stopped(0.0), Clock)
     assert_type(clock.now(), float)
     assert_type(clock.wall(), float)
     assert_type(clock.advance(60), None)
+    assert_type(await clock.sleep(1), None)
     assert_type(clock.iso(0.0), str)
     with clock.shifted(60):
         pass

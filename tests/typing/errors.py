@@ -25,6 +25,7 @@ from vcloud import (
     RequestTimeout,
     ServerError,
     TransportError,
+    UnsupportedError,
     VagonCode,
     VCloudError,
     WaitFailed,
@@ -42,6 +43,8 @@ from vcloud.providers.streamspace import (
 
 def every(error: VCloudError) -> None:
     assert_type(error.outcome_unknown, bool)
+    assert_type(error.user_message, str)
+    assert_type(error.to_dict(), dict[str, Any])
     assert_type(printable("text"), str)
 
 
@@ -117,6 +120,7 @@ def kinds() -> tuple[type[Exception], ...]:
         ConfigurationError,
         DecodeError,
         LimitExceededError,
+        UnsupportedError,
         WaitFailed,
         WaitTimeout,
     )

@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 import vcloud
 from vcloud import (
     Auth,
+    Capabilities,
     Controllable,
     DecodeError,
     Desktops,
@@ -19,6 +20,7 @@ from vcloud import (
     EndpointOptions,
     HMACAuth,
     Instance,
+    InstanceRef,
     Instances,
     InstanceState,
     Items,
@@ -33,6 +35,7 @@ from vcloud import (
     SharedBudget,
     Stats,
     StreamSpace,
+    Taken,
     VagonComputers,
     VagonStreams,
     VCloud,
@@ -97,10 +100,57 @@ async def instances(cloud: VCloud) -> None:
         assert_type(instance.resource, Controllable)
 
 
+async def one_instance(cloud: VCloud) -> None:
+    instance = cloud.instance("computers/100")
+    assert_type(instance, InstanceRef)
+    assert_type(cloud.instance("computers", 100), InstanceRef)
+    assert_type(instance.provider, str)
+    assert_type(instance.id, str)
+    assert_type(instance.key, str)
+    assert_type(instance.resource, Controllable)
+    assert_type(instance.capabilities, Capabilities)
+    assert_type(await instance.start(), None)
+    assert_type(await instance.stop(), None)
+    assert_type(await instance.hibernate(), None)
+    assert_type(await instance.wake(), None)
+    assert_type(await instance.connect_url(), str)
+    assert_type(await instance.refresh(), Instance)
+    assert_type(await instance.wait_until(InstanceState.RUNNING), Instance)
+    assert_type(await instance.wait_until("running", timeout=60, poll=1), Instance)
+    stopped = {InstanceState.STOPPED, InstanceState.FAILED}
+    assert_type(await instance.wait_until(stopped), Instance)
+
+
+def capabilities(can: Capabilities) -> None:
+    assert_type(can.start, bool)
+    assert_type(can.stop, bool)
+    assert_type(can.hibernate, bool)
+    assert_type(can.wake, bool)
+    assert_type(can.connect, bool)
+    assert_type(can.stop_is_final, bool)
+    assert_type(can.stop_loses_disk, bool)
+
+
+async def handles(
+    machine: MachineRef, desktop: DesktopRef, streamed: StreamMachineRef, session: SessionRef
+) -> None:
+    for handle in (machine, desktop, streamed, session):
+        assert_type(handle.as_instance(), InstanceRef)
+        assert_type(handle.capabilities, Capabilities)
+    assert_type((await machine.refresh()).as_instance(), Instance)
+    assert_type((await desktop.refresh()).as_instance(), Instance)
+    assert_type((await streamed.refresh()).as_instance(), Instance)
+    assert_type((await session.refresh()).as_instance(), Instance)
+    assert_type(await machine.wait_until(InstanceState.RUNNING), Machine)
+
+
 async def lists(pager: Pager[Machine], pages: Pages[Machine], error: Exception) -> None:
     assert_type(pager.pages(), Pages[Machine])
     assert_type(pager.prefetch(2), Pager[Machine])
     assert_type(pager.map(lambda machine: machine.name), Pager[str])
+    assert_type(pager.take(3), Taken[Machine])
+    assert_type(await pager.take(3), list[Machine])
+    assert_type(await pager.take(3).all(), list[Machine])
     assert_type(await pager.first(), Machine | None)
     assert_type(await pager.all(), list[Machine])
     items = aiter(pager)

@@ -60,6 +60,8 @@ async def collections(streams: VagonStreams) -> None:
     assert_type(streams.machines.list(start_at="2026-01-01"), Pager[StreamMachine])
     assert_type(await streams.machines.get("1"), StreamMachine)
     assert_type(streams.machines.ref("1"), StreamMachineRef)
+    assert_type(await streams.machines.find("1"), StreamMachine | None)
+    assert_type(await streams.applications.find("name"), Application | None)
     assert_type(streams.applications.list(), Pager[Application])
     assert_type(streams.applications.ref(1), ApplicationRef)
     assert_type(streams.sessions.list(end_at=datetime(2026, 1, 1)), Pager[VisitorSession])
@@ -82,6 +84,21 @@ async def streams(stream: StreamRef, user: User) -> None:
     assert_type(await stream.start_machine(Region.DUBLIN), StreamMachine)
     assert_type(await stream.assign_machine("dublin", 7), Assignment)
     assert_type(await stream.connect("dublin", user, timeout=60), Assignment)
+
+
+async def objects(
+    streams: VagonStreams, application: Application, stream: Stream, user: User
+) -> None:
+    assert_type(streams.streams.list(application), Pager[Stream])
+    assert_type(await streams.streams.create(application), Stream)
+    assert_type(await stream.assign_machine("dublin", user), Assignment)
+    assert_type(await stream.assign_machine("dublin", user_id=user), Assignment)
+    assert_type(
+        streams.machines.list(application_id=application, stream_id=stream), Pager[StreamMachine]
+    )
+    assert_type(streams.streams.ref(stream), StreamRef)
+    assert_type(await streams.streams.get(stream), Stream)
+    streams.streams.list(user)  # type: ignore[arg-type]
 
 
 async def machines(machine: StreamMachineRef) -> None:

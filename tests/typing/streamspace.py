@@ -57,6 +57,7 @@ async def collections(streamspace: StreamSpace) -> None:
     assert_type(await streamspace.sessions.create("me", "firefox", platform="docker"), Session)
     assert_type(streamspace.sessions.list(state="running", tags=["a"]), Pager[Session])
     assert_type(await streamspace.sessions.get("s-1"), Session)
+    assert_type(await streamspace.sessions.find("name"), Session | None)
     assert_type(streamspace.sessions.ref("s-1"), SessionRef)
     assert_type(streamspace.agents.list(platform=Platform.DOCKER), Pager[Agent])
     assert_type(await streamspace.agents.get("a"), Agent)
@@ -71,6 +72,19 @@ async def collections(streamspace: StreamSpace) -> None:
     assert_type(await streamspace.templates.ref("t").refresh(), Template)
     assert_type(streamspace.users.list(role="admin"), Pager[User])
     assert_type(await streamspace.users.create("me", "me@example.com", "password"), User)
+
+
+async def objects(
+    streamspace: StreamSpace, user: User, template: Template, agent: Agent, session: Session
+) -> None:
+    assert_type(await streamspace.sessions.create(user, template), Session)
+    assert_type(
+        streamspace.sessions.list(user=user, template=template, agent_id=agent), Pager[Session]
+    )
+    assert_type(streamspace.sessions.ref(session), SessionRef)
+    assert_type(streamspace.agents.ref(agent), AgentRef)
+    assert_type(await streamspace.templates.get(template), Template)
+    await streamspace.sessions.create(session, template)  # type: ignore[arg-type]
 
 
 async def sessions(session: SessionRef) -> None:

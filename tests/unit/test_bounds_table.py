@@ -31,8 +31,11 @@ from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
 from vcloud.auth import bearer
+from vcloud.auth.token_store import file_store, sharing, token_file
+from vcloud.auth.token_store import store as auth_store
 from vcloud.bulk import entry, store
 from vcloud.emulator import __main__ as emulator_command
+from vcloud.emulator import calls
 from vcloud.emulator.admin import routes
 from vcloud.emulator.desktops import service
 from vcloud.emulator.faults import limits
@@ -117,6 +120,11 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a kept connection": (figure(kept_connections.MAX_AGE),),
     "the time of day gets ahead": (figure(clock.SUSPENDED),),
     "names that this process looks up": (figure(resolver.THREADS),),
+    "an answer of a [token store]": (
+        f"{figure(sharing.STORE_TIMEOUT)}; {figure(file_store.WRITE_WAIT)}",
+    ),
+    "a process that logs in for others": (figure(auth_store.LOCK_LASTS),),
+    "tokens in a file that": (figure(token_file.MAX_TOKENS),),
     "a wait for a file descriptor": (figure(process_limits.MAX_WAIT),),
     "calls that try again at once": (
         figure(process_limits.MAX_RETRIES_AT_ONCE),
@@ -279,6 +287,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "what a refusal quotes": (figure(hosts.SHOWN),),
     "calls in the ledger": (figure(emulator_command.KEEP_CALLS),),
+    "a body in the ledger": (figure(calls.LONGEST_BODY),),
     "events that a desktop's screen": (figure(rfb.EVENTS),),
     "a text that a viewer pastes": (mib(rfb.MAX_TEXT),),
     "a command on a real desktop": (kib(processes.LONGEST_ARGUMENT),),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import json
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,7 +16,6 @@ from hypothesis import strategies as st
 
 from vcloud import (
     Bulk,
-    ConfigurationError,
     DecodeError,
     Endpoint,
     HMACAuth,
@@ -101,6 +98,23 @@ async def test_a_dry_run_writes_the_plan_and_does_nothing(tmp_path: Path) -> Non
     totals = await Bulk(plan, works).run()
     assert (totals.done, totals.total) == (2, 2)
     assert listed.times == 1
+
+
+async def test_a_plan_can_be_awaited(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    plan = await journal.plan(["a"])
+    assert await statuses(journal.path) == {"a": "undone"}
+    assert (await Bulk(plan, works, journal=journal).run()).done == 1
+
+
+async def test_a_wrong_argument_is_named_at_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    with pytest.raises(InvalidArgumentError, match="items must be a collection.*not 'machine'"):
+        journal.plan("machine")
+    with pytest.raises(InvalidArgumentError, match="handle must be a function, not 'id'"):
+        journal.plan(["a"], handle="id")  # type: ignore[call-overload]
+    with pytest.raises(InvalidArgumentError, match="key must be a function, not 'id'"):
+        journal.plan(["a"], key="id")  # type: ignore[call-overload]
 
 
 async def test_a_plan_without_items_is_a_plan(tmp_path: Path) -> None:
@@ -311,74 +325,3 @@ def test_runs_over_a_list_that_shrinks_stop_each_machine_once_and_report_all(
     assert (totals.done, totals.unknown, totals.failed, totals.undone) == (8, 0, 0, 0)
     assert sorted(outcome.key or "" for outcome in fleet.yielded) == [str(n) for n in range(8)]
     assert {outcome.status for outcome in fleet.yielded} == {DONE}
-
-
-# Rows.
-
-
-async def test_rows_are_plain_values_of_all_items(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-
-    async def act(item: str) -> Any:
-        if item == "bad":
-            raise VCloudError("no", outcome_unknown=True)
-        return {"name": "portal"} if item == "one" else 5
-
-    await Bulk(["one", "two", "bad"], act, journal=path, record=lambda result: result).run()
-    rows = await Journal(path).rows()
-    assert [row["key"] for row in rows] == ["bad", "one", "two"]
-    assert [row["status"] for row in rows] == ["unknown", "done", "done"]
-    assert [row["recorded"] for row in rows] == [None, '{"name": "portal"}', 5]
-    assert rows[0]["error"].startswith("VCloudError: no")
-    assert list(rows[0]) == ["key", "status", "attempts", "duration_s", "error", "recorded"]
-    assert all(type(row["status"]) is str and row["duration_s"] >= 0 for row in rows)
-    assert json.loads(json.dumps(rows)) == rows
-
-
-async def test_rows_of_an_open_journal_and_while_its_run_goes_on(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
-    async with Bulk(["a"], works, journal=journal) as run:
-        await anext(run)
-        assert [row["key"] for row in await journal.rows()] == ["a"]
-        with pytest.raises(ConfigurationError, match="in use"):
-            await Journal(journal.path).rows()
-    async with journal:
-        assert len(await journal.rows()) == len(await journal.entries()) == 1
-
-
-async def test_a_journal_that_no_run_has_made_has_no_rows_and_is_not_made(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
-    with pytest.raises(ConfigurationError, match="there is no journal .*: no run has made it"):
-        await journal.rows()
-    with pytest.raises(ConfigurationError, match="there is no journal"):
-        await journal.to_csv(tmp_path / "out.csv")
-    assert not journal.path.exists()
-    assert not (tmp_path / "out.csv").exists()
-
-
-async def test_the_csv_file_has_every_row_and_no_formulas(tmp_path: Path) -> None:
-    path, out = tmp_path / "journal", tmp_path / "out.csv"
-    keys = ["=1+1", "a,b", 'say "hi"', "two\nlines", "-1", "é"]
-
-    async def act(item: str) -> str:
-        if item == "é":
-            raise VCloudError("@no")
-        return "\ud800" if item == "-1" else f"+{item}"
-
-    journal = Journal(path)
-    plan = journal.plan([*keys, "never"])
-    await Bulk(plan, act, record=str, max_failures=1, concurrency=1).run()
-    assert await journal.to_csv(out) == 7
-    with out.open(encoding="utf-8", newline="") as file:
-        rows = {row["key"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"'=1+1", "a,b", 'say "hi"', "two\nlines", "é", "'-1", "never"}
-    assert rows["a,b"]["recorded"] == "'+a,b"
-    assert rows["'-1"]["recorded"] == "\\ud800"
-    assert rows["never"]["status"] == "undone"
-    assert rows["é"]["error"] == "VCloudError: @no"
-    with pytest.raises(FileNotFoundError):
-        await journal.to_csv(tmp_path / "no folder" / "out.csv")
-    with pytest.raises(IsADirectoryError):
-        await journal.to_csv(tmp_path)
-    # The journal can be used all the same.
-    assert len(await journal.rows()) == 7

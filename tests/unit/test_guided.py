@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -10,7 +11,18 @@ import pytest
 from rich.pretty import pretty_repr
 
 import vcloud
-from vcloud import APIKeyAuth, Endpoint, HMACAuth, Instance, InstanceState, VagonComputers, VCloud
+from vcloud import (
+    APIKeyAuth,
+    BearerAuth,
+    Endpoint,
+    HMACAuth,
+    Instance,
+    InstanceState,
+    RateLimit,
+    RetryPolicy,
+    VagonComputers,
+    VCloud,
+)
 from vcloud._core.guided import Guided
 from vcloud._core.model import Model
 from vcloud.providers import computers, desktops, streams, streamspace
@@ -86,7 +98,7 @@ def said(thing: object, name: str) -> str:
         (VagonComputers(ENDPOINT), "machine", "machines"),
         (VagonComputers(ENDPOINT), "close", "aclose"),
         (VagonComputers(ENDPOINT).machines, "all", "list"),
-        (VagonComputers(ENDPOINT).machines, "search", "list"),
+        (VagonComputers(ENDPOINT).machines, "search", "find"),
         (VCloud(computers=ENDPOINT), "computer", "computers"),
         (VCloud(computers=ENDPOINT), "machines", "computers.machines"),
         (VCloud(computers=ENDPOINT), "close", "aclose"),
@@ -134,11 +146,11 @@ def test_what_a_provider_cannot_do_is_said_in_words() -> None:
 
 def test_a_name_that_is_like_no_other_is_answered_with_all_names() -> None:
     text = said(computers.MachineRef(id="1"), "colour")
-    assert "it has id, available_machine_types, connect_url" in text
+    assert "it has id, as_instance, available_machine_types, capabilities, connect" in text
     assert "wait_until" in text
     assert "nested" not in text
-    assert said(VagonComputers(ENDPOINT).machines, "delete").endswith(
-        "it has create, get, list, permission_fields and ref"
+    assert said(VagonComputers(ENDPOINT).machines, "colour").endswith(
+        "it has create, find, get, list, permission_fields and ref"
     )
 
 
@@ -207,8 +219,34 @@ def test_a_constructor_says_what_to_write(
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: RetryPolicy(retries=3), "did you mean attempts?"),  # type: ignore[call-arg]
+        (lambda: RateLimit(5), "write RateLimit(requests=..., per=...)"),  # type: ignore[call-arg]
+        (lambda: HMACAuth("k", api_secret="s"), "did you mean secret?"),  # type: ignore[call-arg]
+        (lambda: HMACAuth("k"), "HMACAuth needs secret"),  # type: ignore[call-arg]
+        (lambda: APIKeyAuth(token="t"), "did you mean key?"),  # type: ignore[call-arg]
+        (lambda: BearerAuth(key="t"), "did you mean token?"),  # type: ignore[call-arg]
+        (lambda: BearerAuth.login("u", passwd="p"), "did you mean password?"),  # type: ignore[call-arg]
+        (lambda: BearerAuth.login("u"), "BearerAuth.login needs password"),  # type: ignore[call-arg]
+        (lambda: Endpoint(api_key="k"), "did you mean auth?"),  # type: ignore[call-arg]
+    ],
+)
+def test_what_a_client_is_configured_with_says_what_to_write(
+    make: Callable[[], object], text: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        make()
+    assert text in str(caught.value)
+    assert said(RetryPolicy(), "max_attempts").endswith("did you mean attempts?")
+    assert said(ENDPOINT, "url").endswith("did you mean base_url?")
+
+
 def test_what_is_typed_is_in_no_message_and_no_variable() -> None:
     for call in (
+        lambda: HMACAuth("key", "hunter2", "path"),  # type: ignore[call-arg]
+        lambda: BearerAuth.login("user", "hunter2", pth="/"),  # type: ignore[call-arg]
         lambda: desktops.TypeText("hunter2", "hunter2"),  # type: ignore[call-arg]
         lambda: desktops.PressKeys(key="hunter2"),  # type: ignore[call-arg]
         lambda: computers.AccessLink(connection_link="hunter2", colour=1),  # type: ignore[call-arg]

@@ -12,13 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcloud import (
+    Attempt,
     Instance,
     InstanceState,
     NotFoundError,
     Outcome,
     OutcomeStatus,
+    Page,
+    Queued,
     RateLimit,
     VagonCode,
+    WaitReason,
 )
 from vcloud.errors.plain import plain
 from vcloud.providers import computers, desktops, streamspace
@@ -126,6 +130,26 @@ def test_a_model_holds_its_parts_as_dictionaries() -> None:
     assert told["error"]["type"] == "NotFoundError"
     assert told["duration"] == 0.0
     assert RateLimit(5, 60).to_dict()["per"] == 60
+
+
+def test_what_observers_and_lists_give_are_dictionaries_too() -> None:
+    attempt = Attempt("computers", "POST /machines", "POST", "https://h/v1", "/machines", 1, 0.5)
+    attempt.error = NotFoundError("no", status=404)
+    told = attempt.to_dict()
+    assert told["waited"] == 0.5
+    assert told["error"]["status"] == 404
+    queued = Queued("c", "GET /m", "GET", "https://h", "/m", WaitReason.SLOT, 1.5, None, 3)
+    assert queued.to_dict()["reason"] == "slot"
+    page = Page((computers.MachineRef(id="1"),), 1, 7, 2)
+    assert page.to_dict() == {
+        "items": [{"id": "1"}],
+        "number": 1,
+        "total": 7,
+        "next": 2,
+        "last": None,
+        "error": None,
+        "unread": 0,
+    }
 
 
 def test_an_action_says_what_it_is_and_not_what_it_types() -> None:

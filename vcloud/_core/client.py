@@ -17,14 +17,15 @@ from vcloud._core.endpoint_options import (
     FROM_ENV,
     EndpointOptions,
     check_options,
+    credentials_elsewhere,
     guided,
 )
 from vcloud._core.environment import Variables
-from vcloud._core.instances import Controllable, Instance
+from vcloud._core.instances import Instance, InstanceHandle
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.resource import Handle, bind
+from vcloud._core.resource import bind
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.stats import Stats
@@ -61,9 +62,9 @@ class Client(Lifetime):
     """
 
     _dialect: ClassVar[Dialect]
-    _variables: ClassVar[Variables]
     #: The class of the handles of what :meth:`instances` yields.
-    _instance_handle: ClassVar[Callable[..., Controllable]]
+    _instance_handle: ClassVar[Callable[..., InstanceHandle[Any, Any]]]
+    _variables: ClassVar[Variables]
     default_base_url: ClassVar[str | None] = None
 
     @overload
@@ -87,10 +88,16 @@ class Client(Lifetime):
     def __init__(
         self,
         base_url: Any = None,
-        *,
+        *others: Any,
         client_session: ClientSession | None = None,
         **options: Any,
     ) -> None:
+        if others:
+            name = type(self).__name__
+            raise WrongArgumentsError(
+                f"{name} takes the address or an Endpoint by position, and all others by name: "
+                f"write {name}(base_url, auth=...)"
+            )
         endpoint = self._endpoint(base_url, options)
         foreign = client_session is not None
         self._set_up(endpoint, Transport(client_session), shared=False, foreign_session=foreign)
@@ -98,8 +105,9 @@ class Client(Lifetime):
     def _endpoint(self, given: Any, options: dict[str, Any]) -> Endpoint:
         """The endpoint of a client that was given one, or its arguments."""
         name = type(self).__name__
-        check_options(name, options, "base_url", "auth", "client_session", "endpoint")
         endpoint = options.pop("endpoint", given)
+        elsewhere = credentials_elsewhere(self._variables.strategy)
+        check_options(name, options, "base_url", "auth", "client_session", instead=elsewhere)
         if isinstance(endpoint, Endpoint):
             if options or endpoint is not given is not None:
                 twice = ", ".join(options) or "base_url"
@@ -191,8 +199,10 @@ class Client(Lifetime):
     async def ping(self, *, timeout: timedelta | float = 10) -> None:
         """Ask the service whether it answers, and takes the credentials; once, without a repeat.
 
+        It waits for no slot, so a busy client answers too; it waits for rate limits.
+
         Args:
-            timeout: for all of it, with a login and the time in the queue; seconds or timedelta.
+            timeout: for all of it, with a login and a wait for a limit; seconds or timedelta.
 
         Raises:
             InvalidArgumentError: ``timeout`` is not above 0.
@@ -279,7 +289,7 @@ def dialect_of(kind: type[Client]) -> Dialect:
     return kind._dialect  # noqa: SLF001 - see above
 
 
-def handle_of(client: Client, id: str | int) -> Controllable:
+def handle_of(client: Client, id: str | int) -> InstanceHandle[Any, Any]:
     """A handle of the instance with this id: a machine, session or desktop. Nothing is sent.
 
     It is what the collection's ``ref(id)`` returns. That of a Streams machine has no uid.
@@ -288,9 +298,7 @@ def handle_of(client: Client, id: str | int) -> Controllable:
         InvalidArgumentError: the id is not valid.
     """
     handle = type(client)._instance_handle(id=identifier(id))  # noqa: SLF001 - see above
-    if isinstance(handle, Handle):  # always: for type checkers
-        bind(handle, client._session)  # noqa: SLF001 - see above
-    return handle
+    return bind(handle, client._session)  # noqa: SLF001 - see above
 
 
 def session_of(client: Client) -> Session:

@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: What people call credentials where a client takes ``auth``.
+_CREDENTIALS: Final = (
+    "api_key",
+    "key",
+    "secret",
+    "token",
+    "username",
+    "user",
+    "password",
+    "credentials",
+)
+
 
 class EndpointOptions(TypedDict, total=False):
     """The options of an :class:`~vcloud.Endpoint`, which describes them.
@@ -88,6 +100,15 @@ def check_options(
             raise WrongArgumentsError(f"{callee} has no argument {name!r}: {instead[name]}")
         if name not in OPTIONS and name not in others:
             raise WrongArgumentsError(unknown_keyword(callee, name, (*others, *OPTIONS)))
+
+
+def credentials_elsewhere(strategy: str) -> Mapping[str, str]:
+    """What to do instead of giving credentials without a strategy, by the keyword.
+
+    Args:
+        strategy: how the strategy is written.
+    """
+    return dict.fromkeys(_CREDENTIALS, f"credentials are one argument: auth={strategy}")
 
 
 def guided(

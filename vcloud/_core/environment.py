@@ -191,6 +191,10 @@ def read_endpoints(
         ConfigurationError: a variable is missing, or a variable or an option has an invalid value.
     """
     environ = os.environ if environ is None else environ
+    if not isinstance(environ, Mapping):
+        raise ConfigurationError(
+            f"environ must be a mapping such as os.environ, not {type(environ).__name__}"
+        )
     permitted = allows_http(environ)
     found: dict[str, Endpoint] = {}
     for one in variables:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args, get_type_hints
 
 import attrs
 
-from vcloud._core.reachable import by_name, hint_at, reachable
-from vcloud._core.suggestions import MAX_NAME, joined, nearest, same_thing
+from vcloud._core.reachable import by_name, handle_of, hint_at, reachable
+from vcloud._core.suggestions import MAX_NAME, joined, nearest, same_thing, words_of
 from vcloud.errors.text import printable
 
 __all__ = ["Guided"]
@@ -84,16 +84,25 @@ def _missing(cls: type[Guided], name: str, own: tuple[str, ...], paths: tuple[st
         or _of_state(cls, name)
         or hint_at(name, _names(cls), paths)
         or _of_nearest(cls, name, own, by_name(paths))
+        or _of_handles(cls, name)
         or _all_names(cls, own)
     )
     return f"{_plainly(cls, name)}: {hint}" if hint else _plainly(cls, name)
 
 
 def _of_absent(cls: type[Guided], name: str) -> str:
-    """What the class, or one that it inherits from, says of the name."""
+    """What the class, or one that it inherits from, says of the name: of ``middleClick``, too."""
+    name = "_".join(words_of(name))
     return next(
         (said[name] for one in cls.__mro__ if name in (said := vars(one).get("_absent", {}))), ""
     )
+
+
+def _of_handles(cls: type[Guided], name: str) -> str:
+    """What the handles of a collection say of the name."""
+    handle = handle_of(cls)
+    said = _of_absent(handle, name) if handle is not None and issubclass(handle, Guided) else ""
+    return said.replace("did you mean ", "did you mean ref(id).")
 
 
 def _of_state(cls: type[Guided], name: str) -> str:

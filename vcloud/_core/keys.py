@@ -11,7 +11,7 @@ from collections.abc import Collection
 from vcloud._core.arguments import identifier
 from vcloud.errors import InvalidArgumentError
 
-__all__ = ["instance_key", "split_key"]
+__all__ = ["instance_key", "provider_and_id", "split_key"]
 
 
 def instance_key(provider: str, id: str) -> str:
@@ -45,3 +45,25 @@ def split_key(key: str, providers: Collection[str]) -> tuple[str, str]:
             f"key must begin with a provider: {provider!r:.80} is none of {', '.join(providers)}"
         )
     return provider, identifier(id, "id")
+
+
+def provider_and_id(
+    provider: str, id: str | int | None, providers: Collection[str]
+) -> tuple[str, str]:
+    """The provider and the id, given as two arguments, or as a key alone.
+
+    Args:
+        provider: the name of a provider; if ``id`` is None, a key.
+        id: the id.
+        providers: the names of all providers.
+
+    Raises:
+        InvalidArgumentError: there is no such provider, or the id or the key is not valid.
+    """
+    if id is None:
+        return split_key(provider, providers)
+    if provider not in tuple(providers):  # also for what has no hash
+        raise InvalidArgumentError(
+            f"provider must be one of {', '.join(providers)}, not {provider!r:.80}"
+        )
+    return provider, identifier(id)

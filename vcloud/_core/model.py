@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -10,7 +10,19 @@ from vcloud._core.guided import Guided
 from vcloud._core.suggestions import explaining
 from vcloud.errors.plain import plain
 
-__all__ = ["Model"]
+__all__ = ["Model", "PlainStruct"]
+
+
+class PlainStruct:
+    """A msgspec Struct that becomes a dictionary. It is no Struct itself: some are frozen."""
+
+    __slots__ = ()
+
+    __struct_fields__: ClassVar[tuple[str, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain JSON values, for a log or an answer of your own."""
+        return {name: plain(getattr(self, name)) for name in self.__struct_fields__}
 
 
 class Model(Guided):
@@ -34,6 +46,8 @@ class Model(Guided):
             if field.repr and not field.name.startswith("_")
         }
 
-    @classmethod
-    def __attrs_init_subclass__(cls) -> None:
-        cls.__init__ = explaining(cls.__init__, cls.__name__)  # type: ignore[method-assign]
+    if not TYPE_CHECKING:  # no part of the types of the models
+
+        @classmethod
+        def __attrs_init_subclass__(cls) -> None:
+            cls.__init__ = explaining(cls.__init__, cls.__name__)

@@ -12,12 +12,13 @@ from inspect import iscoroutinefunction
 
 import msgspec
 
+from vcloud._core.model import PlainStruct
 from vcloud.errors import ConfigurationError
 
 __all__ = ["Attempt", "Observer", "Queued", "WaitReason", "check_observer"]
 
 
-class Attempt(msgspec.Struct, eq=False, weakref=True):
+class Attempt(PlainStruct, msgspec.Struct, eq=False, weakref=True):
     """One attempt to send a request.
 
     It is the same object from its start to its end, so it can be a key, also of a
@@ -78,7 +79,7 @@ class WaitReason(StrEnum):
     DESCRIPTORS = "descriptors"
 
 
-class Queued(msgspec.Struct, frozen=True, eq=False):
+class Queued(PlainStruct, msgspec.Struct, frozen=True, eq=False):
     """A call that waits for more than a second before it is sent, or sent again.
 
     Like an :class:`Attempt`, it holds no credential, no body, and no part of the query.

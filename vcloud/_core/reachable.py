@@ -8,7 +8,7 @@ from typing import Any, Final, get_type_hints
 
 from vcloud._core.suggestions import joined
 
-__all__ = ["by_name", "hint_at", "reachable"]
+__all__ = ["by_name", "handle_of", "hint_at", "reachable"]
 
 #: Methods that every client, every model or every handle has: nobody looks for those of another.
 _EVERYWHERE: Final = frozenset({"aclose", "aopen", "raw", "stats", "to_dict", "with_options"})
@@ -33,7 +33,7 @@ def reachable(thing: object, base: type) -> Iterator[str]:
             continue
         yield from (f"{name}.{method}" for method in _methods(type(one)))
         yield from (f"{name}.{path}" for path in reachable(one, base))
-    if (handle := _handle(type(thing))) is not None:
+    if (handle := handle_of(type(thing))) is not None:
         _, argument, *_ = inspect.signature(type(thing).ref).parameters  # type: ignore[attr-defined]
         yield from (f"ref({argument}).{method}" for method in _methods(handle))
 
@@ -52,7 +52,7 @@ def _is_used(cls: type, name: str) -> bool:
     return callable(one) or isinstance(one, property)
 
 
-def _handle(cls: type) -> type | None:
+def handle_of(cls: type) -> type | None:
     """The class of the handles that a collection makes."""
     handle: Any = getattr(cls, "_handle", None)
     if handle is None and hasattr(cls, "ref"):

@@ -11,6 +11,8 @@ import msgspec
 from attrs import field, frozen
 
 from vcloud._core.arguments import configured, in_seconds, positive_integer, seconds_from_zero
+from vcloud._core.guided import Guided
+from vcloud._core.suggestions import WrongArgumentsError, guided_constructor
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -48,8 +50,9 @@ def _is_transient(error: VCloudError) -> bool:
     )
 
 
+@guided_constructor(WrongArgumentsError)
 @frozen
-class RetryPolicy:
+class RetryPolicy(Guided):
     """How often a request is sent again, and after which pauses.
 
     Args:

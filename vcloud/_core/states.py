@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import abc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from attrs import define
 
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.endpoint import TIMEOUT
+from vcloud._core.instance_state import InstanceState
 from vcloud._core.resource import Handle
 from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import DecodeError, InvalidArgumentError, WaitFailed, WaitTimeout
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 H = TypeVar("H", bound=Handle)
 S = TypeVar("S", bound=str)
+E = TypeVar("E", bound=StrEnum)
 
 
 class Lifecycle(msgspec.Struct, frozen=True):
@@ -31,13 +34,25 @@ class Lifecycle(msgspec.Struct, frozen=True):
         noun: the word for the resource in errors, such as ``machine``.
         field: the field of the fetched resource that holds its state.
         states: the enumeration of the states.
+        shared: what each state is in the words that all providers share.
         terminal_states: the states that the resource never leaves.
     """
 
     noun: str
     field: str
     states: type[OpenEnum]
+    shared: Mapping[str, InstanceState]
     terminal_states: frozenset[str] = frozenset()
+
+    def shared_state(self, state: str | None) -> InstanceState:
+        """A state in the words that all providers share."""
+        unknown = InstanceState.UNKNOWN
+        return unknown if state is None else self.shared.get(state, unknown)
+
+    def terminal_shared_states(self) -> frozenset[InstanceState]:
+        """The shared states of which all that they stand for are terminal."""
+        left = {one for state, one in self.shared.items() if state not in self.terminal_states}
+        return frozenset(self.shared.values()) - left
 
 
 class Stateful(Handle, Generic[H, S]):
@@ -61,7 +76,8 @@ class Stateful(Handle, Generic[H, S]):
         """Poll until the resource is in this state. Each poll is a :meth:`refresh`.
 
         Args:
-            state: the state, or several of which one is enough.
+            state: the state, or several of which one is enough; also an
+                :class:`~vcloud.InstanceState`, which stands for every state that it is shown for.
             timeout: for the whole wait; seconds or timedelta. With 0 the resource is fetched once.
             poll: the polling interval; seconds or timedelta.
 
@@ -74,14 +90,36 @@ class Stateful(Handle, Generic[H, S]):
             WaitFailed: the resource is in another state, which it never leaves.
             NotFoundError: there is no such resource.
         """
+        return await self._poll_until(state, self.refresh, timeout=timeout, poll=poll)
+
+    async def _poll_until(
+        self,
+        state: str | abc.Collection[str],
+        refresh: Callable[[], Awaitable[H]],
+        *,
+        timeout: timedelta | float,
+        poll: timedelta | float,
+    ) -> H:
+        """Poll until the resource is in this state, by this function."""
         session, lifecycle = self._session, self._lifecycle
         field = lifecycle.field
+        states: type[StrEnum] = lifecycle.states
+        terminal_states: frozenset[str] = lifecycle.terminal_states
+        in_shared_words = _in_shared_words(state)
+        if in_shared_words:
+            states, terminal_states = InstanceState, lifecycle.terminal_shared_states()
+            _check_reachable(state, lifecycle)
+
+        def state_of(resource: H) -> str:
+            found: str = required_state(getattr(resource, field), field)
+            return lifecycle.shared_state(found) if in_shared_words else found
+
         return await wait_until(
-            self.refresh,
-            lambda resource: required_state(getattr(resource, field), field),
+            refresh,
+            state_of,
             state,
-            states=lifecycle.states,
-            terminal_states=lifecycle.terminal_states,
+            states=states,
+            terminal_states=terminal_states,
             timeout=timeout,
             poll=poll,
             clock=session.clock,
@@ -114,7 +152,7 @@ async def wait_until(
     state_of: Callable[[H], str],
     wanted: str | abc.Collection[str],
     *,
-    states: type[OpenEnum],
+    states: type[StrEnum],
     terminal_states: abc.Collection[str] = (),
     timeout: timedelta | float,
     poll: timedelta | float,
@@ -149,7 +187,7 @@ async def wait_until(
         WaitTimeout: time is up. If the poll after that failed, its error is the cause.
         WaitFailed: the resource is in another terminal state.
     """
-    goals = _wanted_states(wanted, states)
+    goals = wanted_states(wanted, states)
     wait = _Wait(
         refresh=refresh,
         state_of=state_of,
@@ -217,7 +255,12 @@ class _Wait(Generic[H]):
         )
 
 
-def _wanted_states(wanted: str | abc.Collection[str], states: type[OpenEnum]) -> frozenset[str]:
+def wanted_states(wanted: str | abc.Collection[str], states: type[E]) -> frozenset[E]:
+    """The states to wait for.
+
+    Raises:
+        InvalidArgumentError: there is no such state, or none is given.
+    """
     try:
         given = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     except TypeError:
@@ -227,3 +270,24 @@ def _wanted_states(wanted: str | abc.Collection[str], states: type[OpenEnum]) ->
     if not given:
         raise InvalidArgumentError("wait_until needs at least one state")
     return frozenset([member(state, states, "state") for state in given])
+
+
+def _in_shared_words(wanted: str | abc.Collection[str]) -> bool:
+    """Whether all that is waited for is in the words that all providers share."""
+    if isinstance(wanted, str) or not isinstance(wanted, abc.Iterable):
+        return isinstance(wanted, InstanceState)
+    return bool(wanted) and all(isinstance(one, InstanceState) for one in wanted)
+
+
+def _check_reachable(wanted: str | abc.Collection[str], lifecycle: Lifecycle) -> None:
+    """Check that one of these shared states is a state of this kind of resource.
+
+    Raises:
+        InvalidArgumentError: none is. The wait would end with its timeout.
+    """
+    goals = {wanted} if isinstance(wanted, str) else set(wanted)
+    if goals.isdisjoint(lifecycle.shared.values()):
+        has = ", ".join(dict.fromkeys(lifecycle.shared.values()))
+        raise InvalidArgumentError(
+            f"a {lifecycle.noun} is never {' or '.join(sorted(goals))}: it can be {has}"
+        )

@@ -22,6 +22,7 @@ __all__ = [
     "call_mistake",
     "check_keywords",
     "did_you_mean",
+    "explained_as",
     "explaining",
     "guided_constructor",
     "joined",
@@ -55,12 +56,13 @@ _GROUPS: Final = (
     "bash shell run exec execute command cmd",
     "hibernate suspend pause sleep",
     "refresh reload fetch get update sync",
-    "list all iter query search find",
+    "list all iter",
+    "find search lookup query",
     "count number num amount times clicks",
     "lifetime duration ttl expires expiry timeout timelimit",
     "password secret passwd pwd",
     "login username user",
-    "auth token credentials",
+    "auth token credentials key apikey",
     "dict json asdict dump serialize",
     "created creation creating",
     "retry retries attempts",
@@ -298,6 +300,13 @@ def explaining(
         raise error(said)
 
     return explained
+
+
+def explained_as(
+    callee: str, error: type[Exception] = TypeError
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """:func:`explaining`, as a decorator."""
+    return lambda function: explaining(function, callee, error=error)
 
 
 def guided_constructor(error: type[Exception] = TypeError) -> Callable[[C], C]:

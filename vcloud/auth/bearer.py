@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from copy import copy
 from datetime import datetime
@@ -10,17 +11,25 @@ from math import inf
 from typing import ClassVar, Final, Self
 from weakref import WeakKeyDictionary
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from vcloud._core.auth import Send, StatePerAddress, credential
 from vcloud._core.codec import Codec
+from vcloud._core.endpoint_options import guided
 from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
 from vcloud._core.refused_credentials import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
 from vcloud._core.scalars import Instant
-from vcloud._core.timing.clock import monotonic
+from vcloud._core.suggestions import WrongArgumentsError, explained_as
+from vcloud._core.timing.clock import boottime, monotonic
 from vcloud._core.timing.server_clock import server_time
-from vcloud.errors import AuthenticationError, ConfigurationError, DecodeError, VCloudError
+from vcloud.auth.token_store.choosing import token_store
+from vcloud.auth.token_store.records import LEEWAY, MAX_TOKEN, ObtainedToken
+from vcloud.auth.token_store.sharing import SharedLogin
+from vcloud.auth.token_store.store import TokenStore
+from vcloud.errors import AuthenticationError, ConfigurationError, VCloudError
+
+__all__ = ["MAX_TOKEN", "BearerAuth", "Login", "Token", "login_request"]
 
 
 @frozen(kw_only=True)
@@ -41,11 +50,6 @@ def login_request(username: str, password: str, *, path: str = "/auth/login") ->
     return Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
 
 
-#: The most characters of a token from a login. Servers accept 8 to 16 KiB of headers, and the token
-#: is in the headers of each request.
-MAX_TOKEN: Final = 16 * 1024
-
-
 @frozen(repr=False)
 class Token(Secretive):
     """A bearer token in use.
@@ -55,28 +59,23 @@ class Token(Secretive):
         expires_at: when it ends, as the service said; None when the service did not say.
         renew_at: when to obtain the next one, in Unix seconds of our clock; infinite when it is
             used until it is rejected.
+        life: for how many seconds it lasted when a login gave it.
     """
 
     headers: Credentials
     expires_at: datetime | None = None
     renew_at: float = inf
+    life: float = inf
 
-    @classmethod
-    def obtained(
-        cls, text: str, expires_at: datetime | None, *, now: float, server_now: float
-    ) -> Self:
-        """A token that a login returned; both clocks are in Unix seconds.
+    @property
+    def text(self) -> str:
+        """The token alone."""
+        return self.headers["Authorization"].partition(" ")[2]
 
-        Its lifetime is counted by the service's clock, because ours may be wrong. Without the
-        service's clock, or with Go's zero time as its end, a token may seem to have expired when it
-        arrives. A renewal would return another such token, so it is used until it is rejected.
-        """
-        if len(text) > MAX_TOKEN:
-            raise ConfigurationError(f"the token has {len(text)} characters, more than {MAX_TOKEN}")
-        life = inf if expires_at is None else expires_at.timestamp() - server_now
-        # A token that lives for less than the leeway must not be renewed for every request.
-        renew_at = now + life - min(BearerAuth.LEEWAY, 0.1 * life) if life > 0 else inf
-        return cls(_bearer(text), expires_at, renew_at)
+    def obtained(self, now: float) -> ObtainedToken:
+        """What a login gave. ``now`` is Unix seconds."""
+        left = self.renew_at - now + ObtainedToken.lead(self.life)
+        return ObtainedToken(self.text, self.expires_at, self.life, left)
 
 
 def _bearer(token: str) -> Credentials:
@@ -131,8 +130,9 @@ class BearerAuth(StatePerAddress):
     password)`` obtains one when the first request needs it, a new one shortly before it expires,
     and another when the service rejects it early. However many tasks wait for a token, one login is
     sent. After the service rejected the user name and password, calls fail at once for 30 seconds;
-    then one tries again. A token from a login is sent to the base URL that gave it and to no other;
-    a token given to the constructor is sent wherever the strategy is used.
+    then one tries again. With a ``store``, the processes that share it log in once. A token from a
+    login is sent to the base URL that gave it and to no other; a token given to the constructor is
+    sent wherever the strategy is used.
 
     Args:
         token: the token alone, without ``Bearer`` before it.
@@ -142,33 +142,48 @@ class BearerAuth(StatePerAddress):
     """
 
     #: Seconds before its end at which a token is replaced.
-    LEEWAY: ClassVar[float] = 60.0
+    LEEWAY: ClassVar[float] = LEEWAY
 
-    @concealing
+    @guided("BearerAuth")
     def __init__(self, token: str) -> None:
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("token must be the token alone, without Bearer before it")
         self._given: tuple[Token | None, Request | None] = (Token(_bearer(token)), None)
+        self._store: TokenStore | None = None
         self._reset()
 
     @classmethod
     @concealing
-    def login(cls, username: str, password: str, *, path: str = "/auth/login") -> Self:
+    @explained_as("BearerAuth.login", WrongArgumentsError)
+    def login(
+        cls,
+        username: str,
+        password: str,
+        *,
+        path: str = "/auth/login",
+        store: TokenStore | str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Obtain tokens with ``POST /auth/login``, which is sent when the first request needs one.
 
         Args:
             username: who logs in.
             password: the password.
             path: where, below the base URL.
+            store: where several processes share their tokens, so that one of them logs in for all:
+                a :class:`~vcloud.FileTokenStore` or its path, or a
+                :class:`~vcloud.RedisTokenStore` or its address (``redis://``, ``rediss://``,
+                ``unix://``). None: this process logs in for itself.
 
         Raises:
-            ConfigurationError: the user name or the password is not a string, or empty.
+            ConfigurationError: the user name or the password is not a string, or empty; or the
+                store cannot be used.
         """
         for value, name in ((username, "username"), (password, "password")):
             if type(value) is not str or not value:
                 raise ConfigurationError(f"{name} must be a non-empty string")
         self = cls.__new__(cls)
         self._given = (None, login_request(username, password, path=path))
+        self._store = token_store(store)
         self._reset()
         return self
 
@@ -177,6 +192,11 @@ class BearerAuth(StatePerAddress):
         self._token: Token | None = token
         #: None for a token that cannot be replaced.
         self._login: Login | None = None if request is None else Login(request)
+        self._shared: SharedLogin | None = None
+        # A token that must not be taken from the store again.
+        self._refused: str | None = None
+        # The headers' value of a token that another process obtained.
+        self._borrowed: str | None = None
         # A lock belongs to the loop that first waits for it, and an Endpoint may serve one client
         # after another.
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
@@ -233,10 +253,7 @@ class BearerAuth(StatePerAddress):
             if login.failure is not None and login.failure is not failure:
                 raise _recalled(login.failure)
             try:
-                response = await send(login.request)
-                answer = _CODEC.decode(response.body, _LoginAnswer, sensitive=True)
-                life = answer.expires_at or answer.expiresAt
-                self.adopt(answer.token, life, now=now, server_now=server_time(response.headers))
+                self._use(*await self._obtain(login.request, send, now))
             except VCloudError as error:
                 # A copy, because a raised error keeps the frames that it passed: the decoder's,
                 # which hold the answer, and those of all waiting tasks.
@@ -245,6 +262,53 @@ class BearerAuth(StatePerAddress):
             else:
                 return
             raise failure
+
+    async def _obtain(
+        self, request: Request, send: Send, now: float
+    ) -> tuple[ObtainedToken, float]:
+        """A token, of a login or from the store, and the time in Unix seconds."""
+
+        async def log_in() -> ObtainedToken:
+            response = await send(request)
+            answer = _CODEC.decode(response.body, _LoginAnswer, sensitive=True)
+            server_now = server_time(response.headers)
+            return ObtainedToken.of(
+                answer.token,
+                answer.expires_at or answer.expiresAt,
+                server_now=now if server_now is None else server_now,
+            )
+
+        if (shared := self._shared_login()) is None:
+            return await log_in(), now
+        began = boottime()
+        found = await shared.obtain(log_in, refused=self._refused)
+        # The login of another process may have taken some time.
+        return found, now + boottime() - began
+
+    def _shared_login(self) -> SharedLogin | None:
+        """The login that processes share; None: this strategy shares none."""
+        request = self.credentials
+        if self._store is None or self._base_url is None or request is None:
+            return None
+        if self._shared is None or self._shared.request is not request:
+            self._shared = SharedLogin(self._store, self._base_url, request)
+        return self._shared
+
+    async def share(self, *, now: float) -> None:
+        """Tell the other processes of a token that was adopted or forgotten.
+
+        :meth:`acquire` does so by itself. Without a store, this does nothing.
+
+        Args:
+            now: our clock, in Unix seconds.
+
+        Raises:
+            ConfigurationError: other users could read or replace the tokens in the store.
+        """
+        if (shared := self._shared_login()) is not None:
+            await shared.share(
+                None if self._token is None else self._token.obtained(now), refused=self._refused
+            )
 
     def _able_to_log_in(self) -> Login:
         if self._login is None:
@@ -291,16 +355,19 @@ class BearerAuth(StatePerAddress):
         Raises:
             DecodeError: the service returned something that cannot be a token.
         """
-        try:
-            adopted = Token.obtained(
-                token, expires_at, now=now, server_now=now if server_now is None else server_now
-            )
-        except ConfigurationError as error:
-            raise DecodeError(f"the service returned an invalid token: {error}") from None
+        obtained = ObtainedToken.of(
+            token, expires_at, server_now=now if server_now is None else server_now
+        )
+        self._use(obtained, now, credentials)
+
+    def _use(self, token: ObtainedToken, now: float, credentials: Request | None = None) -> None:
+        headers = _bearer(token.text)
         request = credentials or self.credentials
         self._login = None if request is None else Login(request)
         # A token that cannot be replaced is used until it is rejected.
-        self._token = adopted if request is not None else evolve(adopted, renew_at=inf)
+        renew_at = inf if request is None else now + token.renew_in
+        self._token = Token(headers, token.expires_at, renew_at, token.life)
+        self._borrowed = headers["Authorization"] if token.borrowed else None
 
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
         """Drop the token if it is the rejected one. A newer token is kept."""
@@ -313,10 +380,19 @@ class BearerAuth(StatePerAddress):
             self.forget()
         return True
 
+    def unproven(self, sent: Mapping[str, str]) -> bool:
+        """Whether these headers have a token of another process, which may have ended since.
+
+        Its refusal does not show that a new login would not help.
+        """
+        return self._borrowed is not None and sent.get("Authorization") == self._borrowed
+
     def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
         """Whether the credentials are rejected: not if a login can obtain another token."""
         return self._login is None
 
     def forget(self) -> None:
         """Drop the token; the next request logs in again."""
+        if self._token is not None:
+            self._refused = self._token.text
         self._token = None

@@ -218,7 +218,7 @@ class Dispatcher(Generic[T, R]):
     async def _start_unlisted(self) -> None:
         """Start the items that an earlier run left unknown, and that this one does not have."""
         journal = self._context.journal
-        if journal is None or self.stopped is not None:
+        if journal is None:
             return
         # The last task is new. Its first step asks the journal for its key, and must come first.
         await asyncio.sleep(0)

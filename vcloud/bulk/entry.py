@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from vcloud._core.model import Model
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors.text import printable
 
@@ -19,7 +20,7 @@ COLUMNS: Final = "key, status, attempts, seconds, error, recorded"
 
 
 @frozen
-class Entry:
+class Entry(Model):
     """One item in the journal.
 
     Attributes:

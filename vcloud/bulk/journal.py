@@ -11,7 +11,7 @@ from vcloud.bulk.entry import Entry
 from vcloud.bulk.journal_opening import JournalOpener, opened
 from vcloud.bulk.journal_rows import all_rows, write_csv
 from vcloud.bulk.plan import Plan
-from vcloud.errors import ConfigurationError
+from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 T = TypeVar("T")
 H = TypeVar("H")
@@ -91,9 +91,12 @@ class Journal(JournalOpener):
         is bounded, however many rows there are.
 
         Raises:
+            InvalidArgumentError: ``path`` is not a path.
             ConfigurationError: as for :meth:`rows`.
             OSError: the file cannot be written.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise InvalidArgumentError(f"path must be the path of a file, not {path!r:.80}")
         self._check_exists()
         async with opened(self) as writer:
             return await write_csv(writer, Path(path))
@@ -143,5 +146,8 @@ class Journal(JournalOpener):
             key: returns the name of an item, as for a run.
             handle: makes an item of its key. By default strings, numbers, instances and handles are
                 made again, those of the SDK through the client of the run.
+
+        Raises:
+            InvalidArgumentError: ``items`` cannot be iterated, or the others are no functions.
         """
         return Plan(self, items, key=key, handle=handle)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Generator, Iterable
+from typing import Any, Generic, Self, TypeVar
 
 from vcloud.bulk.journal_lists import (
     PAGE,
@@ -19,7 +19,7 @@ from vcloud.bulk.journal_lists import (
 from vcloud.bulk.journal_opening import JournalOpener, opened
 from vcloud.bulk.journal_writer import JournalWriter
 from vcloud.bulk.references import ItemMaker, checked_key
-from vcloud.bulk.source import ItemSource, Taken
+from vcloud.bulk.source import ItemSource, Taken, check_items
 from vcloud.errors import DecodeError, InvalidArgumentError
 
 T = TypeVar("T")
@@ -28,8 +28,8 @@ T = TypeVar("T")
 class Plan(AsyncIterable[T], Generic[T]):
     """The items of a job, which its journal keeps. :meth:`vcloud.Journal.plan` makes one.
 
-    Iterating it writes it down first, unless that was done, and yields what a run would act on:
-    handles without fields, made of the keys.
+    Awaiting it writes it down, unless that was done. Iterating it does so first, and yields what a
+    run would act on: handles without fields, made of the keys.
 
     Attributes:
         journal: the journal that keeps it.
@@ -45,6 +45,10 @@ class Plan(AsyncIterable[T], Generic[T]):
         key: Callable[[Any], str] | None,
         handle: Callable[[str], T] | None,
     ) -> None:
+        check_items(items)
+        for name, function in (("key", key), ("handle", handle)):
+            if function is not None and not callable(function):
+                raise InvalidArgumentError(f"{name} must be a function, not {function!r:.80}")
         self.journal: JournalOpener = journal
         self.key: Callable[[Any], str] | None = key
         self.handle: Callable[[str], T] | None = handle
@@ -68,6 +72,14 @@ class Plan(AsyncIterable[T], Generic[T]):
         """
         async with opened(self.journal) as journal:
             return await self.write_to(journal, self._maker())
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Write the plan down, as :meth:`write` does, and return it."""
+        return self._written().__await__()
+
+    async def _written(self) -> Self:
+        await self.write()
+        return self
 
     async def write_to(self, journal: JournalWriter, maker: ItemMaker) -> int:
         """Write the plan to the open journal of a run, as :meth:`write` does."""

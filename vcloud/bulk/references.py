@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from attrs import frozen
 
 from vcloud._core.arguments import identifier
-from vcloud._core.instances import Controllable, Instance, InstanceState
+from vcloud._core.instances import Controllable, Instance, InstanceRef, InstanceState
 from vcloud._core.keys import instance_key, split_key
 from vcloud._core.resource import Handle, bind, session_of_handle
 from vcloud.errors import InvalidArgumentError
@@ -52,7 +52,7 @@ def default_key(item: object) -> str:
             f"a {type(item).__name__} has no id that could name it in the journal: "
             "pass key=, a function that returns a name for each item"
         )
-    return instance_key(item.provider, id) if isinstance(item, Instance) else id
+    return instance_key(item.provider, id) if isinstance(item, InstanceRef) else id
 
 
 def checked_key(item: T, key: Callable[[T], str] | None) -> str:
@@ -76,7 +76,7 @@ class _Kind:
     Attributes:
         provider: the provider's name; empty for a plain item.
         name: the class of its handle, or of the plain item.
-        instance: whether it is an :class:`Instance`.
+        instance: whether it is an :class:`InstanceRef`.
     """
 
     provider: str
@@ -113,7 +113,7 @@ class ItemMaker:
         if isinstance(item, str) or type(item) is int:
             self._last = _Kind("", "str" if isinstance(item, str) else "int")
             return None if self._keyed else json.dumps([self._last.name])
-        subject = item.resource if isinstance(item, Instance) else item
+        subject = item.resource if isinstance(item, InstanceRef) else item
         cls = _handle_class(subject)
         if cls is None or not isinstance(subject, Handle):
             return None
@@ -121,7 +121,7 @@ class ItemMaker:
         if (session := session_of_handle(subject)) is not None:
             self._sessions[provider] = session
         ids = {name: getattr(subject, name) for name in _id_fields(cls)}
-        self._last = _Kind(provider, cls.__name__, isinstance(item, Instance))
+        self._last = _Kind(provider, cls.__name__, isinstance(item, InstanceRef))
         if not all(isinstance(id, str) for id in ids.values()):
             return None
         return json.dumps([provider, cls.__name__, ids, *(["Instance"] * self._last.instance)])

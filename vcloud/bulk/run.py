@@ -68,9 +68,21 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     stopped. Items that are done are not repeated: their outcomes are yielded with ``resumed``.
     Items that failed are tried again. Items that were in progress have an unknown outcome and are
     not sent again: they are yielded as unknown, unless ``settle`` finds out what happened. An
-    answer that is lost in this run is settled when the run is started again. If the journal cannot
-    be written any more, or is moved, the run ends with an error: no further item is started, no
-    item sends its first request, and the items that have sent something are finished and yielded.
+    answer that is lost in this run is settled when the run is started again.
+
+    **Lists that get shorter.** Items of a filtered list leave it when they are acted on. So those
+    that the journal has as unknown are settled and yielded also if the items of this run do not
+    have them, after all others, with ``listed=False``. Their ``item`` is made of the journal's key:
+    a handle with its ids and verbs, without fields; an :class:`~vcloud.Instance` of unknown state;
+    or the string or number itself. Handles act through the facade, or the client of other items of
+    the run. Where nothing makes an item (your own objects without ``handle``), ``item`` is the key,
+    and ``settle`` is not asked. No such item is acted on: one that ``settle`` finds undone is
+    yielded as undone, and a list that has it again starts it. Items of :meth:`Journal.plan` are
+    fixed by the first run.
+
+    **A lost journal.** If the journal cannot be written any more, or is moved, the run ends with an
+    error: no further item is started, no item sends its first request, and the items that have sent
+    something are finished and yielded.
 
     **The action** should change one thing with one request, because after a failure it is repeated
     from its beginning. An action that talks to other services than those of this SDK reports an
@@ -94,7 +106,13 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         record: returns what the journal keeps of a result, as something that JSON can represent.
             By default it keeps nothing.
         settle: asks the service what happened to an item that an earlier run left unknown. By
-            default the item stays unknown.
+            default the item stays unknown. The handle of a Streams machine that is made of its key
+            has no uid, so look for its id in the list.
+        handle: makes an item of its key, for items that only the journal has. By default those of
+            this SDK, strings and numbers are made as above.
+        include_done: whether to yield also what earlier runs did to items that this one does not
+            have: done and failed ones, and unknown ones if the run stopped before they were
+            settled. If it stopped early, these are all items that it did not come to.
         retry_failed: False: items that failed in an earlier run stay failed. By default they are
             tried again.
         progress: the title of a progress bar on standard error; by default there is none. Where

@@ -95,11 +95,18 @@ class _AsyncItems(AsyncIterator[T]):
         raise StopAsyncIteration
 
 
-def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-    if isinstance(items, AsyncIterable):
-        return aiter(items)
-    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+def check_items(items: object) -> None:
+    """Check that these can be the items of a run.
+
+    Raises:
+        InvalidArgumentError: they cannot be iterated, or are a string.
+    """
+    if isinstance(items, str | bytes) or not isinstance(items, AsyncIterable | Iterable):
         raise InvalidArgumentError(
             f"items must be a collection, an iterator or a pager, not {items!r:.80}"
         )
-    return _AsyncItems(iter(items))
+
+
+def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    check_items(items)
+    return aiter(items) if isinstance(items, AsyncIterable) else _AsyncItems(iter(items))

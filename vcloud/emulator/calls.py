@@ -18,7 +18,7 @@ _TOKEN = re.compile(r"(?<![^&])token=[^&]*")
 
 BODY: Final = web.RequestKey("vcloud_body", bytes)
 """The body of a request, where the service has read it."""
-_LONGEST_BODY: Final = 100_000
+LONGEST_BODY: Final = 100_000
 """Bytes of a body that are recorded; a longer one is not."""
 _SECRET: Final = re.compile(r"password|secret|token|api_?key|credential", re.IGNORECASE)
 """Names of the fields whose values are not recorded."""
@@ -160,7 +160,7 @@ def _matching(calls: Sequence[Call], route: str) -> list[Call]:
 
 def _recorded(body: bytes) -> Any:
     """A JSON body without the values of secret fields; None for anything else."""
-    if not body or len(body) > _LONGEST_BODY:
+    if not body or len(body) > LONGEST_BODY:
         return None
     try:
         return _without_secrets(msgspec.json.decode(body))

@@ -20,6 +20,7 @@
     │   ├── CapacityError           the provider has no room right now
     │   └── ServerError             the service, or a gateway before it, failed
     ├── DecodeError                 an answer that the service's documents do not allow
+    ├── UnsupportedError            the provider has nothing like it; nothing was sent
     ├── LimitExceededError          a limit of this client was reached (``max_response``, say)
     ├── CleanupError                a machine may have been left running; ``ids``
     ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` has the last state
@@ -71,6 +72,7 @@ __all__ = [
     "RequestTimeout",
     "ServerError",
     "TransportError",
+    "UnsupportedError",
     "VCloudError",
     "WaitFailed",
     "WaitTimeout",
@@ -326,6 +328,10 @@ class LimitExceededError(VCloudError):
 
     They are arguments of :class:`~vcloud.Endpoint`. The text names the limit and says what to do.
     """
+
+
+class UnsupportedError(VCloudError):
+    """The provider has nothing like it. Nothing was sent; the text says what to do instead."""
 
 
 class CleanupError(VCloudError):

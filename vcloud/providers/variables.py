@@ -22,7 +22,7 @@ STREAMSPACE: Final = Variables(
     "streamspace",
     (
         Credentials(BearerAuth, ("TOKEN",)),
-        Credentials(BearerAuth.login, ("USERNAME", "PASSWORD")),
+        Credentials(BearerAuth.login, ("USERNAME", "PASSWORD"), {"TOKEN_STORE": "store"}),
     ),
     needs_url=True,
 )

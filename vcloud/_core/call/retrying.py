@@ -83,7 +83,7 @@ def _decision(call: Call) -> Decision:
         repeatable=may_repeat(call.request, call.proof) and not is_refused_for_good(call, error),
         attempt=call.attempt,
         random=context.entropy(),
-        renewed=call.renewed,
+        renewed=call.renewed and not context.signer.is_unproven(call.headers),
         forgiven=call.forgiven,
         longest_wait=longest_wait_after(call, error),
     )

@@ -43,6 +43,7 @@ class Signer:
         "_nonce",
         "_refused_after_jump",
         "_root_path",
+        "_unproven",
         "auth",
         "elapsed",
         "now",
@@ -85,6 +86,8 @@ class Signer:
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             auth, "clock_difference", None
         )
+        # For strategies that take credentials over from other processes.
+        self._unproven: Callable[..., bool] | None = getattr(auth, "unproven", None)
         # The same, after this machine's clock was put back or forward.
         self._refused_after_jump: Callable[..., bool] | None = getattr(
             auth, "refused_after_jump", None
@@ -176,6 +179,10 @@ class Signer:
         elif accepts_credentials(error, request, proof):
             self.refused.forget()
         return False
+
+    def is_unproven(self, sent: Mapping[str, str]) -> bool:
+        """Whether these credentials are of another process, so that renewed ones may help."""
+        return self._unproven is not None and self._unproven(sent)
 
     def end_trial(self, tries: bool) -> None:  # noqa: FBT001 - what the wait for it gave
         """Release the calls that wait for one that tried refused credentials.

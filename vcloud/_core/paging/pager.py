@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 from msgspec.structs import replace
 
-from vcloud._core.arguments import positive_integer
+from vcloud._core.arguments import number_from_zero, positive_integer
 from vcloud._core.endpoint import MAX_PAGES
 from vcloud._core.guided import Guided
 from vcloud._core.paging.pages import Items, Pages
 from vcloud._core.paging.source import Page, Source
 from vcloud._core.paging.strategies import PageAnswer, SinglePage
 
-__all__ = ["Page", "Pager", "paged", "unpaged"]
+__all__ = ["Page", "Pager", "Taken", "paged", "unpaged"]
 
 T = TypeVar("T")
 U = TypeVar("U")
+P = TypeVar("P", bound="Pager[Any]")
 
 
 class Pager(Guided, Generic[T]):
@@ -67,6 +68,10 @@ class Pager(Guided, Generic[T]):
     """
 
     __slots__ = ("_source",)
+
+    _absent: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("head", "limit", "slice"), "take(n) ends the list after n items"
+    )
 
     _source: Source
 
@@ -143,15 +148,22 @@ class Pager(Guided, Generic[T]):
 
     def map(self, view: Callable[[T], U | None]) -> Pager[U]:
         """The same list, with ``view(item)`` in place of each item, unless that is None."""
-        earlier = self._source.view
-        if earlier is None:
-            return paged(replace(self._source, view=view))
+        return paged(replace(self._source, steps=(*self._source.steps, view)))
 
-        def both(item: Any) -> U | None:
-            shown = earlier(item)
-            return None if shown is None else view(shown)
+    def take(self, n: int) -> Taken[T]:
+        """The first ``n`` items of the list, or fewer where it has fewer.
 
-        return paged(replace(self._source, view=both))
+        It is a list like any other (``async for``, ``pages()``, ``prefetch``, in a bulk run), and
+        ``await pager.take(n)`` returns the items. No page after the last of them is read.
+
+        Args:
+            n: how many items, 0 or more.
+
+        Raises:
+            InvalidArgumentError: ``n`` is not a whole number of at least 0.
+        """
+        steps = (*self._source.steps, number_from_zero(n, "take"))
+        return paged(replace(self._source, steps=steps), Taken)
 
     async def first(self) -> T | None:
         """The first item, or None if the list is empty. It reads no page after that item.
@@ -177,9 +189,31 @@ class Pager(Guided, Generic[T]):
         return [item async for page in self.pages() for item in page.items]
 
 
-def paged(source: Source) -> Pager[Any]:
+class Taken(Pager[T]):
+    """The first items of a list, from :meth:`Pager.take`. ``await`` returns them as a list."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, list[T]]:
+        """The items. Errors are those of :meth:`Pager.all`."""
+        return self.all().__await__()
+
+    def prefetch(self, n: int) -> Taken[T]:
+        """The same items, read up to ``n`` pages ahead; see :meth:`Pager.prefetch`.
+
+        Raises:
+            InvalidArgumentError: ``n`` is not a whole number of at least 1.
+        """
+        return paged(replace(self._source, ahead=positive_integer(n, "prefetch")), Taken)
+
+    def map(self, view: Callable[[T], U | None]) -> Taken[U]:
+        """The same items, with ``view(item)`` in place of each, unless that is None."""
+        return paged(replace(self._source, steps=(*self._source.steps, view)), Taken)
+
+
+def paged(source: Source, kind: type[P] = Pager) -> P:  # type: ignore[assignment]
     """The pager of a list."""
-    pager: Pager[Any] = Pager.__new__(Pager)
+    pager: P = kind.__new__(kind)
     # Not by the constructor: that one is public, and takes no strategy.
     object.__setattr__(pager, "_source", source)
     return pager

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from math import ceil
 from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
 from vcloud._core.paging.coverage import Coverage
@@ -55,6 +56,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         "_coverage",
         "_in_flight",
         "_known",
+        "_left",
         "_next",
         "_passed",
         "_repeated",
@@ -72,8 +74,10 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
     number: int | None
 
     def __init__(self, source: Source) -> None:
-        self.number = source.start
         self._source = source
+        # How many more items each limit of the source lets pass.
+        self._left = source.limits()
+        self.number = None if 0 in self._left else source.start
         # The error of the page before, if only some of its items could not be read.
         self._passed: DecodeError | None = None
         # The page to read next: `number`, or a page after it.
@@ -181,9 +185,9 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
             raise DecodeError(
                 f"the service repeats itself: there is nothing new on page {answer.number}"
             )
-        shown = new
-        if (view := source.view) is not None:
-            shown = tuple([seen_as for item in new if (seen_as := view(item)) is not None])
+        shown, left = new, self._left
+        if source.steps:
+            shown, left = source.shown(new, left)
 
         if self._coverage is None and before is not None and source.key is not None:
             self._coverage = self._noticed(answer, place, before, stamp, len(new))
@@ -194,13 +198,16 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
             # Pages that are read again have no new items. Coverage bounds their number.
             self._stale = stale if self._coverage.stopped else 0
         self._before, self._stamp, self._announced = answer, stamp, place.announced
-        self._seen, self._size = seen, size
+        self._seen, self._size, self._left = seen, size, left
         self._taken += 1
+        following = place.next
+        if 0 in left:
+            self.number = following = None
         return Page(
             shown,
             answer.number,
             answer.total,
-            place.next,
+            following,
             place.last,
             answer.error,
             answer.unread,
@@ -287,6 +294,8 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
             self._cancel()
         elif page.last is not None and wanted:
             ahead = min(self._source.ahead, self._source.max_pages - self._taken)
+            if self._left:
+                ahead = min(ahead, ceil(min(self._left) / max(self._size, 1)))
             for number in range(
                 page.next + len(in_flight), min(page.last, page.number + ahead) + 1
             ):

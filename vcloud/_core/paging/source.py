@@ -8,13 +8,14 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from vcloud._core.endpoint import MAX_PAGES
+from vcloud._core.model import PlainStruct
 from vcloud._core.paging.strategies import Place, Strategy
 from vcloud.errors import DecodeError
 
 T = TypeVar("T")
 
 
-class Page(msgspec.Struct, Generic[T], frozen=True):
+class Page(PlainStruct, msgspec.Struct, Generic[T], frozen=True):
     """One page of a list.
 
     Attributes:
@@ -53,7 +54,8 @@ class Source(msgspec.Struct, frozen=True):
         strategy: says which page follows.
         key: returns the identity of an item, or None for an item without one. None: no item has
             one.
-        view: makes of an item what the caller gets; None: the item is left out.
+        steps: what the caller gets of the items, in this order. A function makes something else of
+            an item, or None: the item is left out. A number ends the list after so many items.
         start: the number of the first page to read.
         max_pages: how many pages one iteration may read.
         ahead: how many pages are read ahead.
@@ -62,7 +64,31 @@ class Source(msgspec.Struct, frozen=True):
     fetch: Callable[[int], Awaitable[Any]]
     strategy: Strategy = AsFetched()
     key: Callable[[Any], object] | None = None
-    view: Callable[[Any], Any] | None = None
+    steps: tuple[Callable[[Any], Any] | int, ...] = ()
     start: int = 1
     max_pages: int = MAX_PAGES
     ahead: int = 0
+
+    def limits(self) -> tuple[int, ...]:
+        """How many items each number among the steps lets pass."""
+        return tuple([step for step in self.steps if isinstance(step, int)])
+
+    def shown(
+        self, items: tuple[Any, ...], left: tuple[int, ...]
+    ) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        """What the caller gets of some items, and how many more items each limit lets pass.
+
+        Args:
+            items: the items of a page.
+            left: how many each limit let pass before them.
+        """
+        limits = iter(left)
+        still_left: list[int] = []
+        for step in self.steps:
+            if isinstance(step, int):
+                limit = next(limits)
+                items = items[:limit]
+                still_left.append(limit - len(items))
+            else:
+                items = tuple([one for item in items if (one := step(item)) is not None])
+        return items, tuple(still_left)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from vcloud._core.client import Client
 from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
+from vcloud._core.request import Request, query
 from vcloud.providers.computers.errors import DIALECT
-from vcloud.providers.computers.instances import as_instance
-from vcloud.providers.computers.machine import MachineRef
-from vcloud.providers.computers.machines import Machines
+from vcloud.providers.computers.machine import Machine, MachineRef
+from vcloud.providers.computers.machines import MACHINES, Machines
 from vcloud.providers.computers.software import SoftwareCatalog
 from vcloud.providers.variables import COMPUTERS
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 __all__ = ["VagonComputers"]
+
+#: Without a slot, like the other pings: a client that is busy answers health checks, too.
+_PING: Final = Request("GET", "/machines", query({"page": 1, "per_page": 1}), slot=False)
 
 
 class VagonComputers(Client):
@@ -45,7 +48,7 @@ class VagonComputers(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(as_instance)
+        return self.machines.list(per_page=100).map(Machine.as_instance)
 
     async def _ping(self, session: Session) -> None:
-        await Machines(session).list(per_page=1).first()
+        await session.fetch(_PING, MACHINES)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from vcloud._core.instances import Instance, InstanceState
-from vcloud.providers.computers.machine import Machine
+from vcloud._core.instances import Capabilities, InstanceKind, InstanceState
 from vcloud.providers.computers.models import MachineStatus
 
-__all__ = ["as_instance"]
+__all__ = ["KIND", "STATES"]
 
-_STATES: Final = {
+STATES: Final[Mapping[str, InstanceState]] = {
     MachineStatus.OFF: InstanceState.STOPPED,
     MachineStatus.CREATING: InstanceState.STARTING,
     MachineStatus.TURNING_ON: InstanceState.STARTING,
@@ -23,11 +23,11 @@ _STATES: Final = {
     MachineStatus.REGION_MIGRATION: InstanceState.MAINTENANCE,
 }
 
-
-def as_instance(machine: Machine) -> Instance:
-    """A machine as an instance."""
-    status, unknown = machine.friendly_status, InstanceState.UNKNOWN
-    state = unknown if status is None else _STATES.get(status, unknown)
-    started_at = machine.last_session_start_at if state is InstanceState.RUNNING else None
-    name = machine.name or machine.id
-    return Instance("computers", machine.id, name, state, machine.region, started_at, machine)
+KIND: Final = InstanceKind(
+    "computers",
+    Capabilities(start=True, connect=True, stop_is_final=False, stop_loses_disk=False),
+    {
+        "hibernate": "stop() turns the machine off, and keeps its disk",
+        "wake": "start() turns the machine on",
+    },
+)

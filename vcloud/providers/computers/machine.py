@@ -11,13 +11,15 @@ from attrs import frozen
 from vcloud._core.arguments import number, optional_member, text, whole_units
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.decoding.shape import Shape
+from vcloud._core.instances import Instance, InstanceHandle, InstanceKind, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resources import Opened, fetch_list, values
 from vcloud._core.scalars import Id, Instant, Integer, Minutes, Seconds
 from vcloud._core.session import Session
-from vcloud._core.states import Lifecycle, Stateful
+from vcloud._core.states import Lifecycle
 from vcloud.errors import InvalidArgumentError
+from vcloud.providers.computers.instances import KIND, STATES
 from vcloud.providers.computers.models import (
     AUTO_STOP_THRESHOLDS,
     AccessLink,
@@ -42,19 +44,24 @@ MINUTE = timedelta(minutes=1)
 
 
 @frozen(kw_only=True)
-class MachineRef(Stateful["Machine", MachineStatus]):
+class MachineRef(InstanceHandle["Machine", MachineStatus]):
     """A machine by its id. It has all methods, without fetching the machine.
 
     Its state, for :meth:`wait_until`, is the ``friendly_status``: a :class:`MachineStatus`.
     """
 
-    _lifecycle: ClassVar[Lifecycle] = Lifecycle("machine", "friendly_status", MachineStatus)
+    _kind: ClassVar[InstanceKind] = KIND
+    _lifecycle: ClassVar[Lifecycle] = Lifecycle("machine", "friendly_status", MachineStatus, STATES)
 
     _absent: ClassVar[Mapping[str, str]] = {
+        **KIND.instead,
         "restart": "the API has no restart: stop(), wait_until('off'), start()",
         "reboot": "the API has no restart: stop(), wait_until('off'), start()",
         "delete": "the API deletes no machines",
+        "change_type": "did you mean set_machine_type?",
         "machine_types": "did you mean available_machine_types?",
+        "power_off": "did you mean stop?",
+        "power_on": "did you mean start?",
     }
 
     id: str = ""
@@ -317,6 +324,13 @@ class Machine(MachineRef):
     usage_source: UsageSource | None = None
     task: ActiveTask | None
     latest_image_status: ImageStatus | None
+
+    def as_instance(self) -> Instance:
+        """The view that all providers share of this machine; nothing is sent."""
+        state = self._lifecycle.shared_state(self.friendly_status)
+        started_at = self.last_session_start_at if state is InstanceState.RUNNING else None
+        name = self.name or self.id
+        return Instance(KIND.provider, self.id, name, state, self.region, started_at, self)
 
 
 def _threshold(value: timedelta | float) -> int:

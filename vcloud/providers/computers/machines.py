@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
 from attrs import frozen
 
-from vcloud._core.arguments import number, optional_member, positive_integer, whole_units
+from vcloud._core.arguments import (
+    number,
+    optional_member,
+    positive_integer,
+    text,
+    whole_units,
+)
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.paging.pager import Pager
+from vcloud._core.paging.search import named
 from vcloud._core.request import Request, drop_none, json_body
 from vcloud._core.resource import IdCollection
 from vcloud._core.resources import Opened, fetch_list, values
@@ -48,6 +55,8 @@ PERMISSION_FIELDS: Shape[PermissionFieldList, Opened[PermissionField]] = values(
 
 class Machines(IdCollection[MachineRef]):
     """The organisation's machines."""
+
+    _absent: ClassVar[Mapping[str, str]] = {"get_by_name": "did you mean find?"}
 
     _handle = MachineRef
 
@@ -89,6 +98,23 @@ class Machines(IdCollection[MachineRef]):
         return listing(
             self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
         )
+
+    async def find(self, name: str) -> Machine | None:
+        """The machine with exactly this name, or None.  ``GET /machines`` with ``q``
+
+        The service finds all whose name or user's email address contains it, and all those pages
+        are read.
+
+        Args:
+            name: the whole name, in the same case.
+
+        Raises:
+            InvalidArgumentError: the name is blank, or several machines have it; the message has
+                their ids.
+            PermissionDeniedError: permission required (4710).
+            DecodeError: some of those machines cannot be read.
+        """
+        return await named(self.list(q=text(name, "name"), per_page=100), name, "machine")
 
     async def get(self, id: MachineRef | str | int) -> Machine:
         """Fetch one machine.  ``GET /machines/{id}``

@@ -20,7 +20,6 @@ from vcloud.providers.desktops.actions import MILLISECOND
 from vcloud.providers.desktops.coroutine_function import coroutine_function
 from vcloud.providers.desktops.desktops import Desktop, DesktopRef
 from vcloud.providers.desktops.errors import DIALECT
-from vcloud.providers.desktops.instances import as_instance
 from vcloud.providers.desktops.launch import Launch
 from vcloud.providers.desktops.models import DesktopStatus
 from vcloud.providers.desktops.ping import ping
@@ -70,7 +69,7 @@ class Desktops(Client):
 
         The service has no list of desktops, so each is fetched.  ``GET /desktop/{id}``
         """
-        return unpaged(self._fetch_launched).map(as_instance)
+        return unpaged(self._fetch_launched).map(Desktop.as_instance)
 
     async def _ping(self, session: Session) -> None:
         await ping(session)

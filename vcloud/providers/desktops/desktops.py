@@ -12,16 +12,18 @@ from attrs import field, frozen
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.decoding.plain_json import loads
 from vcloud._core.decoding.shape import Shape
+from vcloud._core.instances import Instance, InstanceHandle, InstanceKind, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle, set_origin
 from vcloud._core.resources import resource
 from vcloud._core.scalars import Instant
-from vcloud._core.states import Lifecycle, Stateful
+from vcloud._core.states import Lifecycle
 from vcloud.errors import NotFoundError
 from vcloud.errors.text import word
 from vcloud.providers.desktops.controls import Controls
 from vcloud.providers.desktops.errors import NoStreamError
+from vcloud.providers.desktops.instances import KIND, STATES
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
 
 __all__ = ["Desktop", "DesktopRef", "LaunchedDesktop"]
@@ -33,24 +35,36 @@ TERMINAL_STATES: Final = frozenset(
 
 
 @frozen(kw_only=True)
-class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
+class DesktopRef(Controls, InstanceHandle["Desktop", DesktopStatus]):
     """A desktop by its id. It has all methods, without fetching the desktop."""
 
+    _kind: ClassVar[InstanceKind] = KIND
     _lifecycle: ClassVar = Lifecycle(
-        "desktop", "status", DesktopStatus, terminal_states=TERMINAL_STATES
+        "desktop", "status", DesktopStatus, STATES, terminal_states=TERMINAL_STATES
     )
 
     _absent: ClassVar[Mapping[str, str]] = {
+        **KIND.instead,
         "capture": "did you mean screenshot?",
+        "computer": "did you mean perform?",
         "delete": "did you mean stop?",
+        "extend": "the API cannot change a lifetime; write launch(lifetime=...)",
+        "get_url": "did you mean connect_url?",
+        "hold": "did you mean key_down?",
         "hotkey": "did you mean press?",
         "hover": "did you mean move?",
         "keyboard": "did you mean type, press, key_down or key_up?",
         "leftclick": "did you mean click?",
+        "middle_click": 'write click(x, y, button="middle")',
+        "mouse_press": "did you mean mouse_down?",
+        "mouse_release": "did you mean mouse_up?",
         "restart": "a desktop never starts again: desktops.launch() makes a new one",
         "send_keys": "did you mean type or press?",
+        "set_timeout": "the API cannot change a lifetime; write launch(lifetime=...)",
+        "shortcut": "did you mean press?",
         "sleep": "did you mean wait?",
-        "start": "a desktop never starts again: desktops.launch() makes a new one",
+        "triple_click": "write click(x, y, count=3)",
+        "typewrite": "did you mean type?",
         "write": "did you mean type?",
     }
 
@@ -147,6 +161,15 @@ class Desktop(DesktopRef):
     created_at: Instant | None
     timeout_at: Instant | None
     stream_url: str | None = field(repr=False)
+
+    def as_instance(self) -> Instance:
+        """The view that all providers share of this desktop; nothing is sent.
+
+        It has no name but its id.
+        """
+        state = self._lifecycle.shared_state(self.status)
+        started_at = self.created_at if state is InstanceState.RUNNING else None
+        return Instance(KIND.provider, self.id, self.id, state, None, started_at, self)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         bare = attrs.evolve(self, stream_url=None)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from vcloud._core.instances import Instance, InstanceState
-from vcloud.providers.desktops.desktops import Desktop
+from vcloud._core.instances import Capabilities, InstanceKind, InstanceState
 from vcloud.providers.desktops.models import DesktopStatus
 
-__all__ = ["as_instance"]
+__all__ = ["KIND", "STATES"]
 
-_STATES: Final = {
+STATES: Final[Mapping[str, InstanceState]] = {
     DesktopStatus.PENDING: InstanceState.STARTING,
     DesktopStatus.RUNNING: InstanceState.RUNNING,
     DesktopStatus.ERROR: InstanceState.FAILED,
@@ -18,9 +18,14 @@ _STATES: Final = {
     DesktopStatus.COMPLETED: InstanceState.STOPPED,
 }
 
+_NO_START: Final = "a desktop never starts again: desktops.launch() makes a new one"
 
-def as_instance(desktop: Desktop) -> Instance:
-    """A desktop as an instance. It has no name but its id."""
-    state = _STATES.get(desktop.status, InstanceState.UNKNOWN)
-    started_at = desktop.created_at if state is InstanceState.RUNNING else None
-    return Instance("desktops", desktop.id, desktop.id, state, None, started_at, desktop)
+KIND: Final = InstanceKind(
+    "desktops",
+    Capabilities(start=False, connect=True, stop_is_final=True, stop_loses_disk=True),
+    {
+        "start": _NO_START,
+        "hibernate": "a desktop runs or has ended; stop() ends it, and its data is lost",
+        "wake": _NO_START,
+    },
+)

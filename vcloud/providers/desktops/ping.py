@@ -27,7 +27,7 @@ async def ping(session: Session) -> None:
     Raises:
         VCloudError: no answer, or a refusal; also a 404 that is not the service's own.
     """
-    request = Request("GET", f"/desktop/{_NOBODY}", sensitive=True)
+    request = Request("GET", f"/desktop/{_NOBODY}", sensitive=True, slot=False)
     exchange = _Exchange(session, request)
     try:
         answer = await session.send(request, exchange=exchange)

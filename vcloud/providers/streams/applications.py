@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
-from vcloud._core.arguments import number, optional_member
+from vcloud._core.arguments import number, optional_member, text
 from vcloud._core.decoding.models import InnerId, none_when_absent
 from vcloud._core.paging.pager import Pager
+from vcloud._core.paging.search import named
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Handle, IdCollection
 from vcloud.errors import InvalidArgumentError
@@ -127,6 +128,7 @@ class Applications(IdCollection[ApplicationRef]):
 
     _absent: ClassVar[Mapping[str, str]] = {
         "get": "the API fetches no single application: list() has them",
+        "get_by_name": "did you mean find?",
         "create": "applications are created in Vagon's dashboard",
     }
 
@@ -142,3 +144,16 @@ class Applications(IdCollection[ApplicationRef]):
             per_page: applications per page.
         """
         return listing(self._session, "/applications", APPLICATIONS, page=page, per_page=per_page)
+
+    async def find(self, name: str) -> Application | None:
+        """The application with exactly this name, or None. All pages of :meth:`list` are read.
+
+        Args:
+            name: the whole name, in the same case.
+
+        Raises:
+            InvalidArgumentError: the name is blank, or several applications have it; the message
+                has their ids.
+            DecodeError: some applications cannot be read.
+        """
+        return await named(self.list(per_page=100), text(name, "name"), "application")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from vcloud._core.client import Client
 from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
-from vcloud.providers.streams.applications import Applications
+from vcloud._core.request import Request, query
+from vcloud.providers.streams.applications import APPLICATIONS, Applications
 from vcloud.providers.streams.errors import DIALECT
-from vcloud.providers.streams.instances import as_instance
-from vcloud.providers.streams.machines import StreamMachineRef, StreamMachines
+from vcloud.providers.streams.machines import (
+    StreamMachine,
+    StreamMachineRef,
+    StreamMachines,
+)
+from vcloud.providers.streams.models import ConnectionStatus
 from vcloud.providers.streams.sessions import VisitorSessions
 from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import Users
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 __all__ = ["VagonStreams"]
+
+#: Not the machines: that list has all past ones.
+_PING: Final = Request("GET", "/applications", query({"page": 1, "per_page": 1}), slot=False)
 
 
 class VagonStreams(Client):
@@ -59,8 +67,13 @@ class VagonStreams(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
-        return self.machines.list(per_page=100).map(as_instance)
+        return self.machines.list(per_page=100).map(_unless_ended)
 
     async def _ping(self, session: Session) -> None:
-        # Not the machines: that list has all past ones.
-        await Applications(session).list(per_page=1).first()
+        await session.fetch(_PING, APPLICATIONS)
+
+
+def _unless_ended(machine: StreamMachine) -> Instance | None:
+    """A machine as an instance; None if it ended, because it never runs again."""
+    ended = machine.connection_status == ConnectionStatus.TERMINATED
+    return None if ended else machine.as_instance()

@@ -10,14 +10,19 @@ from attrs import field, frozen
 from vcloud._core.arguments import identifier, member
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
 from vcloud._core.decoding.shape import Shape
+from vcloud._core.instances import Instance, InstanceHandle, InstanceKind
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.model import Model
 from vcloud._core.paging.pager import Pager
+from vcloud._core.paging.search import first_that
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.scalars import Amount, Id, Instant, Seconds
 from vcloud._core.session import Session
-from vcloud._core.states import Lifecycle, Stateful
+from vcloud._core.states import Lifecycle
+from vcloud.errors import NotFoundError
+from vcloud.errors.text import word
+from vcloud.providers.streams.instances import KIND, STATES
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.streams.statistics import Statistics
 from vcloud.providers.streams.uids import UidCollection, UidRef
@@ -29,7 +34,7 @@ __all__ = ["Assignment", "StreamMachine", "StreamMachineRef", "StreamMachines"]
 
 
 @frozen(kw_only=True)
-class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", ConnectionStatus]):
+class StreamMachineRef(UidRef["StreamMachine"], InstanceHandle["StreamMachine", ConnectionStatus]):
     """A machine by its id, and by its uid if that is known.
 
     :meth:`stop` takes the id, :meth:`refresh` and :meth:`wait_until` take the uid. The state, for
@@ -41,17 +46,15 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
     """
 
     _noun: ClassVar[str] = "machine"
+    _kind: ClassVar[InstanceKind] = KIND
+    _absent: ClassVar[Mapping[str, str]] = KIND.instead
     _lifecycle: ClassVar[Lifecycle] = Lifecycle(
         "machine",
         "connection_status",
         ConnectionStatus,
+        STATES,
         terminal_states=frozenset({ConnectionStatus.TERMINATED}),
     )
-
-    _absent: ClassVar[Mapping[str, str]] = {
-        "start": "a machine never starts again; StreamRef.start_machine starts another one",
-        "connect_url": "StreamRef.assign_machine gives the link of a machine that it chooses",
-    }
 
     id: str = ""
     # A secret: in the document's example the link that opens a machine ends in it.
@@ -82,6 +85,21 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
         """
         body = json_body({"machine_id": self.id})
         await self._session.fetch(Request("POST", "/streams/stop-machine", body=body), DONE)
+
+    async def _fetch(self) -> StreamMachine:
+        if self.uid is not None:
+            return await self.refresh()
+        found = await StreamMachines(self._session).find(self.id)
+        if found is None:
+            # As a fetch by uid would say it: the list has every machine there was.
+            raise NotFoundError(
+                f"the list of machines has none with the id {word(self.id)}",
+                status=404,
+                provider=KIND.provider,
+                method="GET",
+                url=f"{self._session.base_url}/machines",
+            )
+        return found
 
     def _described(self) -> str:
         return super()._described() if self.id else "the machine of this uid"
@@ -125,6 +143,12 @@ class StreamMachine(StreamMachineRef):
     stream_name: str | None
     machine_type: str | None
     public_ip_address: str | None
+
+    def as_instance(self) -> Instance:
+        """The view that all providers share of this machine; nothing is sent."""
+        name = self.stream_name or self.id
+        state = self._lifecycle.shared_state(self.connection_status)
+        return Instance(KIND.provider, self.id, name, state, self.region, self.start_at, self)
 
 
 @frozen(kw_only=True)
@@ -220,3 +244,19 @@ class StreamMachines(UidCollection[StreamMachineRef, StreamMachine], Statistics[
     _handle = StreamMachineRef
     _path = "/machines"
     _shape = MACHINES
+
+    async def find(self, id: StreamMachineRef | str | int) -> StreamMachine | None:
+        """The machine with this id, or None; for when its uid is not known.  ``GET /machines``
+
+        The list has past machines too, and no filter for ids: pages of 100 are read until the
+        machine comes. What is found has its uid, so it can be refreshed by one request.
+
+        Args:
+            id: the id of the machine, or the machine. Streams machines have no names of their own.
+
+        Raises:
+            InvalidArgumentError: the id is not valid.
+            DecodeError: it is not among the machines that can be read, and some cannot.
+        """
+        wanted = identifier(id, "id", StreamMachineRef)
+        return await first_that(self.list(per_page=100), lambda machine: machine.id == wanted)

@@ -14,7 +14,7 @@ from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, json_body
+from vcloud._core.request import Request, json_body, query
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth
 from vcloud.auth.bearer import login_request
@@ -25,16 +25,17 @@ from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
-from vcloud.providers.streamspace.instances import as_instance
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
     Login,
     LogoutAnswer,
     Platform,
+    SessionState,
 )
+from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
-from vcloud.providers.streamspace.templates import Templates
+from vcloud.providers.streamspace.templates import TEMPLATES, Templates
 from vcloud.providers.streamspace.tokens import bearer
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.variables import STREAMSPACE
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamSpace"]
 
+#: Any user may read the templates.
+_PING: Final = Request("GET", "/templates", query({"page": 1, "limit": 1}), slot=False)
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
@@ -82,11 +85,10 @@ class StreamSpace(Client):
 
     def instances(self) -> Pager[Instance]:
         """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
-        return self.sessions.list(limit=100).map(as_instance)
+        return self.sessions.list(limit=100).map(_unless_ended)
 
     async def _ping(self, session: Session) -> None:
-        # Any user may read them.
-        await Templates(session).list(limit=1).first()
+        await session.fetch(_PING, TEMPLATES)
 
     def serve_agent(
         self,
@@ -201,6 +203,7 @@ class StreamSpace(Client):
             login.token, login.expires_at, now=self._session.now(), credentials=request
         )
         self._session.credentials_changed()
+        await self._bearer.share(now=self._session.now())
         return login
 
     async def _fetch_login(self, request: Request) -> Login:
@@ -228,6 +231,7 @@ class StreamSpace(Client):
             return
         await self._session.fetch(Request("POST", "/auth/logout"), LOGOUT)
         self._bearer.forget()
+        await self._bearer.share(now=self._session.now())
 
     async def refresh_token(self) -> Login:
         """Exchange the token for one that ends later, without a password.  ``POST /auth/refresh``
@@ -242,6 +246,7 @@ class StreamSpace(Client):
         login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
         self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
         self._session.credentials_changed()
+        await self._bearer.share(now=self._session.now())
         return login
 
     @property
@@ -262,3 +267,8 @@ def _refresh_request(token: str) -> Request:
         sensitive=True,
         authenticated=False,
     )
+
+
+def _unless_ended(session: StreamSpaceSession) -> Instance | None:
+    """A session as an instance; None if it has terminated."""
+    return None if session.state == SessionState.TERMINATED else session.as_instance()

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from vcloud._core.instances import Instance, InstanceState
+from vcloud._core.instances import Capabilities, InstanceKind, InstanceState
 from vcloud.providers.streamspace.models import SessionState
-from vcloud.providers.streamspace.sessions import Session
 
-__all__ = ["as_instance"]
+__all__ = ["KIND", "STATES"]
 
-_STATES: Final = {
+STATES: Final[Mapping[str, InstanceState]] = {
     SessionState.PENDING: InstanceState.STARTING,
     SessionState.WAKING: InstanceState.STARTING,
     SessionState.RUNNING: InstanceState.RUNNING,
-    SessionState.HIBERNATING: InstanceState.HIBERNATED,
+    # Not hibernated yet: it cannot be woken.
+    SessionState.HIBERNATING: InstanceState.STOPPING,
     SessionState.HIBERNATED: InstanceState.HIBERNATED,
     SessionState.TERMINATING: InstanceState.STOPPING,
+    SessionState.TERMINATED: InstanceState.STOPPED,
     SessionState.FAILED: InstanceState.FAILED,
 }
 
-
-def as_instance(session: Session) -> Instance | None:
-    """A session as an instance; None if it has terminated.
-
-    It has no region: the region is its agent's, which the session does not name.
-    """
-    if session.state == SessionState.TERMINATED:
-        return None
-    unknown = InstanceState.UNKNOWN
-    state = unknown if session.state is None else _STATES.get(session.state, unknown)
-    started_at = session.status.started_at if session.status is not None else None
-    name = session.name or session.id
-    return Instance("streamspace", session.id, name, state, None, started_at, session)
+KIND: Final = InstanceKind(
+    "streamspace",
+    Capabilities(
+        start=True,
+        hibernate=True,
+        wake=True,
+        connect=True,
+        stop_is_final=True,
+        stop_loses_disk=True,
+    ),
+    {},
+)

@@ -11,14 +11,17 @@ from attrs import field, frozen
 from vcloud._core.arguments import identifier, optional_member, text
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.decoding.shape import plain
+from vcloud._core.instances import Instance, InstanceHandle, InstanceKind
 from vcloud._core.paging.pager import Pager
+from vcloud._core.paging.search import first_that
 from vcloud._core.request import Request, drop_none, json_body, path_segment, query
 from vcloud._core.resource import IdCollection
 from vcloud._core.scalars import GoDuration, Id, Instant
-from vcloud._core.states import Lifecycle, Stateful
+from vcloud._core.states import Lifecycle
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.agents import AgentRef
 from vcloud.providers.streamspace.arguments import checked_tags, go_duration
+from vcloud.providers.streamspace.instances import KIND, STATES
 from vcloud.providers.streamspace.models import (
     TERMINAL_STATES,
     DeleteAnswer,
@@ -43,11 +46,12 @@ INITIAL: Final = (SessionState.RUNNING, SessionState.HIBERNATED)
 
 
 @frozen(kw_only=True)
-class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireModel):
+class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], WireModel):
     """A session by its id, with a method for each action on it; no request is needed to make it."""
 
+    _kind: ClassVar[InstanceKind] = KIND
     _lifecycle: ClassVar = Lifecycle(
-        "session", "state", SessionState, terminal_states=TERMINAL_STATES
+        "session", "state", SessionState, STATES, terminal_states=TERMINAL_STATES
     )
 
     _absent: ClassVar[Mapping[str, str]] = {
@@ -209,6 +213,16 @@ class Session(NamedModel, NullAsEmpty, SessionRef):
         """
         return super().vnc_url
 
+    def as_instance(self) -> Instance:
+        """The view that all providers share of this session; nothing is sent.
+
+        It has no region: the region is its agent's, which the session does not name.
+        """
+        name = self.name or self.id
+        state = self._lifecycle.shared_state(self.state)
+        started_at = self.status.started_at if self.status is not None else None
+        return Instance(KIND.provider, self.id, name, state, None, started_at, self)
+
     def _vnc_address(self) -> str:
         named = self.status.vnc_url if self.status is not None else None
         return absolute_url(self._root, named) if named else super()._vnc_address()
@@ -232,6 +246,8 @@ DELETED = plain(DeleteAnswer)
 
 class Sessions(IdCollection[SessionRef]):
     """The sessions: your own, or all of them if you are an administrator."""
+
+    _absent: ClassVar[Mapping[str, str]] = {"get_by_name": "did you mean find?"}
 
     _handle = SessionRef
 
@@ -348,6 +364,22 @@ class Sessions(IdCollection[SessionRef]):
         return listing(
             self._session, "/sessions", SESSIONS, page=page, limit=limit, filters=filters
         )
+
+    async def find(self, name: str) -> Session | None:
+        """The session with this name, or None.  ``GET /sessions``
+
+        The service has no filter for names: pages of 100 are read until the session comes. As in
+        any list, some of its fields are missing: :meth:`SessionRef.refresh` fetches all.
+
+        Args:
+            name: the whole name, in the same case.
+
+        Raises:
+            InvalidArgumentError: the name is blank.
+            DecodeError: there is no such session among those that can be read.
+        """
+        wanted = text(name, "name")
+        return await first_that(self.list(limit=100), lambda session: session.name == wanted)
 
     async def get(self, id: SessionRef | str | int) -> Session:
         """Fetch one session, with all its fields.  ``GET /sessions/{session_id}``
