@@ -448,6 +448,41 @@ def test_state_is_set_from_any_thread_while_requests_come_in() -> None:
         assert len({one.id for one in emulator.streams.machines.values()}) == threads * rounds
 
 
+def test_a_change_from_another_thread_is_made_in_the_emulators_own() -> None:
+    class Watched(Clock):
+        """A clock that remembers the threads in which it was read."""
+
+        def __init__(self) -> None:
+            super().__init__(0.0)
+            self.threads: set[int] = set()
+
+        def now(self) -> float:
+            self.threads.add(threading.get_ident())
+            return super().now()
+
+    clock = Watched()
+    with Emulator(machines=1, desktops=1, sessions=1, clock=clock) as emulator:
+        own = emulator.run(threading.get_ident)
+        assert own != threading.get_ident()
+        (session,) = emulator.streamspace.sessions.values()
+        (desktop,) = emulator.desktops.desktops.values()
+        visited = emulator.streams.add_machine(1381)
+        changes: list[Callable[[], object]] = [
+            lambda: setattr(emulator.computers.machines["100"], "status", "ready"),
+            lambda: setattr(emulator.computers.machines["100"], "idle", 60),
+            lambda: setattr(visited, "status", "connected"),
+            lambda: setattr(session, "state", "hibernated"),
+            lambda: setattr(desktop, "status", "error"),
+            emulator.computers.add_machine,
+            emulator.streamspace.add_session,
+            emulator.desktops.add_desktop,
+        ]
+        for change in changes:
+            clock.threads.clear()
+            change()
+            assert clock.threads == {own}
+
+
 def test_every_kind_of_state_has_names_for_mistakes() -> None:
     def kinds(of: type[Settable]) -> set[type[Settable]]:
         return {of}.union(*(kinds(one) for one in of.__subclasses__()))

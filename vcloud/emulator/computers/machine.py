@@ -92,7 +92,7 @@ class Machine(ScheduledMachine):
         "last_session_start_at": "idle",
     }
 
-    _service: Owner = field(repr=False)
+    _service: Owner = field(repr=False, alias="service")
 
     @property
     def status(self) -> str:

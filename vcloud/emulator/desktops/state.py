@@ -34,8 +34,8 @@ class Desktop(Settable):
     other_names: ClassVar[Mapping[str, str]] = {"state": "status"}
 
     id: str
-    _clock: Clock = field(repr=False)
-    _home: StateLoop = field(repr=False)
+    _clock: Clock = field(repr=False, alias="clock")
+    _home: StateLoop = field(repr=False, alias="home")
     owner: str
     created_at: float
     timeout_at: float

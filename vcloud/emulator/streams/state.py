@@ -71,7 +71,7 @@ class Stream(Settable):
     words: ClassVar[Mapping[str, Iterable[str]]] = {"capacity_type": CAPACITY_TYPES}
 
     id: int
-    _service: Owner = field(repr=False)
+    _service: Owner = field(repr=False, alias="service")
     uid: str
     application: Application
     capacity_type: str = "on_demand"

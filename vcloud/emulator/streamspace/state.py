@@ -141,7 +141,7 @@ class Session(Settable):
     other_names: ClassVar[Mapping[str, str]] = {"status": "state"}
 
     id: str
-    _service: Owner = field(repr=False)
+    _service: Owner = field(repr=False, alias="service")
     number: int
     """Counts up; orders sessions that were created in the same instant."""
     name: str
