@@ -1,90 +1,40 @@
-"""Tokens in a file: what is stored, what is refused, and what is survived."""
+"""Tokens in a file: one login for all, and tokens and passwords that end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import logging
 import os
-import pickle
-import stat
-import subprocess
-import sys
 import time
-import traceback
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import time_machine
 
-from tests.unit.auth_service import NOW, SECRETS, Service, bearer, refusal
+from tests.unit.auth_service import NOW, Service
+from tests.unit.token_files import (
+    URL,
+    content,
+    of_another_boot,
+    process,
+    refuse,
+    token_of,
+)
 from vcloud import (
     AuthenticationError,
     BearerAuth,
     ConfigurationError,
     FileTokenStore,
     RedisTokenStore,
-    Request,
-    TokenStore,
     VCloud,
 )
 from vcloud._core.client import session_of
-from vcloud.auth.token_store import token_file
 from vcloud.auth.token_store.login_lock import LoginLock
-from vcloud.auth.token_store.records import Record
-
-URL = "https://desktops.example/api/v1"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "tokens.json"
-
-
-def process(
-    store: TokenStore | str | os.PathLike[str], password: str = "hunter2", url: str = URL
-) -> BearerAuth:
-    """The strategy of one of the processes."""
-    return BearerAuth.login("admin", password, store=store).for_base_url(url)
-
-
-async def token_of(auth: BearerAuth, service: Service) -> str:
-    await auth.acquire(service, now=NOW)
-    return bearer(auth)
-
-
-def refuse(auth: BearerAuth) -> None:
-    sent = auth.headers(Request("GET", "/"), "/", now=NOW, nonce="")
-    assert auth.refused(refusal(NOW), sent, now=NOW)
-
-
-def written(path: Path, data: bytes) -> Path:
-    """The path, with a file of this content that is this user's alone."""
-    path.write_bytes(data)
-    path.chmod(0o600)
-    return path
-
-
-def content(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def of(path: Path) -> str:
-    return path.read_text()
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def of_another_boot(path: Path) -> None:
-    """Let the file be of another boot of the machine, so that the time of day counts."""
-    written(path, path.read_bytes().replace(b'"boot":"', b'"boot":"other-'))
 
 
 # -- one login for all -----------------------------------------------------------------------------
@@ -282,293 +232,3 @@ async def test_a_new_password_replaces_the_token_of_the_old_one(path: Path) -> N
     await token_of(process(path), service)
     assert await token_of(process(path, "hunter3"), service) == "Bearer tok-2"
     assert await token_of(process(path, "hunter3"), service) == "Bearer tok-2"
-
-
-async def test_nothing_shows_a_password_or_a_token(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    store = FileTokenStore(path)
-    auth = process(store)
-    await token_of(auth, Service())
-    held = vars(auth)
-    shown = f"{auth!r} {store!r} {held!r} {vars(store)!r} {caplog.text}"
-    record = Record("tok-1", "salt", "hunter2")
-    shown += f"{record!r} {record.__rich_repr__()}"
-    assert not any(secret in shown for secret in (*SECRETS, "tok-1"))
-    assert repr(store) == f"FileTokenStore({str(path)!r})"
-    assert "hunter2" not in str(content(path))
-    with pytest.raises(TypeError, match="secret"):
-        pickle.dumps(auth)
-
-
-def variables(error: BaseException) -> str:
-    """What the frames of the SDK show that an error and its causes passed."""
-    shown, link = "", error
-    while True:
-        shown += "".join(
-            repr(frame.f_locals)
-            for frame, _ in traceback.walk_tb(link.__traceback__)
-            if "/vcloud/" in frame.f_code.co_filename
-        )
-        if (inner := link.__cause__ or link.__context__) is None:
-            return shown
-        link = inner
-
-
-@pytest.mark.parametrize("how", ["cancelled", "refused", "readable"])
-async def test_no_frame_of_an_error_shows_a_password_or_a_token(path: Path, how: str) -> None:
-    service = Service()
-    first = process(path)
-    await token_of(first, service)
-    refuse(first)
-    service.gate.clear()
-    task = asyncio.create_task(first.acquire(service, now=NOW))
-    await asyncio.sleep(0.3)
-    if how == "cancelled":
-        task.cancel()
-    elif how == "refused":
-        service.failure = AuthenticationError("no", status=401)
-    else:
-        os.chmod(path, 0o644)  # noqa: PTH101
-    service.gate.set()
-    with pytest.raises((ConfigurationError, AuthenticationError, asyncio.CancelledError)) as caught:
-        await task
-    shown = variables(caught.value)
-    assert not any(secret in shown for secret in (*SECRETS, "tok-1", "tok-2"))
-
-
-# -- files that others can reach -------------------------------------------------------------------
-
-
-def link(path: Path) -> None:
-    path.symlink_to(path.with_name("elsewhere"))
-
-
-def readable(path: Path) -> None:
-    path.write_text("{}")
-    path.chmod(0o640)
-
-
-def folder(path: Path) -> None:
-    path.mkdir()
-
-
-def fifo(path: Path) -> None:
-    os.mkfifo(path, 0o600)
-
-
-def open_folder(path: Path) -> None:
-    path.parent.chmod(0o777)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (link, "is a symbolic link, .* pass the path of its target"),
-        (readable, r"other users may use .* \(its mode is 0640\).* `rm .*tokens.json`"),
-        (folder, "is a folder: pass the path of a file"),
-        (fifo, "is not a regular file"),
-        (open_folder, r"may write it \(its mode is 0777\): use a folder of your own, or `chmod"),
-    ],
-)
-@pytest.mark.parametrize("late", [False, True])
-async def test_what_others_could_read_or_replace_is_refused(
-    path: Path, spoil: Callable[[Path], None], said: str, late: bool
-) -> None:
-    made = process(path) if late else None
-
-    async def use() -> None:
-        await (made or process(path)).acquire(Service(), now=NOW)
-
-    spoil(path)
-    with pytest.raises(ConfigurationError, match=said):
-        await use()
-
-
-@pytest.mark.parametrize("name", ["tokens.json.lock", "tokens.json.new"])
-async def test_a_link_in_place_of_another_file_is_not_followed(path: Path, name: str) -> None:
-    other = path.with_name("other")
-    other.write_text("the user's own")
-    path.with_name(name).symlink_to(other)
-    try:
-        await process(path).acquire(Service(), now=NOW)
-    except ConfigurationError as error:
-        assert "symbolic link" in str(error)  # noqa: PT017
-    assert other.read_text() == "the user's own"
-
-
-def test_a_folder_with_the_sticky_bit_will_do(path: Path) -> None:
-    path.parent.chmod(0o1777)
-    FileTokenStore(path)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ("", "must be that of a file, not ''"),
-        (".", "must be that of a file, not '.'"),
-        ("nul\0", "must be that of a file"),
-        (5, "must be that of a file, not 5"),
-        ("/no/such/folder/file", "make it, for example with `mkdir -m 700 /no/such/folder`"),
-        ("/" + "x" * 300, "cannot be opened: File name too long"),
-    ],
-)
-def test_a_path_that_is_none_says_what_to_do(wrong: Any, said: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        FileTokenStore(wrong)
-    assert said in str(caught.value)
-
-
-async def test_the_umask_does_not_matter(path: Path) -> None:
-    for umask in (0, 0o777):
-        before = os.umask(umask)
-        try:
-            await token_of(process(path), Service())
-        finally:
-            os.umask(before)
-        assert mode(path) == 0o600
-        os.truncate(path, 0)
-
-
-async def test_files_are_never_made_for_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make, modes = os.open, list[object]()
-
-    def recorded(*args: Any, **options: Any) -> int:
-        if args[1] & os.O_CREAT:
-            modes.append(args[2:])
-        return make(*args, **options)
-
-    monkeypatch.setattr(os, "open", recorded)
-    await token_of(process(path), Service())
-    assert len(modes) > 2
-    assert set(modes) == {(0o600,)}
-
-
-def test_a_system_without_flock_is_told_what_to_use() -> None:
-    code = (
-        "import sys; sys.modules['fcntl'] = None\n"
-        "from vcloud import BearerAuth, ConfigurationError, FileTokenStore\n"
-        "BearerAuth.login('admin', 'hunter2')\n"
-        "try: FileTokenStore('x')\n"
-        "except ConfigurationError as error: print(error)"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
-    )
-    assert "needs flock(2), which this system lacks: use a RedisTokenStore" in run.stdout
-
-
-# -- files that are damaged ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"\0" * 4096,
-        b'{"vcloud_tokens":1,"tok',
-        b'{"vcloud_tokens":0,"jwt":"old"}',
-        b'{"vcloud_tokens":2,"tokens":{}}',
-        b'{"vcloud_tokens":1,"tokens":{"a":{"token":5}}}',
-        b'{"vcloud_tokens":1,"tokens":' + b"[" * 100_000,
-        b'{"vcloud_tokens":1,"tokens":{}}\xff',
-    ],
-    ids=["empty", "zeros", "cut", "older", "newer", "types", "deep", "bytes"],
-)
-async def test_a_damaged_file_is_replaced(path: Path, text: bytes) -> None:
-    written(path, text)
-    service = Service()
-    assert await token_of(process(path), service) == "Bearer tok-1"
-    assert await token_of(process(path), service) == "Bearer tok-1"
-    assert content(path)["vcloud_tokens"] == 1
-
-
-@pytest.mark.parametrize("token", ["", "line\r\nbreak", "ümlaut", "t" * 16_385])
-async def test_a_stored_token_that_no_header_can_carry_is_replaced(path: Path, token: str) -> None:
-    service = Service()
-    await token_of(process(path), service)
-    found = content(path)
-    [record] = found["tokens"].values()
-    record["token"] = token
-    written(path, json.dumps(found, separators=(",", ":")).encode())
-    assert await token_of(process(path), service) == "Bearer tok-2"
-
-
-async def test_the_file_of_another_program_is_left_alone(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    written(path, b"the user's own")
-    service, store = Service(), FileTokenStore(path)
-    for number in (1, 2, 3):
-        assert await token_of(process(store), service) == f"Bearer tok-{number}"
-    assert of(path) == "the user's own"
-    [warning] = caplog.records
-    assert warning.levelname == "WARNING"
-    assert warning.getMessage() == (
-        f"the token store {path} fails (it is not the file of a token store: remove it, or use "
-        "another): until it works, this process logs in by itself"
-    )
-
-
-async def test_a_full_disk_costs_a_login_and_one_warning(
-    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caplog.set_level(logging.INFO, "vcloud.auth")
-    service, store = Service(), FileTokenStore(path)
-
-    def full(*args: object) -> int:
-        raise OSError(28, os.strerror(28))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", full)
-        assert await token_of(process(store), service) == "Bearer tok-1"
-        assert await token_of(process(store), service) == "Bearer tok-2"
-    assert await token_of(process(store), service) == "Bearer tok-3"
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert "No space left on device" in caplog.text
-
-
-async def test_a_login_that_was_cancelled_leaves_no_lock(path: Path) -> None:
-    service = Service()
-    service.gate.clear()
-    task = asyncio.create_task(process(path).acquire(service, now=NOW))
-    await asyncio.sleep(0.5)
-    assert service.logins == 1
-    assert len(list(path.parent.glob("tokens.json.*.lock"))) == 1
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not list(path.parent.glob("tokens.json.*.lock"))
-    service.gate.set()
-    assert await token_of(process(path), service) == "Bearer tok-2"
-
-
-@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 20, 100])
-async def test_a_caller_may_be_cancelled_at_any_time(path: Path, turns: int) -> None:
-    before = asyncio.all_tasks()
-    for auth in (process(path), process(path)):
-        acquiring = asyncio.create_task(auth.acquire(Service(), now=NOW))
-        for _ in range(turns):
-            await asyncio.sleep(0.001)
-        acquiring.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await acquiring
-        assert not list(path.parent.glob("tokens.json.*.lock"))
-    assert (await token_of(process(path), Service())).startswith("Bearer tok-")
-    assert asyncio.all_tasks() == before
-
-
-async def test_a_thousand_tokens_are_kept_and_the_oldest_go(path: Path) -> None:
-    file = token_file.TokenFile(path)
-    record = token_file.stamped(Record("tok", "salt", "check"))
-    file.replace({str(number): record for number in range(1_200)})
-    kept = list(token_file.TokenFile(path).load())
-    assert (kept[0], kept[-1], len(kept)) == ("200", "1199", token_file.MAX_TOKENS)
-
-
-async def test_tokens_that_have_ended_are_not_kept(path: Path) -> None:
-    await token_of(process(path, url="https://short.example"), Service(life=timedelta(seconds=0.5)))
-    await asyncio.sleep(0.6)
-    await token_of(process(path), Service())
-    assert len(content(path)["tokens"]) == 1

@@ -20,18 +20,19 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vcloud._core.timing.clock import monotonic
 from vcloud.auth.token_store.private_files import open_or_make
 from vcloud.auth.token_store.store import LOCK_LASTS
 from vcloud.errors import ConfigurationError
 
-with contextlib.suppress(ImportError):  # Windows, and Python in a browser
+#: Windows, and Python in a browser, have none.
+HAS_FLOCK: Final = find_spec("fcntl") is not None
+if TYPE_CHECKING or HAS_FLOCK:
     import fcntl
-
-HAS_FLOCK: Final = "fcntl" in globals()
 
 #: Seconds that count at most between two looks at a lock: this process may have been stopped too.
 _LONGEST_LOOK: Final = 0.5
