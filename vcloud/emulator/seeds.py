@@ -20,7 +20,7 @@ _USED = 1800.0
 """Seconds that a past session took."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Seeds:
     """What there is at the start; see `Emulator`."""
 

@@ -78,6 +78,11 @@ class Emulator(Services):
         streamspace: StreamSpace, its control plane and its viewers.
     """
 
+    #: While it serves TLS.
+    _authority: Authority | None = None
+    #: While it serves in a thread of its own.
+    _thread: EmulatorThread | None = None
+
     # Type checkers know the arguments.
     if not TYPE_CHECKING:
 
@@ -159,25 +164,16 @@ class Emulator(Services):
         self._address = Address.checked(
             host, port, allow_hosts, tls_names, tls=tls, allow_remote=allow_remote
         )
-        self._real = is_real(
-            backend, allow_exec=allow_exec, loopback=not allow_remote, seeded=seed is not None
-        )
-        seeds = Seeds(
-            machines=machines, status=status, idle=idle, sessions=sessions, desktops=desktops
-        )
-        if desktops and self._real:
-            raise ValueError("real desktops are launched by clients, once the emulator serves")
-        options = ServiceOptions(
-            seeds, balance, default_region, tuple(visitors), rate_limits, self._real, seed
-        )
+        real = is_real(backend, seed, allow_exec=allow_exec, allow_remote=allow_remote)
+        self._real = real
+        seeds = Seeds(machines, status, idle, sessions, desktops)
+        options = ServiceOptions(seeds, balance, default_region, visitors, rate_limits, real, seed)
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
         self.faults: Faults = Faults(fault_seed)
         self.calls: CallLog = CallLog(keep_calls)
         self.elsewhere: RedirectHost = RedirectHost()
         admin = Admin(self, self.admin_token)
         self._dispatcher = Dispatcher(self, admin, self._address.hosts, self.faults, self.calls)
-        self._authority: Authority | None = None
-        self._thread: EmulatorThread | None = None
 
     async def __aenter__(self) -> Self:
         """Start serving."""
