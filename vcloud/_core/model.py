@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from vcloud._core.guided import Guided
-from vcloud._core.suggestions import explaining
+from vcloud._core.guided import add_wrong_names, real_names
+from vcloud._core.suggestions import VOCABULARY, explaining
 from vcloud.errors.plain import plain
 
 __all__ = ["Model", "PlainStruct"]
@@ -25,10 +26,16 @@ class PlainStruct:
         return {name: plain(getattr(self, name)) for name in self.__struct_fields__}
 
 
-class Model(Guided):
+class Model:
     """A class of values. A wrong attribute or argument is answered with what to write instead."""
 
     __slots__ = ()
+
+    #: As for :class:`Guided`.
+    _absent: ClassVar[Mapping[str, str]] = {}
+
+    def __dir__(self) -> list[str]:
+        return real_names(self, super().__dir__())
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values: for an answer of your own, a log or a file.
@@ -51,3 +58,8 @@ class Model(Guided):
         @classmethod
         def __attrs_init_subclass__(cls) -> None:
             cls.__init__ = explaining(cls.__init__, cls.__name__)
+            add_wrong_names(Model, [*cls._absent, *(field.name for field in attrs.fields(cls))])
+
+
+if not TYPE_CHECKING:
+    add_wrong_names(Model, VOCABULARY)
