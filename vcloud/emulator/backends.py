@@ -5,7 +5,7 @@ from __future__ import annotations
 from vcloud.emulator.desktops.backend import Backend
 
 
-def is_real(backend: str, seed: object, *, allow_exec: bool, allow_remote: bool) -> bool:
+def is_real(backend: str, *, allow_exec: bool, loopback: bool, seeded: bool) -> bool:
     """Whether desktops are to be real.
 
     Raises:
@@ -20,10 +20,10 @@ def is_real(backend: str, seed: object, *, allow_exec: bool, allow_remote: bool)
     if not allow_exec:
         msg = f"{runs}: pass allow_exec=True (--allow-exec) if that is what you want"
         raise ValueError(msg)
-    if allow_remote:
+    if not loopback:
         msg = f"{runs}, so it is served on loopback only, without allow_remote"
         raise ValueError(msg)
-    if seed is not None:
+    if seeded:
         msg = f"{runs}, so its keys must not follow from a seed"
         raise ValueError(msg)
     return True

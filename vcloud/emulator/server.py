@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from attrs import frozen
 
@@ -28,7 +27,7 @@ from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
 from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, ServiceOptions, Services
-from vcloud.emulator.settable import check_keywords
+from vcloud.emulator.settable import naming_nearest
 from vcloud.emulator.thread import EmulatorThread
 
 T = TypeVar("T")
@@ -78,21 +77,7 @@ class Emulator(Services):
         streamspace: StreamSpace, its control plane and its viewers.
     """
 
-    #: While it serves TLS.
-    _authority: Authority | None = None
-    #: While it serves in a thread of its own.
-    _thread: EmulatorThread | None = None
-
-    # Type checkers know the arguments.
-    if not TYPE_CHECKING:
-
-        def __new__(cls, *_: object, **given: object) -> Self:
-            """Refuse arguments that there are not, with the nearest."""
-            known = inspect.signature(cls.__init__).parameters
-            if all(one.kind is not one.VAR_KEYWORD for one in known.values()):
-                check_keywords(f"{cls.__name__}()", given, list(known)[1:])
-            return super().__new__(cls)
-
+    @naming_nearest
     def __init__(
         self,
         *,
@@ -164,16 +149,24 @@ class Emulator(Services):
         self._address = Address.checked(
             host, port, allow_hosts, tls_names, tls=tls, allow_remote=allow_remote
         )
-        real = is_real(backend, seed, allow_exec=allow_exec, allow_remote=allow_remote)
-        self._real = real
-        seeds = Seeds(machines, status, idle, sessions, desktops)
-        options = ServiceOptions(seeds, balance, default_region, visitors, rate_limits, real, seed)
+        self._real = is_real(
+            backend, allow_exec=allow_exec, loopback=not allow_remote, seeded=seed is not None
+        )
+        seeds = Seeds(machines, status, idle, sessions, desktops, real=self._real)
+        options = ServiceOptions(
+            seeds, balance, default_region, tuple(visitors), rate_limits, self._real, seed
+        )
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
+        self._prepare(fault_seed, keep_calls)
+
+    def _prepare(self, fault_seed: int, keep_calls: int | None) -> None:
         self.faults: Faults = Faults(fault_seed)
         self.calls: CallLog = CallLog(keep_calls)
         self.elsewhere: RedirectHost = RedirectHost()
         admin = Admin(self, self.admin_token)
         self._dispatcher = Dispatcher(self, admin, self._address.hosts, self.faults, self.calls)
+        self._authority: Authority | None = None
+        self._thread: EmulatorThread | None = None
 
     async def __aenter__(self) -> Self:
         """Start serving."""
