@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from attrs import evolve
 
@@ -17,13 +17,13 @@ from vcloud._core.endpoint_options import (
     OF_ENDPOINT,
     EndpointOptions,
     check_options,
-    guided,
 )
 from vcloud._core.environment import merged_options, read_endpoints
 from vcloud._core.keys import provider_and_id
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError
 from vcloud.providers.entry import PROVIDERS, Provider
 from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE
@@ -45,8 +45,6 @@ __all__ = ["Endpoint", "Provider", "VCloud"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_OF_ENDPOINT: Final = {name: OF_ENDPOINT.format(name) for name in ("base_url", "auth")}
 
 
 class VCloud(Lifetime):
@@ -95,7 +93,8 @@ class VCloud(Lifetime):
         "Desktops", DESKTOPS, doc="The desktop-action API: desktops that a program uses."
     )
 
-    @guided("VCloud", options=OF_ENDPOINT, others=_OF_ENDPOINT)
+    @concealing
+    @explained("VCloud", instead=OF_ENDPOINT)
     def __init__(
         self,
         *,
@@ -212,7 +211,7 @@ class VCloud(Lifetime):
         clients: dict[str, Any] = {**found}
         return cls(**clients, observers=everywhere, client_session=client_session)
 
-    @guided("with_options", options=FIXED)
+    @explained("with_options", instead=FIXED)
     def with_options(
         self,
         *,
@@ -278,7 +277,7 @@ class VCloud(Lifetime):
 
         return await ping_all(self._clients, positive_seconds(timeout, "timeout"))
 
-    @guided("instances")
+    @explained("instances")
     def instances(self, *, timeout: timedelta | float | None = None) -> Instances:
         """Everything that runs or could run on all configured providers, requested concurrently.
 
@@ -327,7 +326,7 @@ class VCloud(Lifetime):
         """How busy the client of each configured provider is now, by name; it sends nothing."""
         return {name: client.stats() for name, client in self._clients.items()}
 
-    @guided("bulk")
+    @explained("bulk")
     def bulk(
         self,
         items: Iterable[T] | AsyncIterable[T],
