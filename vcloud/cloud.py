@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from attrs import evolve
 
@@ -25,8 +25,8 @@ from vcloud._core.redaction.secretive import concealing
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError
-from vcloud.providers.entry import PROVIDERS, Provider
-from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE
+from vcloud.providers.entry import Provider
+from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE, VARIABLES
 
 if TYPE_CHECKING:
     from vcloud._core.client import Client
@@ -127,7 +127,7 @@ class VCloud(Lifetime):
                 )
             check_resolver(endpoint, foreign_session=client_session is not None)
             observed = evolve(endpoint, observers=(*endpoint.observers, *everywhere))
-            kind = PROVIDERS[name].client_class()
+            kind = _PROVIDERS[name].client_class()
             client = client_with(kind, observed, transport=self._transport)
             vars(self)[name] = self._clients[name] = client
         if not self._clients:
@@ -186,7 +186,7 @@ class VCloud(Lifetime):
                 ``VCLOUD_CA_FILE`` cannot be read. Or there is no such option.
         """
         check_options(
-            "VCloud.from_env", options, "environ", *PROVIDERS, "client_session", instead=FROM_ENV
+            "VCloud.from_env", options, "environ", *_PROVIDERS, "client_session", instead=FROM_ENV
         )
         # As the class takes them. An Endpoint would let those of one provider replace these.
         everywhere = options.pop("observers", ())
@@ -197,16 +197,9 @@ class VCloud(Lifetime):
             "desktops": desktops,
         }
         chosen = {name: merged_options(name, options, own) for name, own in given.items()}
-        found = read_endpoints(
-            [one.variables for one in PROVIDERS.values()],
-            environ,
-            chosen,
-            client_session is not None,
-        )
+        found = read_endpoints(VARIABLES, environ, chosen, client_session is not None)
         if not found:
-            wanted = "; ".join(
-                f"for {name} {provider.variables.wanted}" for name, provider in PROVIDERS.items()
-            )
+            wanted = "; ".join(f"for {one.name} {one.wanted}" for one in VARIABLES)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
         clients: dict[str, Any] = {**found}
         return cls(**clients, observers=everywhere, client_session=client_session)
@@ -319,7 +312,7 @@ class VCloud(Lifetime):
         """
         from vcloud._core.client import handle_of  # noqa: PLC0415 - as for the transport
 
-        name, found = provider_and_id(provider, id, PROVIDERS)
+        name, found = provider_and_id(provider, id, _PROVIDERS)
         return handle_of(getattr(self, name), found).as_instance()
 
     def stats(self) -> Mapping[str, Stats]:
@@ -396,3 +389,9 @@ class VCloud(Lifetime):
 
     def __repr__(self) -> str:
         return f"<VCloud with {', '.join(self._clients)}>"
+
+
+#: The providers by their names, in the order of the class.
+_PROVIDERS: Final[Mapping[str, Provider[Any]]] = {
+    name: one for name, one in vars(VCloud).items() if isinstance(one, Provider)
+}
