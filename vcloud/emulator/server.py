@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from attrs import frozen
 
@@ -28,7 +27,7 @@ from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
 from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, ServiceOptions, Services
-from vcloud.emulator.settable import check_keywords
+from vcloud.emulator.settable import naming_nearest
 from vcloud.emulator.thread import EmulatorThread
 
 T = TypeVar("T")
@@ -78,16 +77,7 @@ class Emulator(Services):
         streamspace: StreamSpace, its control plane and its viewers.
     """
 
-    # Type checkers know the arguments.
-    if not TYPE_CHECKING:
-
-        def __new__(cls, *_: object, **given: object) -> Self:
-            """Refuse arguments that there are not, with the nearest."""
-            known = inspect.signature(cls.__init__).parameters
-            if all(one.kind is not one.VAR_KEYWORD for one in known.values()):
-                check_keywords(f"{cls.__name__}()", given, list(known)[1:])
-            return super().__new__(cls)
-
+    @naming_nearest
     def __init__(
         self,
         *,
@@ -162,15 +152,14 @@ class Emulator(Services):
         self._real = is_real(
             backend, allow_exec=allow_exec, loopback=not allow_remote, seeded=seed is not None
         )
-        seeds = Seeds(
-            machines=machines, status=status, idle=idle, sessions=sessions, desktops=desktops
-        )
-        if desktops and self._real:
-            raise ValueError("real desktops are launched by clients, once the emulator serves")
+        seeds = Seeds(machines, status, idle, sessions, desktops, real=self._real)
         options = ServiceOptions(
             seeds, balance, default_region, tuple(visitors), rate_limits, self._real, seed
         )
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
+        self._prepare(fault_seed, keep_calls)
+
+    def _prepare(self, fault_seed: int, keep_calls: int | None) -> None:
         self.faults: Faults = Faults(fault_seed)
         self.calls: CallLog = CallLog(keep_calls)
         self.elsewhere: RedirectHost = RedirectHost()

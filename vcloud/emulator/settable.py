@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 K = TypeVar("K", str, int)
 V = TypeVar("V")
 D = TypeVar("D")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def known_word(word: str, known: Iterable[str], name: str) -> str:
@@ -53,6 +57,18 @@ def check_keywords(callee: str, given: Iterable[str], known: Iterable[str]) -> N
                 f"{callee} got an unexpected keyword argument {name!r:.80}{_near(name, names)}; "
                 f"it takes {', '.join(names)}"
             )
+
+
+def naming_nearest(function: Callable[P, R]) -> Callable[P, R]:
+    """The same constructor; an argument that it does not take is answered with the nearest."""
+
+    @wraps(function)
+    def checked(*args: P.args, **given: P.kwargs) -> R:
+        known = list(signature(function).parameters)[1:]
+        check_keywords(f"{type(args[0]).__name__}()", given, known)
+        return function(*args, **given)
+
+    return checked
 
 
 def _near(name: object, known: Iterable[str]) -> str:
