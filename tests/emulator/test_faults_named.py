@@ -88,6 +88,13 @@ def test_every_fault_but_edit_can_be_named_with_its_defaults() -> None:
     )
 
 
+def test_the_body_of_a_reply_may_be_json() -> None:
+    given = named("reply", {"status": 401, "body": {"error": "no"}})
+    assert given == Fault.reply(401, {"error": "no"})
+    with pytest.raises(ValueError, match="reply: Expected `str | object | array`, got `int`"):
+        named("reply", {"status": 401, "body": 5})
+
+
 async def test_the_header_applies_to_its_request_only_and_uses_no_rule(caller: Caller) -> None:
     rule = caller.emu.faults.add("*", Fault.html(), skip=1)
     assert (await caller.launch(**{HEADER: "server_error; status=500"})).status == 500

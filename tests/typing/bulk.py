@@ -118,6 +118,7 @@ def outcomes(outcome: Outcome[Machine, int]) -> None:
     assert_type(outcome.status, OutcomeStatus)
     assert_type(outcome.result, int | None)
     assert_type(outcome.error, Exception | None)
+    assert_type(outcome.user_message, str | None)
     assert_type(outcome.attempts, int)
     assert_type(outcome.duration, timedelta)
     assert_type(outcome.recorded, Any)

@@ -52,6 +52,10 @@ class Controllable(Protocol):
         """Wait for a state, in the provider's words or as an :class:`~vcloud.InstanceState`."""
         ...
 
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of it, as plain JSON values without secrets."""
+        ...
+
 
 class InstanceKind(msgspec.Struct, frozen=True):
     """What all instances of one provider have in common.

@@ -7,6 +7,7 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +38,7 @@ from vcloud.emulator.desktops.schema import (
 )
 from vcloud.emulator.desktops.state import PENDING, Desktop
 from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.settable import seconds_of
 from vcloud.emulator.state_loop import StateLoop
 
 OWNER: Final = "emulated"
@@ -170,12 +172,15 @@ class Desktops:
         *,
         status: str | None = "running",
         owner: str = OWNER,
+        lifetime: timedelta | float | None = None,
         timeout_ms: int = DEFAULT_TIMEOUT,
     ) -> Desktop:
-        """Add a desktop. With None for its status, it is launched, and runs after a while.
+        """Add a desktop, from any thread. With None for its status, it runs after a while.
 
-        It may be called from any thread.
+        It ends after its `lifetime` (seconds, timedelta), or `timeout_ms`, the API's own word.
         """
+        if lifetime is not None:
+            timeout_ms = round(seconds_of(lifetime, "lifetime") * 1000)
         return self._home.run(lambda: self._add_desktop(status, owner, timeout_ms))
 
     def _add_desktop(self, status: str | None, owner: str, timeout_ms: int) -> Desktop:

@@ -172,8 +172,8 @@ class Controls(Handle):
         self,
         x: int | None = None,
         y: int | None = None,
-        *,
         button: MouseButton | str = MouseButton.LEFT,
+        *,
         count: int = 1,
     ) -> None:
         """Click.  ``click_mouse``
@@ -191,7 +191,6 @@ class Controls(Handle):
         self,
         x: int | None = None,
         y: int | None = None,
-        *,
         button: MouseButton | str = MouseButton.LEFT,
     ) -> None:
         """Click twice; arguments as for :meth:`click`.  ``click_mouse``"""
@@ -205,7 +204,6 @@ class Controls(Handle):
         self,
         x: int | None = None,
         y: int | None = None,
-        *,
         button: MouseButton | str = MouseButton.LEFT,
     ) -> None:
         """Press a button and hold it; arguments as for :meth:`click`.  ``click_mouse``"""
@@ -215,7 +213,6 @@ class Controls(Handle):
         self,
         x: int | None = None,
         y: int | None = None,
-        *,
         button: MouseButton | str = MouseButton.LEFT,
     ) -> None:
         """Release a held button; arguments as for :meth:`click`.  ``click_mouse``"""
