@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self, get_args
 
@@ -9,6 +10,7 @@ from attrs import field, frozen
 
 from vcloud.emulator.faults import limits
 
+Body = bytes | str | dict[str, Any] | list[Any]
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 RetryForm = Literal["seconds", "date", "milliseconds", "body", "body_camel_case"]
 
@@ -99,13 +101,15 @@ class Fault:
     def reply(
         cls,
         status: int,
-        body: bytes | str = b"",
+        body: Body = b"",
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
         *,
         processed: bool = False,
     ) -> Self:
-        """Answer with this, unprocessed unless `processed` is set."""
+        """Answer with this, unprocessed unless `processed` is set. A dict or a list is JSON."""
+        if not isinstance(body, bytes | str):
+            body, content_type = json.dumps(body), content_type or "application/json"
         raw = body.encode() if isinstance(body, str) else body
         return cls(
             "reply",
