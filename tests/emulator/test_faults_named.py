@@ -41,6 +41,7 @@ async def caller() -> AsyncIterator[Caller]:
             'reply; status=418; body="a;\\"b"; content_type=text/plain',
             Fault.reply(418, 'a;"b', content_type="text/plain"),
         ),
+        ("reply; status=418; body=[1, 2]", Fault.reply(418, [1, 2])),
         ("redirect; to=/x; status=308", Fault.redirect("/x", 308)),
     ],
 )

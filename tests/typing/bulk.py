@@ -78,6 +78,7 @@ async def journals() -> None:
         assert_type(await journal.aclose(), None)
         assert_type(await journal.rows(), list[dict[str, Any]])
         assert_type(await journal.to_csv("run.csv"), int)
+        assert_type(await journal.planned(), int | None)
 
 
 async def plans(cloud: VCloud) -> None:

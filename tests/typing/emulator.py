@@ -97,6 +97,7 @@ def kinds() -> None:
     assert_type(Fault.drip(), Fault)
     assert_type(Fault.reply(200, "{}"), Fault)
     assert_type(Fault.reply(401, {"error": "no"}), Fault)
+    assert_type(Fault.reply(200, {"client_code": 200, "machines": []}), Fault)
     assert_type(Fault.too_many(2, "date"), Fault)
     assert_type(Fault.server_error(), Fault)
     assert_type(Fault.html(), Fault)
