@@ -271,3 +271,9 @@ def test_every_public_class_of_values_is_guided() -> None:
             if isinstance(value, type) and attrs.has(value):
                 assert issubclass(value, Model), name
     assert Endpoint(auth=APIKeyAuth("k")).timeout  # nothing else changed
+
+
+def test_a_class_itself_has_no_message_to_build() -> None:
+    # What looks through a class, such as help() and mocks, asks for each of the wrong names.
+    with pytest.raises(AttributeError, match="^type object 'Machine' has no attribute 'status'$"):
+        computers.Machine.status  # type: ignore[attr-defined]  # noqa: B018

@@ -73,6 +73,9 @@ class WrongName:
             found = vars(base).get(name, self)
             if not isinstance(found, WrongName):
                 return found.__get__(thing, cls) if hasattr(found, "__get__") else found
+        if thing is None:
+            # What looks through a class (help, inspect, mocks) asks for each of them.
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
         raise AttributeError(_missing(cls, name, (), ()), name=name)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta
 from collections import abc
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -33,35 +32,8 @@ H = TypeVar("H", bound=Handle)
 S = TypeVar("S", bound=str)
 
 
-if TYPE_CHECKING:
-    _ProtocolType = ABCMeta
-else:
-    _ProtocolType = type(Protocol)
-
-
-class _AskingForMembers(_ProtocolType):
-    """Makes ``isinstance`` ask for each member, as ``hasattr`` does.
-
-    Python looks into the classes, where a :class:`~vcloud._core.guided.WrongName` seems to be a
-    member. It raises when it is asked for.
-    """
-
-    def __instancecheck__(self, instance: object) -> bool:
-        return _has_members(self, instance, super().__instancecheck__)
-
-    def __subclasscheck__(self, subclass: type) -> bool:
-        return _has_members(self, subclass, super().__subclasscheck__)
-
-
-def _has_members(cls: type, one: Any, otherwise: Callable[[Any], bool]) -> bool:
-    """Whether it has what Controllable has; for a class that inherits from that, as usual."""
-    if cls is not Controllable:
-        return otherwise(one)
-    return all(hasattr(one, name) for name in vars(cls) if not name.startswith("_"))
-
-
 @runtime_checkable
-class Controllable(Protocol, metaclass=_AskingForMembers):
+class Controllable(Protocol):
     """What the machines, sessions and desktops of every provider can do.
 
     Each method acts on the object it is called on. ``start`` and ``connect_url`` are not part of
