@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,8 @@ import attrs
 import pytest
 
 from tests.seeded import SEED
-from vcloud import VCloud
-from vcloud.emulator import Clock, Emulator
+from vcloud import RetryPolicy, ServerError, VCloud
+from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.emulator.computers.catalog import AUTO_STOP_THRESHOLDS, STATUSES
 from vcloud.emulator.computers.machine import Machine, NewMachine
 from vcloud.emulator.desktops.state import STATUSES as DESKTOP_STATUSES
@@ -155,6 +156,23 @@ async def test_a_wrong_word_is_refused_with_those_that_there_are(emulator: Emula
     # Any word is possible where that is meant: services have had words that no client knew.
     emulator.computers.set_status("100", "melting")
     assert emulator.computers.machines["100"].status == "melting"
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda emulator: emulator.computers.add_machine(status="redy"),
+        lambda emulator: emulator.streams.add_machine(1381, status="conected"),
+        lambda emulator: emulator.streamspace.add_session(state="runing"),
+        lambda emulator: emulator.desktops.add_desktop(status="pendin"),
+    ],
+    ids=["computer", "stream machine", "session", "desktop"],
+)
+async def test_what_is_added_in_a_wrong_word_is_refused_too(
+    emulator: Emulator, add: Callable[[Emulator], object]
+) -> None:
+    with pytest.raises(ValueError, match=r"must be one of .* \(did you mean \w+\?\)"):
+        add(emulator)
 
 
 async def test_a_members_word_is_a_word(emulator: Emulator) -> None:
@@ -329,6 +347,28 @@ async def test_every_service_can_begin_with_something(emulator: Emulator, cloud:
 def test_what_cannot_be_at_the_start_is_refused(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Emulator(**arguments)
+
+
+def test_the_signature_shows_the_arguments_and_a_wrong_one_is_named() -> None:
+    names = list(inspect.signature(Emulator).parameters)
+    assert names[:5] == ["machines", "status", "idle", "sessions", "desktops"]
+    with pytest.raises(
+        TypeError, match=r"'machine' \(did you mean machines\?\); it takes machines"
+    ):
+        Emulator(machine=3)  # type: ignore[call-arg]
+
+
+async def test_its_endpoints_take_the_options_of_an_endpoint() -> None:
+    async with Emulator(machines=1) as emulator:
+        emulator.faults.add("GET *", Fault.server_error(503), times=None)
+        endpoints = emulator.endpoints(retry=RetryPolicy(attempts=1), timeout=5)
+        async with VCloud(**endpoints) as cloud:
+            with pytest.raises(ServerError):
+                await cloud.computers.machines.ref("100").refresh()
+        assert len(emulator.calls) == 1
+        assert {endpoints["computers"].timeout, endpoints["streamspace"].timeout} == {5}
+        with pytest.raises(TypeError, match="'retries': did you mean retry?"):
+            emulator.endpoints(retries=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.vcloud_emulator(machines=2, status="ready", idle=HOUR)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from vcloud.errors import ConfigurationError
 from vcloud.errors.text import printable, shortened
@@ -269,6 +270,16 @@ class _Call:
         return f"{self._callee}({', '.join(parts)})"
 
 
+def _mistake_of(
+    function: Callable[..., object], callee: str, args: Sequence[object], kwargs: Iterable[str]
+) -> str | None:
+    """What is wrong with the arguments of a method, ``self`` among them."""
+    from inspect import Signature, signature  # noqa: PLC0415 - only a mistake needs it
+
+    _, *rest = signature(function).parameters.values()
+    return call_mistake(Signature(rest), callee, args[1:], kwargs)
+
+
 def explaining(
     function: Callable[P, R], callee: str, *, error: type[Exception] = TypeError
 ) -> Callable[P, R]:
@@ -277,22 +288,31 @@ def explaining(
     The signature stays. An error that the function itself raises stays, too.
 
     Args:
-        function: a function or the ``__init__`` of a class. Its first argument is ``self``.
+        function: a method, a coroutine function among them, or the ``__init__`` of a class. Its
+            first argument is ``self``.
         callee: how the message names it.
         error: the class of that error.
     """
+    if iscoroutinefunction(function):
+
+        @wraps(function)
+        async def explained_later(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                return await function(*args, **kwargs)
+            except TypeError:
+                if (said := _mistake_of(function, callee, args, kwargs)) is None:
+                    raise
+            args, kwargs = (), {}  # type: ignore[assignment]  # as below
+            raise error(said)
+
+        return explained_later  # type: ignore[return-value]
 
     @wraps(function)
     def explained(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except TypeError:
-            # Only a mistake needs it.
-            from inspect import Signature, signature  # noqa: PLC0415
-
-            _, *rest = signature(function).parameters.values()
-            said = call_mistake(Signature(rest), callee, args[1:], kwargs)
-            if said is None:
+            if (said := _mistake_of(function, callee, args, kwargs)) is None:
                 raise
         # A variable of a frame may be printed, and an argument may be a secret.
         args, kwargs = (), {}  # type: ignore[assignment]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from attrs import frozen
 
@@ -28,8 +27,11 @@ from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
 from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, ServiceOptions, Services
-from vcloud.emulator.settable import check_keywords
+from vcloud.emulator.settable import checking_keywords
 from vcloud.emulator.thread import EmulatorThread
+
+if TYPE_CHECKING:
+    from vcloud import EndpointOptions
 
 T = TypeVar("T")
 
@@ -78,16 +80,7 @@ class Emulator(Services):
         streamspace: StreamSpace, its control plane and its viewers.
     """
 
-    # Type checkers know the arguments.
-    if not TYPE_CHECKING:
-
-        def __new__(cls, *_: object, **given: object) -> Self:
-            """Refuse arguments that there are not, with the nearest."""
-            known = inspect.signature(cls.__init__).parameters
-            if all(one.kind is not one.VAR_KEYWORD for one in known.values()):
-                check_keywords(f"{cls.__name__}()", given, list(known)[1:])
-            return super().__new__(cls)
-
+    @checking_keywords("Emulator()")
     def __init__(
         self,
         *,
@@ -334,9 +327,16 @@ class Emulator(Services):
             raise RuntimeError(msg)
         return self._dispatcher.context
 
-    def endpoints(self) -> Endpoints:
-        """The arguments for `VCloud(**emulator.endpoints())`."""
-        return self._access_details.endpoints(self.ssl_context() if self._authority else None)
+    def endpoints(self, **options: Unpack[EndpointOptions]) -> Endpoints:
+        """The arguments for `VCloud(**emulator.endpoints())`.
+
+        Options of an `Endpoint`, such as `retry=RetryPolicy(attempts=1)`, are for all four.
+
+        Raises:
+            ConfigurationError: an option is unknown, or cannot be used.
+        """
+        trust = self.ssl_context() if self._authority else None
+        return self._access_details.endpoints(trust, options)
 
     def env(self) -> dict[str, str]:
         """The environment variables that point `VCloud.from_env()`, or any other client, here.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 K = TypeVar("K", str, int)
 V = TypeVar("V")
 D = TypeVar("D")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def known_word(word: str, known: Iterable[str], name: str) -> str:
@@ -53,6 +57,22 @@ def check_keywords(callee: str, given: Iterable[str], known: Iterable[str]) -> N
                 f"{callee} got an unexpected keyword argument {name!r:.80}{_near(name, names)}; "
                 f"it takes {', '.join(names)}"
             )
+
+
+def checking_keywords(callee: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function refuse wrong keywords by :func:`check_keywords`. Its signature stays."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known = tuple(inspect.signature(function).parameters)[1:]
+
+        @wraps(function)
+        def checked(*args: P.args, **given: P.kwargs) -> R:
+            check_keywords(callee, given, known)
+            return function(*args, **given)
+
+        return checked
+
+    return decorate
 
 
 def _near(name: object, known: Iterable[str]) -> str:

@@ -35,8 +35,9 @@ from vcloud.emulator.desktops.schema import (
     checked,
     invalid_uuid,
 )
-from vcloud.emulator.desktops.state import PENDING, Desktop
+from vcloud.emulator.desktops.state import PENDING, STATUSES, Desktop
 from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.settable import known_word
 from vcloud.emulator.state_loop import StateLoop
 
 OWNER: Final = "emulated"
@@ -175,7 +176,12 @@ class Desktops:
         """Add a desktop. With None for its status, it is launched, and runs after a while.
 
         It may be called from any thread.
+
+        Raises:
+            ValueError: there is no such status. `set_status` takes any.
         """
+        if status is not None:
+            known_word(status, STATUSES, "status")
         return self._home.run(lambda: self._add_desktop(status, owner, timeout_ms))
 
     def _add_desktop(self, status: str | None, owner: str, timeout_ms: int) -> Desktop:
@@ -217,7 +223,11 @@ class Desktops:
 
         Raises:
             RuntimeError: the desktops are real, and run their commands themselves.
+            TypeError: it is no function.
         """
+        if not callable(function):
+            msg = f"on_bash takes a function of the command, not {function!r:.80}"
+            raise TypeError(msg)
         if not self._simulated:
             msg = "on_bash is for simulated desktops: real ones run their commands themselves"
             raise RuntimeError(msg)
