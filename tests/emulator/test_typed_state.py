@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,9 +10,9 @@ import attrs
 import pytest
 
 from tests.seeded import SEED
-from vcloud import RetryPolicy, ServerError, VCloud
-from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.computers.catalog import AUTO_STOP_THRESHOLDS, STATUSES
+from vcloud import VCloud
+from vcloud.emulator import Clock, Emulator
+from vcloud.emulator.computers.catalog import STATUSES
 from vcloud.emulator.computers.machine import Machine, NewMachine
 from vcloud.emulator.desktops.state import STATUSES as DESKTOP_STATUSES
 from vcloud.emulator.settable import Settable
@@ -287,95 +284,6 @@ async def test_a_machine_that_was_started_stops_when_it_is_set_idle_for_long_eno
     assert machine.idle is None
 
 
-@pytest.mark.parametrize("idle", [0, 600, HOUR, 8 * HOUR, timedelta(days=3)])
-async def test_machines_begin_ready_and_idle(idle: float | timedelta) -> None:
-    clock = Clock.stopped(START)
-    seconds = idle.total_seconds() if isinstance(idle, timedelta) else idle
-    async with (
-        Emulator(machines=3, status="ready", idle=idle, clock=clock) as emulator,
-        VCloud(**emulator.endpoints()) as cloud,
-    ):
-        since = datetime.fromtimestamp(START - seconds, UTC)
-        async for machine in cloud.computers.machines.list():
-            assert (machine.friendly_status, machine.last_session_start_at) == ("ready", since)
-            (session,) = await machine.sessions.list().all()
-            assert (session.start_at, session.end_at) == (since, None)
-            assert machine.auto_stop_threshold is not None
-            # The service would not have let it run otherwise.
-            threshold = machine.auto_stop_threshold.total_seconds()
-            assert threshold in AUTO_STOP_THRESHOLDS
-            assert threshold == 0 or threshold > seconds
-        assert [one.idle for one in emulator.computers.machines.values()] == [seconds] * 3
-
-
-async def test_machines_begin_off_and_last_used_so_long_ago() -> None:
-    clock = Clock.stopped(START)
-    async with (
-        Emulator(machines=4, idle=8 * HOUR, clock=clock) as emulator,
-        VCloud(**emulator.endpoints()) as cloud,
-    ):
-        for machine in await cloud.computers.machines.list().all():
-            assert machine.friendly_status == "off"
-            (session,) = await machine.sessions.list().all()
-            assert session.end_at == datetime.fromtimestamp(START - 8 * HOUR, UTC)
-
-
-# -- what there is at the start --------------------------------------------------------------------
-
-
-async def test_every_service_can_begin_with_something(emulator: Emulator, cloud: VCloud) -> None:
-    running = [one async for one in cloud.streamspace.sessions.list()]
-    assert [one.state for one in running] == ["running"] * 2
-    (id,) = emulator.desktops.desktops
-    assert (await cloud.desktops.ref(id).bash("echo hello")) == "hello"
-    assert len(emulator.computers.machines) == 3
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"machines": -1}, "machines must not be below 0, not -1"),
-        ({"sessions": -1}, "sessions must not be below 0"),
-        ({"desktops": 1.5}, "desktops must be a whole number"),
-        ({"machines": True}, "machines must be a whole number"),
-        ({"machines": 1, "status": "redy"}, r"did you mean ready\?"),
-        ({"machines": 1, "idle": -1}, "idle must be 0 or more"),
-        ({"status": "ready"}, "status and idle are of the machines: give machines=1"),
-        ({"idle": 60}, "status and idle are of the machines"),
-    ],
-)
-def test_what_cannot_be_at_the_start_is_refused(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Emulator(**arguments)
-
-
-def test_the_signature_shows_the_arguments_and_a_wrong_one_is_named() -> None:
-    names = list(inspect.signature(Emulator).parameters)
-    assert names[:5] == ["machines", "status", "idle", "sessions", "desktops"]
-    with pytest.raises(
-        TypeError, match=r"'machine' \(did you mean machines\?\); it takes machines"
-    ):
-        Emulator(machine=3)  # type: ignore[call-arg]
-
-
-async def test_its_endpoints_take_the_options_of_an_endpoint() -> None:
-    async with Emulator(machines=1) as emulator:
-        emulator.faults.add("GET *", Fault.server_error(503), times=None)
-        endpoints = emulator.endpoints(retry=RetryPolicy(attempts=1), timeout=5)
-        async with VCloud(**endpoints) as cloud:
-            with pytest.raises(ServerError):
-                await cloud.computers.machines.ref("100").refresh()
-        assert len(emulator.calls) == 1
-        assert {endpoints["computers"].timeout, endpoints["streamspace"].timeout} == {5}
-        with pytest.raises(TypeError, match="'retries': did you mean retry?"):
-            emulator.endpoints(retries=1)  # type: ignore[call-arg]
-
-
-@pytest.mark.vcloud_emulator(machines=2, status="ready", idle=HOUR)
-def test_the_marker_takes_them(vcloud_emulator: Emulator) -> None:
-    assert [one.status for one in vcloud_emulator.computers.machines.values()] == ["ready"] * 2
-
-
 # -- ids and keywords ------------------------------------------------------------------------------
 
 
@@ -445,82 +353,6 @@ async def test_a_computer_that_is_added_ready_is_in_use(emulator: Emulator) -> N
     assert (machine.status, machine.idle) == ("ready", 0)
     assert machine.user is not None
     assert machine.user.name == "Ann"
-
-
-# -- any thread ------------------------------------------------------------------------------------
-
-
-def test_state_is_set_from_any_thread_while_requests_come_in() -> None:
-    count, threads, rounds = 500, 8, 40
-    failures: list[BaseException] = []
-
-    def change(emulator: Emulator, number: int) -> None:
-        try:
-            for step in range(rounds):
-                id = str(100 + (number + threads * step) % count)
-                emulator.computers.machines[id].status = ("ready", "off")[step % 2]
-                emulator.computers.add_machine(name=f"by {number}")
-                emulator.streams.add_machine(1381).status = "available"
-                emulator.streamspace.add_session().state = "hibernated"
-                emulator.desktops.add_desktop().status = "error"
-        except BaseException as error:
-            failures.append(error)
-
-    async def read(emulator: Emulator) -> None:
-        async with VCloud(**emulator.endpoints()) as cloud:
-            while workers_left():
-                listed = [one.id async for one in cloud.computers.machines.list(per_page=50)]
-                assert len(listed) == len(set(listed)) >= count
-
-    with Emulator(machines=count, rate_limits=False, clock=Clock.stopped(START)) as emulator:
-        workers = [threading.Thread(target=change, args=(emulator, n)) for n in range(threads)]
-
-        def workers_left() -> bool:
-            return any(worker.is_alive() for worker in workers)
-
-        for worker in workers:
-            worker.start()
-        asyncio.run(read(emulator))
-        for worker in workers:
-            worker.join()
-        assert failures == []
-        assert len(emulator.computers.machines) == count + threads * rounds
-        assert len({one.id for one in emulator.streams.machines.values()}) == threads * rounds
-
-
-def test_a_change_from_another_thread_is_made_in_the_emulators_own() -> None:
-    class Watched(Clock):
-        """A clock that remembers the threads in which it was read."""
-
-        def __init__(self) -> None:
-            super().__init__(0.0)
-            self.threads: set[int] = set()
-
-        def now(self) -> float:
-            self.threads.add(threading.get_ident())
-            return super().now()
-
-    clock = Watched()
-    with Emulator(machines=1, desktops=1, sessions=1, clock=clock) as emulator:
-        own = emulator.run(threading.get_ident)
-        assert own != threading.get_ident()
-        (session,) = emulator.streamspace.sessions.values()
-        (desktop,) = emulator.desktops.desktops.values()
-        visited = emulator.streams.add_machine(1381)
-        changes: list[Callable[[], object]] = [
-            lambda: setattr(emulator.computers.machines["100"], "status", "ready"),
-            lambda: setattr(emulator.computers.machines["100"], "idle", 60),
-            lambda: setattr(visited, "status", "connected"),
-            lambda: setattr(session, "state", "hibernated"),
-            lambda: setattr(desktop, "status", "error"),
-            emulator.computers.add_machine,
-            emulator.streamspace.add_session,
-            emulator.desktops.add_desktop,
-        ]
-        for change in changes:
-            clock.threads.clear()
-            change()
-            assert clock.threads == {own}
 
 
 def test_every_kind_of_state_has_names_for_mistakes() -> None:

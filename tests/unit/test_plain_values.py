@@ -71,7 +71,7 @@ from vcloud.providers import computers, desktops, streamspace
         (computers.Machine, "<_HandleType>"),
         (date(2026, 1, 31), "2026-01-31"),
     ],
-    ids=repr,
+    ids=lambda one: type(one).__name__,  # a repr may have an address
 )
 def test_a_value_is_written_in_one_way(value: Any, written: Any) -> None:
     assert plain(value) == written

@@ -7,7 +7,7 @@ the state of their lifecycle, and the fetched model of a handle.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args, get_type_hints
 
@@ -17,7 +17,7 @@ from vcloud._core.reachable import by_name, handle_of, hint_at, reachable
 from vcloud._core.suggestions import MAX_NAME, joined, nearest, same_thing, words_of
 from vcloud.errors.text import printable
 
-__all__ = ["Guided"]
+__all__ = ["Guided", "WrongName", "add_wrong_names", "real_names"]
 
 #: Messages that are remembered. Libraries ask for the same few names of each object.
 MAX_REMEMBERED: Final = 256
@@ -54,7 +54,47 @@ class Guided:
             raise AttributeError(_missing(cls, name, own, paths), name=name)
 
 
-def _plainly(cls: type[Guided], name: str) -> str:
+class WrongName:
+    """An attribute that does not exist, on a class that is decoded into.
+
+    There, ``__getattr__`` would slow every field of every object: a page takes twice as long to
+    decode (msgspec asks for each field after it was set). This costs nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, thing: object, cls: type) -> object:
+        name = self._name
+        for base in cls.__mro__:
+            # Another base of the class may have it.
+            found = vars(base).get(name, self)
+            if not isinstance(found, WrongName):
+                return found.__get__(thing, cls) if hasattr(found, "__get__") else found
+        raise AttributeError(_missing(cls, name, (), ()), name=name)
+
+
+def add_wrong_names(cls: type[Any], names: Iterable[str]) -> None:
+    """Let a class answer these names, also in camelCase, where no subclass has them.
+
+    Args:
+        cls: a class of models.
+        names: what people guess. Python itself suggests names that are spelt alike.
+    """
+    for name in names:
+        first, *others = name.split("_")
+        for guess in {name, "".join([first, *map(str.capitalize, others)])}:
+            if not hasattr(cls, guess):
+                setattr(cls, guess, WrongName(guess))
+
+
+def real_names(thing: object, names: Iterable[str]) -> list[str]:
+    """Those of the names that exist, for ``dir``."""
+    found = {name: inspect.getattr_static(type(thing), name, None) for name in names}
+    return [name for name, one in found.items() if not isinstance(one, WrongName)]
+
+
+def _plainly(cls: type, name: str) -> str:
     return f"{cls.__name__!r} object has no attribute {printable(name[:MAX_NAME])!r}"
 
 
@@ -79,7 +119,7 @@ def _variables(thing: object) -> Mapping[str, object]:
 
 
 @lru_cache(MAX_REMEMBERED)
-def _missing(cls: type[Guided], name: str, own: tuple[str, ...], paths: tuple[str, ...]) -> str:
+def _missing(cls: type, name: str, own: tuple[str, ...], paths: tuple[str, ...]) -> str:
     """The message for an attribute that does not exist."""
     hint = (
         _of_absent(cls, name)
@@ -92,7 +132,7 @@ def _missing(cls: type[Guided], name: str, own: tuple[str, ...], paths: tuple[st
     return f"{_plainly(cls, name)}: {hint}" if hint else _plainly(cls, name)
 
 
-def _of_absent(cls: type[Guided], name: str) -> str:
+def _of_absent(cls: type, name: str) -> str:
     """What the class, or one that it inherits from, says of the name: of ``middleClick``, too."""
     name = "_".join(words_of(name))
     return next(
@@ -100,14 +140,14 @@ def _of_absent(cls: type[Guided], name: str) -> str:
     )
 
 
-def _of_handles(cls: type[Guided], name: str) -> str:
+def _of_handles(cls: type, name: str) -> str:
     """What the handles of a collection say of the name."""
     handle = handle_of(cls)
-    said = _of_absent(handle, name) if handle is not None and issubclass(handle, Guided) else ""
+    said = "" if handle is None else _of_absent(handle, name)
     return said.replace("did you mean ", "did you mean ref(id).")
 
 
-def _of_state(cls: type[Guided], name: str) -> str:
+def _of_state(cls: type, name: str) -> str:
     """The hint for a state under another name, such as ``status`` of what has a ``state``."""
     lifecycle = getattr(cls, "_lifecycle", None)
     nested = any(one.endswith(f".{name}") for one in _nested_names(cls))
@@ -164,7 +204,7 @@ def _names(cls: type[Any]) -> Iterator[str]:
         if name.startswith("_") or name in fields:
             continue
         one = inspect.getattr_static(cls, name)
-        if callable(one) or hasattr(one, "__get__"):
+        if not isinstance(one, WrongName) and (callable(one) or hasattr(one, "__get__")):
             yield name
 
 
@@ -178,7 +218,7 @@ def _nested_names(cls: type) -> Iterator[str]:
         return  # an annotation that only type checkers can read
     for field in _fields(cls):
         for kind in (hints.get(field), *get_args(hints.get(field))):
-            if not isinstance(kind, type) or not issubclass(kind, Guided) or not attrs.has(kind):
+            if not isinstance(kind, type) or not attrs.has(kind):
                 continue
             properties = [
                 name for name in _names(kind) if isinstance(vars(kind).get(name), property)

@@ -272,6 +272,8 @@ class Instance(InstanceRef):
         resource: the provider's own object, to act on.
     """
 
+    _guesses: ClassVar[tuple[str, ...]] = ("status",)
+
     name: str
     state: InstanceState
     region: str | None

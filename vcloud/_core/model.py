@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from vcloud._core.guided import Guided
+from vcloud._core.guided import add_wrong_names, real_names
 from vcloud._core.suggestions import explaining
 from vcloud.errors.plain import plain
 
@@ -25,10 +26,18 @@ class PlainStruct:
         return {name: plain(getattr(self, name)) for name in self.__struct_fields__}
 
 
-class Model(Guided):
+class Model:
     """A class of values. A wrong attribute or argument is answered with what to write instead."""
 
     __slots__ = ()
+
+    #: As for :class:`Guided`.
+    _absent: ClassVar[Mapping[str, str]] = {}
+    #: Names that people guess, where the message can be derived from the real names.
+    _guesses: ClassVar[tuple[str, ...]] = ()
+
+    def __dir__(self) -> list[str]:
+        return real_names(self, super().__dir__())
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values: for an answer of your own, a log or a file.
@@ -51,3 +60,10 @@ class Model(Guided):
         @classmethod
         def __attrs_init_subclass__(cls) -> None:
             cls.__init__ = explaining(cls.__init__, cls.__name__)
+            guesses = [*cls._absent, *cls._guesses]
+            add_wrong_names(cls, guesses)
+            # A handle does not have the fields of what it fetches.
+            for handle in cls.__bases__:
+                if hasattr(handle, "refresh"):
+                    fields = [field.name for field in attrs.fields(cls)]
+                    add_wrong_names(handle, [*fields, *guesses])

@@ -13,9 +13,9 @@ import msgspec
 
 from vcloud._core.arguments import identifier
 from vcloud._core.decoding.plain_json import loads
-from vcloud._core.guided import Guided
+from vcloud._core.guided import Guided, add_wrong_names
 from vcloud._core.model import Model
-from vcloud._core.suggestions import explaining
+from vcloud._core.suggestions import VOCABULARY, explaining
 from vcloud.errors import ConfigurationError, DecodeError
 
 if TYPE_CHECKING:
@@ -199,3 +199,8 @@ class IdCollection(Collection, Generic[H]):
         """
         handle: Any = self._handle
         return bind(self._handle(id=identifier(id, "id", handle)), self._session)
+
+
+if not TYPE_CHECKING:
+    # What other SDKs call the same, and the states of the other providers.
+    add_wrong_names(Handle, [*VOCABULARY, "connection_status", "friendly_status"])

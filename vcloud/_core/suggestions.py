@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
 __all__ = [
+    "VOCABULARY",
     "WrongArgumentsError",
     "call_mistake",
     "check_keywords",
@@ -72,6 +73,25 @@ _GROUPS: Final = (
     "verify ssl tls cert",
 )
 _GROUP_OF: Final = {word: line.split(" ", 1)[0] for line in _GROUPS for word in line.split()}
+#: All these words: what people type who do not know the name.
+VOCABULARY: Final = (
+    *_GROUP_OF,
+    *[
+        "model_dump",
+        "as_dict",
+        "wait",
+        "wait_for",
+        "left_click",
+        "right_click",
+        "click_mouse",
+        "move_mouse",
+        "drag_mouse",
+        "type_text",
+        "press_key",
+        "press_keys",
+        "take_screenshot",
+    ],
+)
 #: Words that say little: they neither make two names alike nor different.
 _FILLERS: Final = frozenset({"a", "at", "by", "for", "is", "model", "of", "on", "the", "to"})
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

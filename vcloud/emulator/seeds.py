@@ -20,7 +20,7 @@ _USED = 1800.0
 """Seconds that a past session took."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Seeds:
     """What there is at the start; see `Emulator`."""
 
@@ -29,6 +29,8 @@ class Seeds:
     idle: timedelta | float | None
     sessions: int
     desktops: int
+    real: bool
+    """Whether desktops run on real X displays."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -38,6 +40,8 @@ class Seeds:
                 raise ValueError(f"{name} must be a whole number, not {count!r:.80}")
             if count < 0:
                 raise ValueError(f"{name} must not be below 0, not {count}")
+        if self.desktops and self.real:
+            raise ValueError("real desktops are launched by clients, once the emulator serves")
         if self.status is not None:
             known_word(self.status, STATUSES, "status")
         if self.idle is not None:

@@ -27,7 +27,7 @@ from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
 from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, ServiceOptions, Services
-from vcloud.emulator.settable import checking_keywords
+from vcloud.emulator.settable import naming_nearest
 from vcloud.emulator.thread import EmulatorThread
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Emulator(Services):
         streamspace: StreamSpace, its control plane and its viewers.
     """
 
-    @checking_keywords("Emulator()")
+    @naming_nearest
     def __init__(
         self,
         *,
@@ -155,15 +155,14 @@ class Emulator(Services):
         self._real = is_real(
             backend, allow_exec=allow_exec, loopback=not allow_remote, seeded=seed is not None
         )
-        seeds = Seeds(
-            machines=machines, status=status, idle=idle, sessions=sessions, desktops=desktops
-        )
-        if desktops and self._real:
-            raise ValueError("real desktops are launched by clients, once the emulator serves")
+        seeds = Seeds(machines, status, idle, sessions, desktops, real=self._real)
         options = ServiceOptions(
             seeds, balance, default_region, tuple(visitors), rate_limits, self._real, seed
         )
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
+        self._prepare(fault_seed, keep_calls)
+
+    def _prepare(self, fault_seed: int, keep_calls: int | None) -> None:
         self.faults: Faults = Faults(fault_seed)
         self.calls: CallLog = CallLog(keep_calls)
         self.elsewhere: RedirectHost = RedirectHost()

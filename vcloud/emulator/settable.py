@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 K = TypeVar("K", str, int)
@@ -59,20 +59,16 @@ def check_keywords(callee: str, given: Iterable[str], known: Iterable[str]) -> N
             )
 
 
-def checking_keywords(callee: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function refuse wrong keywords by :func:`check_keywords`. Its signature stays."""
+def naming_nearest(function: Callable[P, R]) -> Callable[P, R]:
+    """The same constructor; an argument that it does not take is answered with the nearest."""
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        known = tuple(inspect.signature(function).parameters)[1:]
+    @wraps(function)
+    def checked(*args: P.args, **given: P.kwargs) -> R:
+        known = list(signature(function).parameters)[1:]
+        check_keywords(f"{type(args[0]).__name__}()", given, known)
+        return function(*args, **given)
 
-        @wraps(function)
-        def checked(*args: P.args, **given: P.kwargs) -> R:
-            check_keywords(callee, given, known)
-            return function(*args, **given)
-
-        return checked
-
-    return decorate
+    return checked
 
 
 def _near(name: object, known: Iterable[str]) -> str:

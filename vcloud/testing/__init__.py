@@ -10,6 +10,9 @@ and a number for an id are taken, too. Another type is an ``InvalidArgumentError
 model does not have a ``TypeError`` that names the nearest. No factory reads a clock or draws at
 random: ids count up (:func:`reset_ids`), and everything was fetched on 5 January 2026, at 9:00 UTC.
 
+``make_machine().as_instance()`` is what ``cloud.instances()`` yields; sessions, desktops and
+machines of Streams have the method too.
+
 What a factory makes belongs to no client. Its methods that send requests raise a
 ``ConfigurationError`` that says so. The emulator has machines that can be started::
 

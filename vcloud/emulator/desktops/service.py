@@ -175,10 +175,7 @@ class Desktops:
     ) -> Desktop:
         """Add a desktop. With None for its status, it is launched, and runs after a while.
 
-        It may be called from any thread.
-
-        Raises:
-            ValueError: there is no such status. `set_status` takes any.
+        It may be called from any thread. A wrong status is a ValueError; `set_status` takes any.
         """
         if status is not None:
             known_word(status, STATUSES, "status")
@@ -226,11 +223,9 @@ class Desktops:
             TypeError: it is no function.
         """
         if not callable(function):
-            msg = f"on_bash takes a function of the command, not {function!r:.80}"
-            raise TypeError(msg)
+            raise TypeError(f"on_bash takes a function of the command, not {function!r:.80}")
         if not self._simulated:
-            msg = "on_bash is for simulated desktops: real ones run their commands themselves"
-            raise RuntimeError(msg)
+            raise RuntimeError("on_bash is for simulated desktops: real ones run their commands")
         self._functions.append(function)
         return function
 

@@ -306,6 +306,8 @@ class Machine(MachineRef):
         latest_image_status: the state of its snapshot; None if it has no user data yet.
     """
 
+    _guesses: ClassVar[tuple[str, ...]] = ("autostop", "email", "image_name", "type")
+
     name: str | None
     last_session_start_at: Instant | None
     auto_stop_threshold: Seconds | None

@@ -43,12 +43,18 @@ class DesktopRef(Controls, InstanceHandle["Desktop", DesktopStatus]):
         "desktop", "status", DesktopStatus, STATES, terminal_states=TERMINAL_STATES
     )
 
+    #: What pyautogui 0.9.54, e2b_desktop 2.7.2 and scrapybara 2.5.3 call a desktop's methods.
+    _guesses: ClassVar[tuple[str, ...]] = (
+        *("commands", "doubleClick", "drag_to", "get_cursor_position", "hscroll", "keyDown"),
+        *("keyUp", "mouseDown", "mouseUp", "move_to", "position", "vscroll"),
+    )
     _absent: ClassVar[Mapping[str, str]] = {
         **KIND.instead,
         "capture": "did you mean screenshot?",
         "computer": "did you mean perform?",
         "delete": "did you mean stop?",
         "extend": "the API cannot change a lifetime; write launch(lifetime=...)",
+        "get_stream_url": "write (await handle.refresh()).stream_url",
         "get_url": "did you mean connect_url?",
         "hold": "did you mean key_down?",
         "hotkey": "did you mean press?",
@@ -156,6 +162,8 @@ class Desktop(DesktopRef):
             a secret: it is not in the repr, and is not pickled. It is as the service sent it. To
             open it or to put it into a page, use :meth:`connect_url`, which checks it.
     """
+
+    _guesses: ClassVar[tuple[str, ...]] = ("expires_at",)
 
     status: DesktopStatus
     created_at: Instant | None

@@ -128,6 +128,8 @@ class StreamMachine(StreamMachineRef):
         public_ip_address: its address; None if it has none.
     """
 
+    _guesses: ClassVar[tuple[str, ...]] = ("ip", "started_at")
+
     uid: str | None = field(default=None, repr=False, metadata={DOCUMENTED: True})
     start_at: Instant | None
     end_at: Instant | None

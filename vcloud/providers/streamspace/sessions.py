@@ -179,6 +179,8 @@ class Session(NamedModel, NullAsEmpty, SessionRef):
         last_activity: when it was last used; None in a list.
     """
 
+    _guesses: ClassVar[tuple[str, ...]] = ("cpu", "memory", "pod_ip", "pod_name")
+
     name: str | None
     namespace: str | None = None
     user: str | None

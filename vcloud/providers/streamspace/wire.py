@@ -53,7 +53,7 @@ class Pagination(WireModel):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Listing(WireModel, ListAnswer):
+class Listing(ListAnswer, WireModel):
     """One page of a list.
 
     Each kind of list adds a field that holds its items. Its name is in ``key``. The published
