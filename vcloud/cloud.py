@@ -250,6 +250,7 @@ class VCloud(Lifetime):
         """The names of the providers that were configured, such as ``("computers",)``."""
         return tuple(self._clients)
 
+    @guided("ping")
     async def ping(self, *, timeout: timedelta | float = 10) -> dict[str, Outcome[str, None]]:
         """Ask each configured provider whether it answers; for health checks.
 
@@ -263,8 +264,7 @@ class VCloud(Lifetime):
                 print(name, outcome.status, outcome.error or outcome.duration)
 
         Args:
-            timeout: for each of them, with a login and a wait for a rate limit; seconds or
-                timedelta.
+            timeout: seconds or timedelta for each, with a login and a wait for a rate limit.
 
         Returns:
             by the provider's name, an outcome: done; failed, with its error; or undone, when a rate

@@ -104,6 +104,38 @@ async def test_an_action_says_what_to_write(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda cloud: cloud.ping("computers"), "ping takes timeout by name: write ping(timeout="),
+        (lambda cloud: cloud.ping(timout=5), "ping has no argument 'timout': did you mean timeout"),
+        (
+            lambda cloud: cloud.computers.machines.ref("1").wait_until("ready", timout=5),
+            "wait_until has no argument 'timout': did you mean timeout?",
+        ),
+        (
+            lambda cloud: cloud.instance("computers/1").wait_until("running", 5),
+            "wait_until takes timeout by name: write wait_until(state=..., timeout=...)",
+        ),
+        (lambda cloud: cloud.instances(), r"use `async for instance in ...`, or `await ....all()`"),
+    ],
+)
+async def test_what_is_awaited_says_what_to_write(
+    cloud: VCloud, write: Callable[[Any], Awaitable[object]], said: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        await write(cloud)
+    assert said in str(caught.value)
+
+
+async def test_instances_say_how_to_have_the_first_ones(cloud: VCloud) -> None:
+    instances: Any = cloud.instances()
+    for name, said in (("first", "anext"), ("take", "leave the loop"), ("list", "all?")):
+        with pytest.raises(AttributeError, match=said):
+            getattr(instances, name)
+    assert not hasattr(instances, "first")
+
+
 async def test_a_run_is_not_awaited_itself() -> None:
     run: Any = Bulk([], nothing)
     with pytest.raises(TypeError, match=r"`await ....run\(\)`"):
@@ -111,7 +143,8 @@ async def test_a_run_is_not_awaited_itself() -> None:
 
 
 def test_they_stay_what_they_were() -> None:
-    for method in (DesktopRef.drag, DesktopRef.scroll, DesktopRef.click):
+    verbs = (DesktopRef.drag, DesktopRef.scroll, DesktopRef.click, DesktopRef.wait_until)
+    for method in (*verbs, VCloud.ping):
         assert inspect.iscoroutinefunction(method)
     assert list(inspect.signature(DesktopRef.drag).parameters) == ["self", "start", "end"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import wraps
+from inspect import iscoroutinefunction
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypedDict, TypeVar
 
@@ -127,6 +128,8 @@ def guided(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         explained = explaining(function, callee, error=WrongArgumentsError)
+        if iscoroutinefunction(function):
+            return concealing(explained)
         code: Any = getattr(function, "__code__")  # noqa: B009 - ParamSpec's callables have none
         taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
