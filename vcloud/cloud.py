@@ -17,16 +17,16 @@ from vcloud._core.endpoint_options import (
     OF_ENDPOINT,
     EndpointOptions,
     check_options,
-    guided,
 )
 from vcloud._core.environment import merged_options, read_endpoints
 from vcloud._core.keys import provider_and_id
 from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError
-from vcloud.providers.entry import PROVIDERS, Provider
-from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE
+from vcloud.providers.entry import Provider
+from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE, VARIABLES
 
 if TYPE_CHECKING:
     from vcloud._core.client import Client
@@ -45,8 +45,6 @@ __all__ = ["Endpoint", "Provider", "VCloud"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_OF_ENDPOINT: Final = {name: OF_ENDPOINT.format(name) for name in ("base_url", "auth")}
 
 
 class VCloud(Lifetime):
@@ -95,7 +93,8 @@ class VCloud(Lifetime):
         "Desktops", DESKTOPS, doc="The desktop-action API: desktops that a program uses."
     )
 
-    @guided("VCloud", options=OF_ENDPOINT, others=_OF_ENDPOINT)
+    @concealing
+    @explained("VCloud", instead=OF_ENDPOINT)
     def __init__(
         self,
         *,
@@ -128,7 +127,7 @@ class VCloud(Lifetime):
                 )
             check_resolver(endpoint, foreign_session=client_session is not None)
             observed = evolve(endpoint, observers=(*endpoint.observers, *everywhere))
-            kind = PROVIDERS[name].client_class()
+            kind = _PROVIDERS[name].client_class()
             client = client_with(kind, observed, transport=self._transport)
             vars(self)[name] = self._clients[name] = client
         if not self._clients:
@@ -187,7 +186,7 @@ class VCloud(Lifetime):
                 ``VCLOUD_CA_FILE`` cannot be read. Or there is no such option.
         """
         check_options(
-            "VCloud.from_env", options, "environ", *PROVIDERS, "client_session", instead=FROM_ENV
+            "VCloud.from_env", options, "environ", *_PROVIDERS, "client_session", instead=FROM_ENV
         )
         # As the class takes them. An Endpoint would let those of one provider replace these.
         everywhere = options.pop("observers", ())
@@ -198,21 +197,14 @@ class VCloud(Lifetime):
             "desktops": desktops,
         }
         chosen = {name: merged_options(name, options, own) for name, own in given.items()}
-        found = read_endpoints(
-            [one.variables for one in PROVIDERS.values()],
-            environ,
-            chosen,
-            client_session is not None,
-        )
+        found = read_endpoints(VARIABLES, environ, chosen, client_session is not None)
         if not found:
-            wanted = "; ".join(
-                f"for {name} {provider.variables.wanted}" for name, provider in PROVIDERS.items()
-            )
+            wanted = "; ".join(f"for {one.name} {one.wanted}" for one in VARIABLES)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
         clients: dict[str, Any] = {**found}
         return cls(**clients, observers=everywhere, client_session=client_session)
 
-    @guided("with_options", options=FIXED)
+    @explained("with_options", instead=FIXED)
     def with_options(
         self,
         *,
@@ -250,7 +242,7 @@ class VCloud(Lifetime):
         """The names of the providers that were configured, such as ``("computers",)``."""
         return tuple(self._clients)
 
-    @guided("ping")
+    @explained("ping")
     async def ping(self, *, timeout: timedelta | float = 10) -> dict[str, Outcome[str, None]]:
         """Ask each configured provider whether it answers; for health checks.
 
@@ -278,7 +270,7 @@ class VCloud(Lifetime):
 
         return await ping_all(self._clients, positive_seconds(timeout, "timeout"))
 
-    @guided("instances")
+    @explained("instances")
     def instances(self, *, timeout: timedelta | float | None = None) -> Instances:
         """Everything that runs or could run on all configured providers, requested concurrently.
 
@@ -307,7 +299,7 @@ class VCloud(Lifetime):
         sources = {name: client.instances() for name, client in self._clients.items()}
         return Instances(sources, None if timeout is None else positive_seconds(timeout, "timeout"))
 
-    @guided("instance")
+    @explained("instance")
     def instance(self, provider: str, id: Controllable | str | int | None = None) -> InstanceRef:
         """A machine, session or desktop by its key, ``"computers/100"``; nothing is sent.
 
@@ -321,14 +313,14 @@ class VCloud(Lifetime):
         """
         from vcloud._core.client import handle_of  # noqa: PLC0415 - as for the transport
 
-        name, found = provider_and_id(provider, id, PROVIDERS)
+        name, found = provider_and_id(provider, id, _PROVIDERS)
         return handle_of(getattr(self, name), found).as_instance()
 
     def stats(self) -> Mapping[str, Stats]:
         """How busy the client of each configured provider is now, by name; it sends nothing."""
         return {name: client.stats() for name, client in self._clients.items()}
 
-    @guided("bulk")
+    @explained("bulk")
     def bulk(
         self,
         items: Iterable[T] | AsyncIterable[T],
@@ -398,3 +390,9 @@ class VCloud(Lifetime):
 
     def __repr__(self) -> str:
         return f"<VCloud with {', '.join(self._clients)}>"
+
+
+#: The providers by their names, in the order of the class.
+_PROVIDERS: Final[Mapping[str, Provider[Any]]] = {
+    name: one for name, one in vars(VCloud).items() if isinstance(one, Provider)
+}

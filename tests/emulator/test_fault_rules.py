@@ -115,6 +115,17 @@ def test_an_invalid_fault_is_refused(make: Callable[[], Fault]) -> None:
         make()
 
 
+def test_a_reply_takes_a_dict_or_a_list_as_json() -> None:
+    text = '{"error":"no"}'
+    given = Fault.reply(401, {"error": "no"})
+    assert given == Fault.reply(401, text, content_type="application/json")
+    problem = Fault.reply(400, [1], content_type="application/problem+json")
+    assert problem.arguments["body"] == b"[1]"
+    assert problem.arguments["content_type"] == "application/problem+json"
+    with pytest.raises(TypeError, match="body must be bytes, a text, or a dict or list for JSON"):
+        Fault.reply(400, 5)  # type: ignore[arg-type]
+
+
 async def test_rules_can_be_added_from_any_thread_while_requests_come_in() -> None:
     table = Faults()
 

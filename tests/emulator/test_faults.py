@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 import pytest
@@ -266,6 +267,17 @@ async def test_a_redirect_points_to_another_host_that_keeps_requests(caller: Cal
 
 
 # -- all of them -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [{"message": "\u00e4"}, [1, None]])
+async def test_a_reply_may_be_given_as_json(body: dict[str, Any] | list[Any]) -> None:
+    async with calling() as caller:
+        caller.emu.faults.add("POST *", Fault.reply(418, body))
+        answer = await caller.launch()
+        assert (answer.status, answer.json) == (418, body)
+        assert answer.headers["Content-Type"].startswith("application/json")
+    with pytest.raises(TypeError, match="type object is unsupported"):
+        Fault.reply(200, {"at": object()})
 
 
 def test_the_catalogue_has_one_of_each_kind() -> None:

@@ -41,6 +41,7 @@ async def caller() -> AsyncIterator[Caller]:
             'reply; status=418; body="a;\\"b"; content_type=text/plain',
             Fault.reply(418, 'a;"b', content_type="text/plain"),
         ),
+        ("reply; status=418; body=[1, 2]", Fault.reply(418, [1, 2])),
         ("redirect; to=/x; status=308", Fault.redirect("/x", 308)),
     ],
 )
@@ -86,6 +87,13 @@ def test_every_fault_but_edit_can_be_named_with_its_defaults() -> None:
         == set(NAMES)
         == set(ACTIONS) - {"edit"}
     )
+
+
+def test_the_body_of_a_reply_may_be_json() -> None:
+    given = named("reply", {"status": 401, "body": {"error": "no"}})
+    assert given == Fault.reply(401, {"error": "no"})
+    with pytest.raises(ValueError, match="reply: Expected `str | object | array`, got `int`"):
+        named("reply", {"status": 401, "body": 5})
 
 
 async def test_the_header_applies_to_its_request_only_and_uses_no_rule(caller: Caller) -> None:

@@ -44,13 +44,22 @@ async def test_what_was_idle_for_an_hour_has_stopped_and_waits_see_it() -> None:
 
 async def test_a_desktop_ends_by_its_lifetime() -> None:
     async with Emulator() as emulator, VCloud(**emulator.endpoints()) as cloud:
-        seeded = emulator.desktops.add_desktop(timeout_ms=3_600_000)
+        seeded = emulator.desktops.add_desktop(lifetime=HOUR)
         desktop = cloud.desktops.ref(seeded.id)
         ended = asyncio.create_task(desktop.wait_until("terminated", timeout=60, poll=0.01))
         emulator.advance(timedelta(minutes=59))
         assert (await desktop.refresh()).status == "running"
         emulator.advance(timedelta(minutes=1))
         await ended
+
+
+def test_a_lifetime_is_seconds_a_timedelta_or_the_services_milliseconds() -> None:
+    desktops = Emulator(clock=Clock.stopped(0)).desktops
+    assert desktops.add_desktop(lifetime=90).timeout_at == 90
+    assert desktops.add_desktop(timeout_ms=1500).timeout_at == 1.5
+    assert desktops.add_desktop().timeout_at == 86_400
+    with pytest.raises(ValueError, match="lifetime must be 0 or more"):
+        desktops.add_desktop(lifetime=-1)
 
 
 async def test_a_command_that_sleeps_goes_on_as_time_is_moved() -> None:

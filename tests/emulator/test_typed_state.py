@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -118,6 +119,11 @@ def test_the_words_are_those_that_clients_know(words: tuple[str, ...], known: An
     assert set(words) == set(known)
 
 
+def hibernate_and_leave(session: Session) -> None:
+    session.state = "hibernated"
+    session.idle = 60
+
+
 def settings(emulator: Emulator) -> dict[str, Callable[[], None]]:
     """For each mistake the text of its error, and the mistake."""
     machine = emulator.computers.machines["100"]
@@ -141,6 +147,9 @@ def settings(emulator: Emulator) -> dict[str, Callable[[], None]]:
         "usage_source must be one of": lambda: setattr(machine, "usage_source", "me"),
         "machine 100 is off: only a ready one is idle": lambda: setattr(machine, "idle", 60),
         "idle must be 0 or more": lambda: setattr(machine, "idle", -1),
+        "session .* is hibernated: only a running one is idle": lambda: hibernate_and_leave(
+            session
+        ),
         "idle must be a number of seconds or a timedelta": lambda: setattr(machine, "idle", "1h"),
     }
 
@@ -187,6 +196,7 @@ async def test_a_members_word_is_a_word(emulator: Emulator) -> None:
         ("streams", "connection_status", r"\(it is 'status' here\)"),
         ("streamspace", "status", r"\(it is 'state' here\)"),
         ("streamspace", "agent", r"did you mean agent_id\?"),
+        ("streamspace", "last_activity", r"\(it is 'idle' here\)"),
         ("desktops", "state", r"\(it is 'status' here\)"),
     ],
 )
@@ -282,6 +292,36 @@ async def test_a_machine_that_was_started_stops_when_it_is_set_idle_for_long_eno
     emulator.clock.advance(60)
     assert machine.status == "off"
     assert machine.idle is None
+
+
+async def test_a_running_session_has_been_idle_since_its_last_viewer(
+    emulator: Emulator, cloud: VCloud
+) -> None:
+    (id, session), *_ = emulator.streamspace.sessions.items()
+    emulator.clock.advance(60)
+    assert session.idle == 60
+    handle = cloud.streamspace.sessions.ref(id)
+    async with handle.open_vnc() as tunnel:
+        await tunnel.read()
+        emulator.clock.advance(60)
+        assert session.idle == 0
+        with pytest.raises(ValueError, match="is viewed: only a running one is idle"):
+            session.idle = 60
+    while session.viewers:  # noqa: ASYNC110 - the emulator has no event for it
+        await asyncio.sleep(0.01)
+    emulator.clock.advance(60)
+    assert session.idle == 60
+    now = datetime.fromtimestamp(START + 180, UTC)
+    assert (await handle.refresh()).last_activity == now - timedelta(minutes=1)
+    session.idle_timeout = "8h"
+    session.idle = timedelta(hours=3)
+    assert session.idle == 3 * HOUR
+    seen = await handle.refresh()
+    assert (seen.last_activity, seen.state) == (now - timedelta(hours=3), "running")
+    assert seen.created_at == seen.last_activity
+    emulator.clock.advance(5 * HOUR)
+    assert session.state == "hibernated"
+    assert session.idle is None
 
 
 # -- ids and keywords ------------------------------------------------------------------------------

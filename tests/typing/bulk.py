@@ -78,6 +78,7 @@ async def journals() -> None:
         assert_type(await journal.aclose(), None)
         assert_type(await journal.rows(), list[dict[str, Any]])
         assert_type(await journal.to_csv("run.csv"), int)
+        assert_type(await journal.planned(), int | None)
 
 
 async def plans(cloud: VCloud) -> None:
@@ -118,6 +119,7 @@ def outcomes(outcome: Outcome[Machine, int]) -> None:
     assert_type(outcome.status, OutcomeStatus)
     assert_type(outcome.result, int | None)
     assert_type(outcome.error, Exception | None)
+    assert_type(outcome.user_message, str | None)
     assert_type(outcome.attempts, int)
     assert_type(outcome.duration, timedelta)
     assert_type(outcome.recorded, Any)

@@ -66,6 +66,7 @@ async def verbs(desktop: DesktopRef) -> None:
         await desktop.perform_all([TypeText("a"), MoveMouse(1, 2)]), tuple[ActionResult, ...]
     )
     assert_type(await desktop.click(1, 2, button="right"), None)
+    assert_type(await desktop.click(1, 2, "right", count=2), None)
     assert_type(await desktop.double_click(1, 2), None)
     assert_type(await desktop.right_click(), None)
     assert_type(await desktop.mouse_down(button=MouseButton.LEFT), None)

@@ -97,6 +97,8 @@ def kinds() -> None:
     assert_type(Fault.stall_body(), Fault)
     assert_type(Fault.drip(), Fault)
     assert_type(Fault.reply(200, "{}"), Fault)
+    assert_type(Fault.reply(401, {"error": "no"}), Fault)
+    assert_type(Fault.reply(200, {"client_code": 200, "machines": []}), Fault)
     assert_type(Fault.too_many(2, "date"), Fault)
     assert_type(Fault.server_error(), Fault)
     assert_type(Fault.html(), Fault)
@@ -181,6 +183,7 @@ def state(emulator: Emulator) -> None:
     assert_type(session.state, str)
     session.state = "hibernated"
     emulator.streamspace.agents["a"].status = "draining"
+    assert_type(emulator.desktops.add_desktop(lifetime=timedelta(hours=1)).id, str)
     desktop = emulator.desktops.desktops["id"]
     assert_type(desktop.status, str)
     desktop.status = "error"

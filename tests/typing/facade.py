@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
 from aiohttp import ClientSession
 
@@ -108,6 +108,7 @@ async def one_instance(cloud: VCloud) -> None:
     assert_type(instance.id, str)
     assert_type(instance.key, str)
     assert_type(instance.resource, Controllable)
+    assert_type(instance.resource.to_dict(), dict[str, Any])
     assert_type(instance.capabilities, Capabilities)
     assert_type(await instance.start(), None)
     assert_type(await instance.stop(), None)

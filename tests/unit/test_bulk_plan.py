@@ -100,6 +100,21 @@ async def test_a_dry_run_writes_the_plan_and_does_nothing(tmp_path: Path) -> Non
     assert listed.times == 1
 
 
+async def test_a_journal_says_whether_it_has_a_plan(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    assert await journal.planned() is None
+    assert not journal.path.exists()
+    await Bulk(["a"], works, journal=journal).run()
+    assert await journal.planned() is None
+    with pytest.raises(ValueError, match="mine"):
+        await journal.plan(Listed("a", broken=ValueError("mine"))).write()
+    assert await journal.planned() is None
+    await journal.plan(["a", "b"]).write()
+    async with journal:
+        assert await journal.planned() == 2
+    assert await Journal(journal.path).planned() == 2
+
+
 async def test_a_plan_can_be_awaited(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     plan = await journal.plan(["a"])

@@ -6,6 +6,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.killed_runs import (
     ENDPOINT,
     collect,
@@ -15,7 +17,15 @@ from tests.unit.killed_runs import (
     status_in,
     works,
 )
-from vcloud import Bulk, Instance, InstanceState, Journal, OutcomeStatus, VCloud
+from vcloud import (
+    Bulk,
+    Instance,
+    InstanceState,
+    InvalidArgumentError,
+    Journal,
+    OutcomeStatus,
+    VCloud,
+)
 from vcloud.providers.computers import Machine, MachineRef, TaskRef, VagonComputers
 
 DONE, UNKNOWN = OutcomeStatus.DONE, OutcomeStatus.UNKNOWN
@@ -47,6 +57,16 @@ async def test_the_uid_of_a_streams_machine_is_not_kept(tmp_path: Path) -> None:
         totals = await cloud.bulk(Journal(path).plan([machine]), works).run()
         assert totals.done == 1
     assert b"opens-the-machine" not in path.read_bytes()
+
+
+async def test_a_plan_of_instances_without_a_client_names_what_makes_them(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    async with VCloud(computers=ENDPOINT) as cloud:
+        plan = await journal.plan([cloud.instance("computers/100")])
+        with pytest.raises(InvalidArgumentError, match=r"pass handle=.*, such as cloud\.instance$"):
+            assert [one async for one in plan]
+        plan = journal.plan([], handle=cloud.instance)
+        assert [one async for one in plan] == [cloud.instance("computers/100")]
 
 
 async def test_an_instance_becomes_an_instance_of_unknown_state(tmp_path: Path) -> None:

@@ -106,6 +106,15 @@ REFUSED = {
 }
 
 
+def test_a_person_is_told_the_nearest_names_too() -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        PressKeys("ctrl+delet")
+    assert caught.value.user_message.startswith("Key 2 of 2 is not a key name, the nearest are del")
+    with pytest.raises(InvalidArgumentError) as caught:
+        PressKeys("ctrl+save")
+    assert "A key is a single character or a name such as enter" in caught.value.user_message
+
+
 @pytest.mark.parametrize(("name", "near"), REFUSED.items())
 def test_an_unknown_name_is_refused_with_the_nearest_names(name: str, near: str) -> None:
     with pytest.raises(InvalidArgumentError, match=rf"the nearest are .*\b{near}"):

@@ -21,11 +21,14 @@ from vcloud import (
     InvalidArgumentError,
     InvalidRequestError,
     NotFoundError,
+    Outcome,
+    OutcomeStatus,
     PermissionDeniedError,
     RateLimitError,
     RequestTimeout,
     ServerError,
     TransportError,
+    UnsupportedError,
     VagonCode,
     VCloudError,
     WaitFailed,
@@ -78,6 +81,21 @@ def test_every_error_has_words_for_people_and_is_plain_json(kind: type[VCloudErr
     assert plain["user_message"] == message
     assert json.loads(json.dumps(plain)) == plain
     assert msgspec.json.decode(msgspec.json.encode(plain)) == plain
+
+
+@pytest.mark.parametrize("kind", every_class()[1:], ids=lambda kind: kind.__name__)
+def test_no_error_says_only_that_something_went_wrong(kind: type[VCloudError]) -> None:
+    assert not made(kind, "").user_message.startswith(VCloudError("").user_message)
+
+
+def test_an_outcome_has_the_words_of_its_error() -> None:
+    error = ConnectError("no route")
+    for raised, said in [
+        (error, error.user_message),
+        (ValueError("x"), "Something went wrong."),
+        (None, None),
+    ]:
+        assert Outcome("a", None, OutcomeStatus.FAILED, error=raised).user_message == said
 
 
 @pytest.mark.parametrize(
@@ -173,6 +191,10 @@ def test_a_documented_meaning_replaces_words_that_say_nothing() -> None:
             "Insufficient balance.",
         ),
         (ConfigurationError("VCLOUD_URL is wrong"), "This application is not set up correctly."),
+        (
+            UnsupportedError("streams/94683 has no start(): StreamRef.start_machine starts one"),
+            "This is not possible with this kind of machine.",
+        ),
         (DecodeError("not JSON"), "The service gave an answer that cannot be used."),
         (
             WaitTimeout("machine 100 ...", last="turning_on"),

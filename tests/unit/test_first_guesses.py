@@ -261,6 +261,8 @@ NAMES = [
     ("desktops.ref(1)", "move_mouse", "did you mean move?"),
     ("desktops.ref(1)", "sleep", "did you mean wait?"),
     ("desktops.ref(1)", "left_click", "did you mean click?"),
+    ("desktops.ref(1)", "act", "did you mean perform?"),
+    ("desktops.ref(1)", "do", "did you mean perform?"),
     ("computers.machines", "get_by_name", "did you mean find?"),
     ("computers.machines", "power_on", "did you mean ref(id).start?"),
     # What the API does not have.

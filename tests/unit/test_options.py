@@ -180,7 +180,7 @@ def test_a_keyword_like_none_is_told_all(call: str) -> None:
             "deadline",
             r"VCloud\(computers=Endpoint\(auth=..., deadline=...\)\), or to all",
         ),
-        ("VCloud", "auth", r"VCloud\(computers=Endpoint\(auth=..., auth=...\)"),
+        ("VCloud", "auth", r"VCloud\(computers=Endpoint\(base_url, auth=...\)\)$"),
         ("with_options", "concurrency", "takes timeout, deadline and retry; give the others when"),
         ("of a client", "rate_limits", r"as in Endpoint\(auth=..., rate_limits=...\)"),
         ("VCloud.from_env", "auth", r"the environment has the credentials.* Endpoint\(auth=...\)"),

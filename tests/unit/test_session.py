@@ -199,8 +199,8 @@ async def test_options_can_be_changed_for_some_calls_while_everything_else_is_sh
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"timeout": 0}, "timeout must be greater than 0, not 0"),
-        ({"deadline": -1}, "deadline must be greater than 0, not -1"),
+        ({"timeout": 0}, "timeout must be greater than 0 seconds, not 0"),
+        ({"deadline": -1}, "deadline must be greater than 0 seconds, not -1"),
         ({"deadline": timedelta(0)}, "deadline must be greater than 0"),
         ({"retry": 3}, r"retry must be a RetryPolicy\(...\), not 3"),
     ],

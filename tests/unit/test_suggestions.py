@@ -7,13 +7,12 @@ import traceback
 import pytest
 
 from vcloud import ConfigurationError
-from vcloud._core.suggestions import (
+from vcloud._core.suggestions import did_you_mean, nearest
+from vcloud._core.wrong_arguments import (
     call_mistake,
     check_keywords,
-    did_you_mean,
-    explaining,
-    guided_constructor,
-    nearest,
+    explained,
+    explained_constructor,
     unknown_keyword,
 )
 
@@ -117,17 +116,17 @@ def test_a_call_that_fits_has_no_mistake() -> None:
     assert call_mistake(inspect.signature(anything), "anything", (1, 2), ("x",)) is None
 
 
-@guided_constructor()
+@explained_constructor("Window", error=TypeError)
 class Window(Door):
     """A class whose constructor explains itself."""
 
 
-@guided_constructor(ConfigurationError)
+@explained_constructor("Gate")
 class Gate(Door):
     """The same, with the error of a configuration."""
 
 
-def test_a_guided_constructor_explains_wrong_arguments_and_keeps_its_signature() -> None:
+def test_an_explained_constructor_names_wrong_arguments_and_keeps_its_signature() -> None:
     with pytest.raises(TypeError, match=r"Window has no argument 'color': did you mean colour\?"):
         Window(1, color="red")  # type: ignore[call-arg]
     with pytest.raises(ConfigurationError, match="Gate needs width"):
@@ -150,7 +149,7 @@ def test_a_function_explains_itself_too() -> None:
         def add(self, *, count: int = 1) -> int:
             return count
 
-    add = explaining(Counter.add, "Counter.add")
+    add = explained("Counter.add")(Counter.add)
     assert add(Counter(), count=2) == 2
     with pytest.raises(TypeError, match=r"Counter.add takes count by name: write Counter.add\("):
         add(Counter(), 2)  # type: ignore[call-arg]

@@ -90,10 +90,6 @@ async def test_a_method_says_what_to_write(
             lambda desktop: desktop.click(1, 2, clicks=2),
             "click has no argument 'clicks': did you mean count? click takes x, y, button",
         ),
-        (
-            lambda desktop: desktop.click(1, 2, "right"),
-            "click takes button by name: write click(x=..., y=..., button=...)",
-        ),
     ],
 )
 async def test_an_action_says_what_to_write(

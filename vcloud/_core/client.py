@@ -20,7 +20,6 @@ from vcloud._core.endpoint_options import (
     EndpointOptions,
     check_options,
     credentials_elsewhere,
-    guided,
 )
 from vcloud._core.environment import Variables
 from vcloud._core.instances import Instance, InstanceHandle
@@ -31,8 +30,8 @@ from vcloud._core.resource import bind
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.stats import Stats
-from vcloud._core.suggestions import WrongArgumentsError
 from vcloud._core.transport import Transport
+from vcloud._core.wrong_arguments import WrongArgumentsError, explained
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ class Client(Lifetime):
         """Send one request that costs the service little, and decode the answer."""
         raise NotImplementedError
 
-    @guided("with_options", options=FIXED)
+    @explained("with_options", instead=FIXED)
     def with_options(
         self,
         *,

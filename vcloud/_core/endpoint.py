@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from inspect import iscoroutinefunction
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, validators
@@ -19,20 +19,19 @@ from vcloud._core.endpoint_options import (
     EndpointOptions,
     check_options,
     credentials_elsewhere,
-    guided,
 )
 from vcloud._core.guided import Guided
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.redaction.secretive import concealing
+from vcloud._core.redaction.secretive import concealing, concealing_constructor
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.suggestions import did_you_mean
+from vcloud._core.wrong_arguments import explained_constructor
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.observe import Observer
 
-C = TypeVar("C", bound=type)
 
 #: Seconds for one attempt. If a timeout is this very object, the user chose none, and a provider
 #: may use its own default.
@@ -129,14 +128,11 @@ _positive_integer = configured(positive_integer)
 _flag = configured(flag)
 
 
-def _guided(cls: C) -> C:
-    strategies = "HMACAuth(key, secret), BearerAuth(token) or APIKeyAuth(key)"
-    guide = guided("Endpoint", others=credentials_elsewhere(strategies))
-    cls.__init__ = guide(cls.__init__)  # type: ignore[misc]
-    return cls
+_STRATEGIES: Final = "HMACAuth(key, secret), BearerAuth(token) or APIKeyAuth(key)"
 
 
-@_guided
+@concealing_constructor
+@explained_constructor("Endpoint", instead=credentials_elsewhere(_STRATEGIES))
 @frozen
 class Endpoint(Guided):
     """Where and how one provider is reached.

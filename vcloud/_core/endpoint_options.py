@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from functools import wraps
-from inspect import iscoroutinefunction
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.redaction.secretive import concealing
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.suggestions import WrongArgumentsError, explaining, unknown_keyword
+from vcloud._core.wrong_arguments import check_keywords
 
 if TYPE_CHECKING:
     from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.observe import Observer
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 #: What people call credentials where a client takes ``auth``.
 _CREDENTIALS: Final = (
@@ -63,23 +57,32 @@ class EndpointOptions(TypedDict, total=False):
 #: The names of all of them.
 OPTIONS: Final = tuple(EndpointOptions.__annotations__)
 
+# What to do instead of giving a keyword to something that does not take it.
 
-#: What to do instead of giving these to ``from_env``.
+#: Of ``from_env``.
 FROM_ENV: Final = {
     "base_url": "the environment has the address; to give it here, make an Endpoint(base_url, ...)",
     "auth": "the environment has the credentials; to give them here, make an Endpoint(auth=...)",
 }
-
-#: Of an option that ``with_options`` does not change.
-FIXED: Final = (
-    "with_options takes timeout, deadline and retry; give the others when the client is made, as "
-    "in Endpoint(auth=..., {}=...)"
-)
-#: Of an option that belongs to the Endpoint of a provider.
-OF_ENDPOINT: Final = (
-    "give it to the Endpoint of a provider, as in VCloud(computers=Endpoint(auth=..., {0}=...)), "
-    "or to all with VCloud.from_env({0}=...)"
-)
+#: Of ``with_options``, which does not change them.
+FIXED: Final = {
+    name: "with_options takes timeout, deadline and retry; give the others when the client is "
+    f"made, as in Endpoint(auth=..., {name}=...)"
+    for name in OPTIONS
+}
+#: Of the facade: they belong to the Endpoint of a provider.
+OF_ENDPOINT: Final = {
+    **dict.fromkeys(
+        ("base_url", "auth"),
+        "give it to the Endpoint of a provider, as in VCloud(computers=Endpoint(base_url, "
+        "auth=...))",
+    ),
+    **{
+        name: "give it to the Endpoint of a provider, as in VCloud(computers=Endpoint(auth=..., "
+        f"{name}=...)), or to all with VCloud.from_env({name}=...)"
+        for name in OPTIONS
+    },
+}
 
 
 def check_options(
@@ -96,11 +99,7 @@ def check_options(
     Raises:
         WrongArgumentsError: one of them is no option. The text has the nearest, and all.
     """
-    for name in given:
-        if instead is not None and name in instead:
-            raise WrongArgumentsError(f"{callee} has no argument {name!r}: {instead[name]}")
-        if name not in OPTIONS and name not in others:
-            raise WrongArgumentsError(unknown_keyword(callee, name, (*others, *OPTIONS)))
+    check_keywords(callee, given, (*others, *OPTIONS), instead or {})
 
 
 def credentials_elsewhere(strategy: str) -> Mapping[str, str]:
@@ -110,36 +109,3 @@ def credentials_elsewhere(strategy: str) -> Mapping[str, str]:
         strategy: how the strategy is written.
     """
     return dict.fromkeys(_CREDENTIALS, f"credentials are one argument: auth={strategy}")
-
-
-def guided(
-    callee: str, *, options: str = "", others: Mapping[str, str] | None = None
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Answer arguments that do not fit with what to write; for methods that no request passes.
-
-    No frame of such an error holds the arguments, among which a password may be.
-
-    Args:
-        callee: what is called, as the error names it.
-        options: what to do with an option of an Endpoint that it does not take; ``{}`` is its name.
-        others: by other wrong keywords, what to do instead.
-    """
-    special = {**{name: options.format(name) for name in OPTIONS if options}, **(others or {})}
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        explained = explaining(function, callee, error=WrongArgumentsError)
-        if iscoroutinefunction(function):
-            return concealing(explained)
-        code: Any = getattr(function, "__code__")  # noqa: B009 - ParamSpec's callables have none
-        taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-
-        @wraps(function)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name in kwargs:
-                if name in special and name not in taken:
-                    raise WrongArgumentsError(f"{callee} has no argument {name!r}: {special[name]}")
-            return explained(*args, **kwargs)
-
-        return concealing(checked)
-
-    return decorate

@@ -21,6 +21,10 @@ __all__ = ["Guided", "WrongName", "add_wrong_names", "real_names"]
 
 #: Messages that are remembered. Libraries ask for the same few names of each object.
 MAX_REMEMBERED: Final = 256
+#: The methods of :class:`~vcloud.Controllable`. ``isinstance`` looks for a protocol's methods in
+#: the dictionaries of classes, and a :class:`WrongName` there would be one of them. A handle that
+#: answers one of these names is a :class:`Guided`.
+_OF_PROTOCOLS: Final = frozenset({"stop", "wait_until"})
 #: Words of an attribute that holds a state, in one provider or another.
 _STATE: Final = "state"
 #: The fields that hold it at some providers only.
@@ -84,7 +88,7 @@ def add_wrong_names(cls: type[Any], names: Iterable[str]) -> None:
     for name in names:
         first, *others = name.split("_")
         for guess in {name, "".join([first, *map(str.capitalize, others)])}:
-            if not hasattr(cls, guess):
+            if guess not in _OF_PROTOCOLS and not hasattr(cls, guess):
                 setattr(cls, guess, WrongName(guess))
 
 

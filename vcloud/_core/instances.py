@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections import abc
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from vcloud._core.keys import instance_key
 from vcloud._core.model import Model
 from vcloud._core.resource import Handle
 from vcloud._core.states import Stateful, wanted_states
-from vcloud._core.suggestions import explained_as
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError, UnsupportedError
 from vcloud.errors.text import word
 
@@ -33,8 +34,35 @@ H = TypeVar("H", bound=Handle)
 S = TypeVar("S", bound=str)
 
 
+if TYPE_CHECKING:
+    _ProtocolType = ABCMeta
+else:
+    _ProtocolType = type(Protocol)
+
+
+class _AskingForMembers(_ProtocolType):
+    """Makes ``isinstance`` ask for each member, as ``hasattr`` does.
+
+    Python looks into the classes, where a :class:`~vcloud._core.guided.WrongName` seems to be a
+    member. It raises when it is asked for.
+    """
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return _has_members(self, instance, super().__instancecheck__)
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return _has_members(self, subclass, super().__subclasscheck__)
+
+
+def _has_members(cls: type, one: Any, otherwise: Callable[[Any], bool]) -> bool:
+    """Whether it has what Controllable has; for a class that inherits from that, as usual."""
+    if cls is not Controllable:
+        return otherwise(one)
+    return all(hasattr(one, name) for name in vars(cls) if not name.startswith("_"))
+
+
 @runtime_checkable
-class Controllable(Protocol):
+class Controllable(Protocol, metaclass=_AskingForMembers):
     """What the machines, sessions and desktops of every provider can do.
 
     Each method acts on the object it is called on. ``start`` and ``connect_url`` are not part of
@@ -51,6 +79,10 @@ class Controllable(Protocol):
         self, state: str, /, *, timeout: timedelta | float = ..., poll: timedelta | float = ...
     ) -> object:
         """Wait for a state, in the provider's words or as an :class:`~vcloud.InstanceState`."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of it, as plain JSON values without secrets."""
         ...
 
 
@@ -208,7 +240,7 @@ class InstanceRef(Model):
         url: str = await self._method("connect_url")()
         return url
 
-    @explained_as("wait_until")
+    @explained("wait_until")
     async def wait_until(
         self,
         state: InstanceState | str | abc.Collection[InstanceState | str],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from vcloud._core.guided import add_wrong_names, real_names
-from vcloud._core.suggestions import explaining
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors.plain import plain
 
 __all__ = ["Model", "PlainStruct"]
@@ -59,7 +59,7 @@ class Model:
 
         @classmethod
         def __attrs_init_subclass__(cls) -> None:
-            cls.__init__ = explaining(cls.__init__, cls.__name__)
+            cls.__init__ = explained(cls.__name__, error=TypeError)(cls.__init__)
             guesses = [*cls._absent, *cls._guesses]
             add_wrong_names(cls, guesses)
             # A handle does not have the fields of what it fetches.

@@ -15,7 +15,8 @@ from vcloud._core.arguments import identifier
 from vcloud._core.decoding.plain_json import loads
 from vcloud._core.guided import Guided, add_wrong_names
 from vcloud._core.model import Model
-from vcloud._core.suggestions import VOCABULARY, explaining
+from vcloud._core.suggestions import VOCABULARY
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError, DecodeError
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Collection(Guided):
         super().__init_subclass__()
         if hasattr(cls, "list"):
             # Not that of the base class, which would name the base class.
-            named = explaining(inspect.unwrap(cls.list), f"{cls.__name__}.list")
+            named = explained(f"{cls.__name__}.list")(inspect.unwrap(cls.list))
             setattr(cls, "list", named)  # noqa: B010 - only some have one
 
     def __init__(self, session: Session) -> None:

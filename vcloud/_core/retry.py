@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from vcloud._core.arguments import configured, in_seconds, positive_integer, seconds_from_zero
 from vcloud._core.guided import Guided
-from vcloud._core.suggestions import WrongArgumentsError, guided_constructor
+from vcloud._core.wrong_arguments import explained_constructor
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -50,7 +50,7 @@ def _is_transient(error: VCloudError) -> bool:
     )
 
 
-@guided_constructor(WrongArgumentsError)
+@explained_constructor("RetryPolicy")
 @frozen
 class RetryPolicy(Guided):
     """How often a request is sent again, and after which pauses.

@@ -15,8 +15,8 @@ from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.endpoint import TIMEOUT
 from vcloud._core.instance_state import InstanceState
 from vcloud._core.resource import Handle
-from vcloud._core.suggestions import explained_as
 from vcloud._core.timing.polling import PollTimeoutError, poll_until
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import DecodeError, InvalidArgumentError, WaitFailed, WaitTimeout
 from vcloud.errors.text import shortened, word
 
@@ -67,7 +67,7 @@ class Stateful(Handle, Generic[H, S]):
         """Fetch the resource as it is now."""
         raise NotImplementedError
 
-    @explained_as("wait_until")
+    @explained("wait_until")
     async def wait_until(
         self,
         state: S | str | abc.Collection[str],

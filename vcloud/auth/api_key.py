@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from vcloud._core.auth import Auth, credential
-from vcloud._core.endpoint_options import guided
-from vcloud._core.redaction.secretive import Credentials, Secretive
+from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
 from vcloud._core.request import Request
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError
 
 #: RFC 9110, 5.1.
@@ -21,7 +21,8 @@ class APIKeyAuth(Secretive, Auth):
 
     __slots__ = ("_headers",)
 
-    @guided("APIKeyAuth")
+    @concealing
+    @explained("APIKeyAuth")
     def __init__(self, key: str, *, header: str = "x-api-key") -> None:
         if not _HEADER.fullmatch(header):
             raise ConfigurationError(

@@ -15,14 +15,13 @@ from attrs import field, frozen
 
 from vcloud._core.auth import Send, StatePerAddress, credential
 from vcloud._core.codec import Codec
-from vcloud._core.endpoint_options import guided
 from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
 from vcloud._core.refused_credentials import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
 from vcloud._core.scalars import Instant
-from vcloud._core.suggestions import WrongArgumentsError, explained_as
 from vcloud._core.timing.clock import boottime, monotonic
 from vcloud._core.timing.server_clock import server_time
+from vcloud._core.wrong_arguments import explained
 from vcloud.auth.token_store.choosing import token_store
 from vcloud.auth.token_store.records import LEEWAY, MAX_TOKEN, ObtainedToken
 from vcloud.auth.token_store.sharing import SharedLogin
@@ -144,7 +143,8 @@ class BearerAuth(StatePerAddress):
     #: Seconds before its end at which a token is replaced.
     LEEWAY: ClassVar[float] = LEEWAY
 
-    @guided("BearerAuth")
+    @concealing
+    @explained("BearerAuth")
     def __init__(self, token: str) -> None:
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("token must be the token alone, without Bearer before it")
@@ -154,7 +154,7 @@ class BearerAuth(StatePerAddress):
 
     @classmethod
     @concealing
-    @explained_as("BearerAuth.login", WrongArgumentsError)
+    @explained("BearerAuth.login")
     def login(
         cls,
         username: str,

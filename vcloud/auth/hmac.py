@@ -12,9 +12,10 @@ from typing import ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from vcloud._core.auth import StatePerAddress, credential
-from vcloud._core.endpoint_options import guided
+from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, Response
 from vcloud._core.timing.server_clock import server_time
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError
 
 
@@ -78,7 +79,8 @@ class HMACAuth(StatePerAddress):
     #: a signature for another day could be kept and used on that day.
     MAX_OFFSET: ClassVar[float] = 86_400.0
 
-    @guided("HMACAuth")
+    @concealing
+    @explained("HMACAuth")
     def __init__(self, key: str, secret: str, *, signed_path: str | None = None) -> None:
         self._key = credential(key, "the API key")
         self._signed_path = None if signed_path is None else _base_path(signed_path)

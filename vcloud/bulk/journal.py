@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from vcloud.bulk.entry import Entry
+from vcloud.bulk.journal_lists import planned_count
 from vcloud.bulk.journal_opening import JournalOpener, opened
 from vcloud.bulk.journal_rows import all_rows, write_csv
 from vcloud.bulk.plan import Plan
@@ -100,6 +101,18 @@ class Journal(JournalOpener):
         self._check_exists()
         async with opened(self) as writer:
             return await write_csv(writer, Path(path))
+
+    async def planned(self) -> int | None:
+        """How many items its plan has; None if no plan was written.
+
+        Raises:
+            ConfigurationError: it cannot be read, or a run of another ``Journal`` object or process
+                has it.
+        """
+        if not self.is_open and not self.path.exists():
+            return None
+        async with opened(self) as writer:
+            return await writer.submit(lambda store: planned_count(store.database))
 
     def _check_exists(self) -> None:
         # Opening would make the file, and an empty report of a wrong path looks like a right one.

@@ -12,26 +12,18 @@ import logging
 import os
 import shlex
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from vcloud._core import private_files
 from vcloud.errors import ConfigurationError
 from vcloud.errors.text import printable
 
 #: Windows has other permissions, and files in a user's folder belong to the user there.
 POSIX: Final = hasattr(os, "geteuid")
-#: Do not follow a symbolic link, wait for a FIFO, or make a terminal the controlling one.
-_FLAGS: Final = (
-    os.O_RDWR
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_NOCTTY", 0)
-)
-#: How often a file is opened if it is made and removed meanwhile.
-_OPEN_ATTEMPTS: Final = 5
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _log = logging.getLogger("vcloud.bulk")
 
@@ -102,13 +94,7 @@ def open_file(place: Path, owners: Owners | None) -> int:
             file.
         OSError: it cannot be opened.
     """
-    descriptor = _opened(place, owners)
-    try:
-        _check_owner(place, os.fstat(descriptor), owners)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return private_files.open_or_make(place, partial(_check_owner, owners))
 
 
 def check_owner_if_exists(place: Path, owners: Owners | None) -> None:
@@ -121,13 +107,13 @@ def check_owner_if_exists(place: Path, owners: Owners | None) -> None:
         found = place.lstat()
     except FileNotFoundError:
         return
-    _check_owner(place, found, owners)
+    _check_owner(owners, place, found)
 
 
 def make_empty(place: Path) -> os.stat_result | None:
     """Make a file for its owner alone. Return None if there is one of that name."""
     try:
-        descriptor = _new(place)
+        descriptor = private_files.make(place)
     except FileExistsError:
         return None
     try:
@@ -136,42 +122,7 @@ def make_empty(place: Path) -> os.stat_result | None:
         os.close(descriptor)
 
 
-def _opened(place: Path, owners: Owners | None) -> int:
-    for _ in range(_OPEN_ATTEMPTS):
-        try:
-            # First, so that a file of another user is not taken for one that was just made. Also,
-            # opening a file of another user in /tmp with O_CREAT fails (fs.protected_regular).
-            return _new(place)
-        except FileExistsError:
-            pass
-        try:
-            return os.open(place, _FLAGS)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            # A link cannot be opened in this way, and a file of another user often not at all.
-            check_owner_if_exists(place, owners)
-            raise
-    raise ConfigurationError(
-        f"{place} cannot be opened: another program keeps creating and removing it"
-    )
-
-
-def _new(place: Path) -> int:
-    descriptor = os.open(place, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-    if POSIX and stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
-        # The umask took permissions from the owner, or the file system has no permissions.
-        try:
-            os.fchmod(descriptor, 0o600)
-        except PermissionError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-    return descriptor
-
-
-def _check_owner(place: Path, file: os.stat_result, owners: Owners | None) -> None:
+def _check_owner(owners: Owners | None, place: Path, file: os.stat_result) -> None:
     if stat.S_ISLNK(file.st_mode):
         raise ConfigurationError(
             f"{place} is a symbolic link, and anyone who can change it decides what is done: "

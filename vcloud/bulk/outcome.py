@@ -9,6 +9,7 @@ from typing import Any, Generic, Never, TypeVar
 from attrs import frozen
 
 from vcloud._core.model import Model
+from vcloud.errors.people import message_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,6 +62,14 @@ class Outcome(Model, Generic[T, R]):
     recorded: Any = None
     resumed: bool = False
     listed: bool = True
+
+    @property
+    def user_message(self) -> str | None:
+        """What went wrong, for a person who uses your program; None without an ``error``.
+
+        That of a :class:`~vcloud.VCloudError`; any other error has none but "Something went wrong."
+        """
+        return None if self.error is None else message_of(self.error)
 
 
 @frozen

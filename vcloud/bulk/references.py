@@ -175,7 +175,8 @@ class ItemMaker:
     def _of_handle(self, key: str, kind: _Kind, ids: dict[str, object]) -> object:
         session = self._session(kind.provider)
         if session is None:
-            _refuse(key, f"no client of {kind.provider!r:.80} is known here")
+            example = ", such as cloud.instance" if kind.instance else ""
+            _refuse(key, f"no client of {kind.provider!r:.80} is known here", example)
         cls = _named_class(kind)
         if cls is None or set(ids) != set(_id_fields(cls)):
             _refuse(key, f"it is of a kind that this version does not know: {kind.name!r:.80}")
@@ -196,10 +197,10 @@ class ItemMaker:
         return session_of(client)
 
 
-def _refuse(key: str, why: str) -> NoReturn:
+def _refuse(key: str, why: str, example: str = "") -> NoReturn:
     raise InvalidArgumentError(
         f"the key {key!r:.80} in the journal cannot become an item, because {why}: "
-        "pass handle=, a function that makes an item of its key"
+        f"pass handle=, a function that makes an item of its key{example}"
     )
 
 

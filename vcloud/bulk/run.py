@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Generic, Never, NoReturn, Self, TypeVar
 
 from attrs import evolve
 
-from vcloud._core.suggestions import WrongArgumentsError, unknown_keyword
 from vcloud._core.waiting_report import summary
+from vcloud._core.wrong_arguments import WrongArgumentsError, check_keywords
 from vcloud.bulk.dispatcher import Dispatcher
 from vcloud.bulk.journal_writer import JournalWriter
 from vcloud.bulk.options import BulkKeywords, BulkOptions
@@ -143,9 +143,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 "Bulk takes items and action by position, and all others by name: write "
                 "Bulk(items, action, concurrency=...)"
             )
-        for name in options:
-            if name not in _KEYWORDS:
-                raise WrongArgumentsError(unknown_keyword("Bulk", name, _KEYWORDS))
+        check_keywords("Bulk", options, _KEYWORDS)
         self._prepare(items, BulkOptions(action=action, **options))
 
     @classmethod

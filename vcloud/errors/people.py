@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vcloud.errors.text import printable, shortened
 
-__all__ = ["message_for_people"]
+__all__ = ["message_for_people", "message_of"]
 
 #: What each kind of error means. A subclass without an entry has that of its nearest base.
 _MEANINGS: Final = {
@@ -34,6 +34,7 @@ _MEANINGS: Final = {
     "ServerError": "The service has a problem at the moment.",
     "DecodeError": "The service gave an answer that cannot be used.",
     "LimitExceededError": "The answer of the service is too large.",
+    "UnsupportedError": "This is not possible with this kind of machine.",
     "CleanupError": "A machine may still be running and cost money.",
     "WaitTimeout": "This took too long.",
     "WaitFailed": "This did not succeed.",
@@ -95,6 +96,11 @@ def message_for_people(error: Any) -> str:
     elif not _PASSING.isdisjoint(kinds) and getattr(error, "retry_after", None) is None:
         sentences.append(_LATER)
     return " ".join(sentences)
+
+
+def message_of(error: BaseException) -> str:
+    """The ``user_message`` of an error; of one that is not of vcloud, that something went wrong."""
+    return str(getattr(error, "user_message", _MEANINGS["VCloudError"]))
 
 
 def _told(error: Any, kinds: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, overload
 
 from vcloud._core.environment import Variables
 from vcloud.errors import ConfigurationError
@@ -11,7 +11,7 @@ from vcloud.errors import ConfigurationError
 if TYPE_CHECKING:
     from vcloud._core.client import Client
 
-__all__ = ["PROVIDERS", "Provider"]
+__all__ = ["Provider"]
 
 C = TypeVar("C", bound="Client")
 
@@ -35,7 +35,6 @@ class Provider(Generic[C]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         assert name == self.variables.name
-        PROVIDERS[name] = self
 
     @overload
     def __get__(self, facade: None, owner: object) -> Self: ...
@@ -55,7 +54,3 @@ class Provider(Generic[C]):
         package = import_module(f"vcloud.providers.{self.variables.name}")
         found: type[C] = getattr(package, self._client)
         return found
-
-
-#: By their names, in the order of the facade's class.
-PROVIDERS: Final[dict[str, Provider[Any]]] = {}

@@ -25,10 +25,10 @@ import aiohttp
 try:
     from aioresponses import CallbackResult
     from aioresponses.core import aioresponses as original
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         "vcloud.testing.aioresponses needs the package aioresponses: pip install aioresponses",
-        name=error.name,
+        name=_error.name,
     ) from None
 
 __all__ = ["CallbackResult", "aioresponses"]

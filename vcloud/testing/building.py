@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from vcloud._core.arguments import identifier, instant, member, seconds
-from vcloud._core.suggestions import unknown_keyword
+from vcloud._core.wrong_arguments import unknown_keyword
 from vcloud.errors import InvalidArgumentError
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Opens files that nobody else may read, write or replace.
+"""The rule for the files of a token store: nobody else may read, write or replace them.
 
 The rule is that of OpenSSH for private keys (``sshkey_perm_ok`` in its ``authfile.c``): the file
 must belong to the user, and neither group nor others have any access to it. Also, the file must not
@@ -7,21 +7,13 @@ be a symbolic link, and nobody else may replace the files of its folder.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import stat
 from pathlib import Path
-from typing import Final
 
+from vcloud._core import private_files
 from vcloud.errors import ConfigurationError
-
-#: Do not follow a symbolic link, wait for a FIFO, or make a terminal the controlling one.
-_FLAGS: Final = (
-    getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-)
-#: How often a file is opened if it is made and removed meanwhile.
-_ATTEMPTS: Final = 5
 
 
 def check_folder(folder: Path) -> None:
@@ -66,16 +58,7 @@ def open_if_exists(place: Path) -> int | None:
             regular file.
         OSError: it cannot be opened.
     """
-    try:
-        descriptor = os.open(place, os.O_RDONLY | _FLAGS)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        # A link cannot be opened in this way, and a file of another user often not at all.
-        with contextlib.suppress(FileNotFoundError):
-            _check(place, place.lstat())
-        raise
-    return _checked(place, descriptor)
+    return private_files.open_if_exists(place, _check)
 
 
 def open_or_make(place: Path) -> int:
@@ -84,47 +67,17 @@ def open_or_make(place: Path) -> int:
     Raises:
         ConfigurationError, OSError: as for :func:`open_if_exists`.
     """
-    for _ in range(_ATTEMPTS):
-        try:
-            # First, so that a file of another user is not taken for one that was just made.
-            return make(place)
-        except FileExistsError:
-            pass
-        try:
-            return _checked(place, os.open(place, os.O_RDWR | _FLAGS))
-        except FileNotFoundError:
-            continue
-        except OSError:
-            with contextlib.suppress(FileNotFoundError):
-                _check(place, place.lstat())
-            raise
-    raise OSError(f"another program keeps creating and removing {place.name}")
+    return private_files.open_or_make(place, _check)
 
 
 def make(place: Path) -> int:
-    """Make a file for its owner alone, and open it.
+    """Make a file for its owner alone, and open it to write it.
 
     Raises:
-        FileExistsError: there is one of that name.
-        OSError: it cannot be made.
+        ConfigurationError: the file system lets others read it.
+        OSError: it cannot be made, or there is one of that name.
     """
-    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
-    try:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
-            os.fchmod(descriptor, 0o600)  # the umask took permissions from the owner
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _checked(place: Path, descriptor: int) -> int:
-    try:
-        _check(place, os.fstat(descriptor))
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return private_files.checked(place, private_files.make(place), _check)
 
 
 def _check(place: Path, found: os.stat_result) -> None:

@@ -7,6 +7,8 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -37,7 +39,7 @@ from vcloud.emulator.desktops.schema import (
 )
 from vcloud.emulator.desktops.state import PENDING, STATUSES, Desktop
 from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.settable import known_word
+from vcloud.emulator.settable import known_word, seconds_of
 from vcloud.emulator.state_loop import StateLoop
 
 OWNER: Final = "emulated"
@@ -171,14 +173,16 @@ class Desktops:
         *,
         status: str | None = "running",
         owner: str = OWNER,
+        lifetime: timedelta | float | None = None,
         timeout_ms: int = DEFAULT_TIMEOUT,
     ) -> Desktop:
-        """Add a desktop. With None for its status, it is launched, and runs after a while.
+        """Add a desktop, from any thread. With None for its status, it runs after a while.
 
-        It may be called from any thread. A wrong status is a ValueError; `set_status` takes any.
+        It ends after its `lifetime` (seconds, timedelta), or `timeout_ms`, the API's own word.
         """
-        if status is not None:
-            known_word(status, STATUSES, "status")
+        known_word(status or STATUSES[0], STATUSES, "status")
+        if lifetime is not None:
+            timeout_ms = round(seconds_of(lifetime, "lifetime") * 1000)
         return self._home.run(lambda: self._add_desktop(status, owner, timeout_ms))
 
     def _add_desktop(self, status: str | None, owner: str, timeout_ms: int) -> Desktop:
@@ -213,14 +217,10 @@ class Desktops:
         `code`, the `seconds` that it takes), or None for a command that it does not know. Then the
         function before it is asked, and at last the simulated shell. Commands that only call
         `xdotool` go to the simulated screen. It runs in the emulator's event loop, so it must not
-        block. Also a decorator: `@emulator.desktops.on_bash`.
-
-        Returns:
-            the function.
+        block. Also a decorator: `@emulator.desktops.on_bash`. It returns the function.
 
         Raises:
-            RuntimeError: the desktops are real, and run their commands themselves.
-            TypeError: it is no function.
+            RuntimeError: the desktops are real.
         """
         if not callable(function):
             raise TypeError(f"on_bash takes a function of the command, not {function!r:.80}")
@@ -235,8 +235,7 @@ class Desktops:
 
     def set_status(self, id: str, status: str) -> None:
         """Put a desktop into any status, known or not, permanently."""
-        desktop = self.desktops[id]
-        self._home.run(lambda: desktop.force(status))
+        self._home.run(partial(self.desktops[id].force, status))
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer one request, also one that is refused."""

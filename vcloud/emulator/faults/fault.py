@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self, get_args
 
+import msgspec
 from attrs import field, frozen
 
 from vcloud.emulator.faults import limits
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
+Body = bytes | str | dict[str, Any] | list[Any]
 RetryForm = Literal["seconds", "date", "milliseconds", "body", "body_camel_case"]
 
 ENUMERATED: Final = (
@@ -99,14 +101,19 @@ class Fault:
     def reply(
         cls,
         status: int,
-        body: bytes | str = b"",
+        body: Body = b"",
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
         *,
         processed: bool = False,
     ) -> Self:
-        """Answer with this, unprocessed unless `processed` is set."""
+        """Answer with this, unprocessed unless `processed` is set. A dict or a list is JSON."""
         raw = body.encode() if isinstance(body, str) else body
+        if isinstance(raw, dict | list):
+            raw, content_type = msgspec.json.encode(raw), content_type or "application/json"
+        if not isinstance(raw, bytes):
+            msg = f"body must be bytes, a text, or a dict or list for JSON, not {body!r:.80}"
+            raise TypeError(msg)
         return cls(
             "reply",
             {

@@ -10,7 +10,7 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from vcloud.emulator.faults.fault import Fault
+from vcloud.emulator.faults.fault import Body, Fault
 from vcloud.emulator.faults.play import ACTIONS
 
 HEADER: Final = "X-VCloud-Fault"
@@ -115,7 +115,7 @@ def _signature(name: str) -> type[msgspec.Struct]:
             fields.append((key, list[str], msgspec.field(default_factory=list)))
             continue
         # JSON has no bytes.
-        hint = str if hints[key] == bytes | str else hints[key]
+        hint = str | dict[str, Any] | list[Any] if hints[key] == Body else hints[key]
         default = (
             parameter.default.decode()
             if isinstance(parameter.default, bytes)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, ClassVar, Protocol
 
 from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.settable import Settable, known_word
+from vcloud.emulator.settable import Settable, known_word, seconds_of
 from vcloud.emulator.streamspace.arguments import seconds
 from vcloud.emulator.streamspace.catalog import AGENT_STATUSES, ALL_STATES, ROLES
 
@@ -129,16 +130,20 @@ class Owner(Protocol):
     def change(self, session: Session, state: str) -> None:
         """Put a session into a state."""
 
+    def leave_idle(self, session: Session, seconds: float) -> None:
+        """Have a session been unused for so long."""
+
 
 @define(eq=False, kw_only=True)
 class Session(Settable):
     """An application that runs for a user. Tests may read and set it, from any thread.
 
     Clients see `state`, `user`, `template`, `platform`, `agent_id`, `resources`, `idle_timeout`,
-    `persistent_home`, `tags` and `message`. What else there is, is the service's own.
+    `persistent_home`, `tags`, `message` and `idle` (their `last_activity`). What else there is, is
+    the service's own.
     """
 
-    other_names: ClassVar[Mapping[str, str]] = {"status": "state"}
+    other_names: ClassVar[Mapping[str, str]] = {"status": "state", "last_activity": "idle"}
 
     id: str
     _service: Owner = field(repr=False, alias="service")
@@ -181,6 +186,20 @@ class Session(Settable):
     @state.setter
     def state(self, word: str) -> None:
         self._service.change(self, known_word(word, ALL_STATES, "state"))
+
+    @property
+    def idle(self) -> float | None:
+        """For how many seconds it has run and not been used; None if it does not run.
+
+        It can be set, to seconds or a timedelta: it has then run for at least as long. What is idle
+        for its `idle_timeout` hibernates, so set that first.
+        """
+        now = self._service.clock.now()
+        return now - self.used_by(now) if self.state_at(now) == "running" else None
+
+    @idle.setter
+    def idle(self, seconds: timedelta | float) -> None:
+        self._service.leave_idle(self, seconds_of(seconds, "idle"))
 
     def state_at(self, now: float) -> str:
         """The state at this time."""
@@ -234,11 +253,7 @@ class Session(Settable):
         self.viewers += 1
         self.write(now, "User connected via VNC")
         if not self.remote:
-            # Drop the scheduled hibernation and its line. The application may still be starting.
-            self.phases = tuple(phase for phase in self.phases if phase.at <= now)
-            self.log = [
-                (at, text) for at, text in self.log if at <= now or not text.startswith("Session ")
-            ]
+            self._drop_hibernation(now)
 
     def close_viewer(self, now: float) -> None:
         """A viewer has disconnected; idle time begins with the last one."""
@@ -248,13 +263,35 @@ class Session(Settable):
         if not self.remote and not self.viewers and self.state_at(now) == "running":
             self._schedule_hibernation(now)
 
-    def idle(self, now: float) -> bool:
+    def used_by(self, now: float) -> float:
+        """When it was last used, or entered its state, by now."""
+        return now if self.viewers else max(self.used_at, self.updated_at(now))
+
+    def is_idle(self, now: float) -> bool:
         """Whether it runs, and has not been used during its idle timeout."""
         return (
             self.state_at(now) == "running"
             and not self.viewers
             and now >= self.used_at + seconds(self.idle_timeout)
         )
+
+    def leave_idle(self, now: float, since: float) -> None:
+        """Have it run unused since then.
+
+        Raises:
+            ValueError: it does not run, or somebody views it.
+        """
+        if self.state_at(now) != "running" or self.viewers:
+            what = "viewed" if self.viewers else self.state_at(now)
+            raise ValueError(f"session {self.id} is {what}: only a running one is idle")
+        begun = min(self.updated_at(now), since)
+        self.created_at, self.used_at = min(self.created_at, begun), since
+        if self.remote:
+            self.phases = (Phase(begun, "running"),)
+            return
+        self._drop_hibernation(now)
+        self.phases = (Phase(begun, "running"),)
+        self._schedule_hibernation(since)
 
     def _follow(self, at: float, state: str) -> None:
         self.phases = (*self.phases, Phase(at, state))
@@ -273,6 +310,13 @@ class Session(Settable):
         elif state in IDLE:
             self.log.append((at, f"Session {state}"))
         self.log.sort(key=lambda entry: entry[0])
+
+    def _drop_hibernation(self, now: float) -> None:
+        """Drop the scheduled hibernation and its line. The application may still be starting."""
+        self.phases = tuple(phase for phase in self.phases if phase.at <= now)
+        self.log = [
+            (at, text) for at, text in self.log if at <= now or not text.startswith("Session ")
+        ]
 
     def _schedule_hibernation(self, since: float) -> None:
         self._follow(since + seconds(self.idle_timeout), "hibernated")

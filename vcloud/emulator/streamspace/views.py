@@ -159,7 +159,7 @@ def single_session_view(session: Session, clock: Clock) -> Json:
         **new_session_view(session, clock),
         "status": status,
         "platform_metadata": _platform_metadata(session),
-        "last_activity": _at(session.updated_at(now), clock),
+        "last_activity": _at(session.used_by(now), clock),
     }
 
 

@@ -50,9 +50,12 @@ class DesktopRef(Controls, InstanceHandle["Desktop", DesktopStatus]):
     )
     _absent: ClassVar[Mapping[str, str]] = {
         **KIND.instead,
+        "act": "did you mean perform?",
+        "action": "did you mean perform?",
         "capture": "did you mean screenshot?",
         "computer": "did you mean perform?",
         "delete": "did you mean stop?",
+        "do": "did you mean perform?",
         "extend": "the API cannot change a lifetime; write launch(lifetime=...)",
         "get_stream_url": "write (await handle.refresh()).stream_url",
         "get_url": "did you mean connect_url?",

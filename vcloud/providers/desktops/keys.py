@@ -254,9 +254,10 @@ def chords(keys: Iterable[str]) -> tuple[str, ...]:
 
 def _unknown(names: list[str], index: int) -> InvalidArgumentError:
     near = get_close_matches(_fold(names[index][:40]), _FOLDED, n=3, cutoff=0.7)
-    hint = f"; the nearest are {', '.join(near)}" if near else ""
+    # Before the semicolon, because that is for people too: `error.user_message`.
+    hint = f", the nearest are {', '.join(near)}; a" if near else ". A"
     return InvalidArgumentError(
-        f"key {index + 1} of {len(names)} is not a key name{hint}. A key is a single character or "
+        f"key {index + 1} of {len(names)} is not a key name{hint} key is a single character or "
         "a name such as enter, pageup, f5 or an X key symbol; several are joined with +, as in "
         "'ctrl+c'; to enter text use type()"
     )

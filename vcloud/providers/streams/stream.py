@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from attrs import field, frozen
 
 from vcloud._core.decoding.models import DOCUMENTED, InnerId, none_when_absent
+from vcloud._core.guided import Guided
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, path_segment
@@ -56,7 +57,7 @@ MACHINES_PER_PAGE: Final = 10
 
 
 @frozen(kw_only=True)
-class StreamRef(StreamHandle["Stream"]):
+class StreamRef(StreamHandle["Stream"], Guided):
     """A stream by its id, and by its uid if that is known.
 
     :meth:`refresh` takes the uid, all other methods take the id.

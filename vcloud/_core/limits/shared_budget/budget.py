@@ -14,8 +14,8 @@ from vcloud._core.limits.shared_budget.store_access import StoreAccess, WhenAway
 from vcloud._core.limits.shared_budget.stores import counters
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.redaction.secretive import Secretive, concealing
-from vcloud._core.suggestions import WrongArgumentsError, explained_as
 from vcloud._core.timing.clock import monotonic
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError, ConnectError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class SharedBudget(Secretive):
     """
 
     @concealing
-    @explained_as("SharedBudget", WrongArgumentsError)
+    @explained("SharedBudget")
     def __init__(
         self, store: str | Storage, *, account: str = "default", when_away: WhenAway = "fail"
     ) -> None:

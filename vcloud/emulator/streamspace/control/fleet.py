@@ -87,6 +87,16 @@ class Fleet(StreamSpaceApi):
 
         self.home.run(changed)
 
+    def leave_idle(self, session: Session, seconds: float) -> None:
+        """Have this session been unused for so long."""
+
+        def left() -> None:
+            now = self.clock.now()
+            session.leave_idle(now, now - seconds)
+            self.changes.notify()
+
+        self.home.run(left)
+
     def may_see(self, user: User, session: Session) -> bool:
         """Whether the session is theirs, or they may see all sessions."""
         return user.is_admin or session.user == user.username

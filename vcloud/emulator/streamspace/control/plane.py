@@ -203,7 +203,7 @@ class ControlPlane:
     def _hibernate_idle(self, agent_id: str) -> None:
         now = self._fleet.clock.now()
         for session in self._sessions(agent_id):
-            if session.idle(now):
+            if session.is_idle(now):
                 self.move(session, "hibernated")
 
     def _handle(self, link: Link, message: Json) -> None:
