@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self, get_args
 
-import msgspec
 from attrs import field, frozen
 
 from vcloud.emulator.faults import limits
@@ -110,7 +110,8 @@ class Fault:
         """Answer with this, unprocessed unless `processed` is set. A dict or a list is JSON."""
         raw = body.encode() if isinstance(body, str) else body
         if isinstance(raw, dict | list):
-            raw, content_type = msgspec.json.encode(raw), content_type or "application/json"
+            raw = json.dumps(raw, separators=(",", ":")).encode()
+            content_type = content_type or "application/json"
         if not isinstance(raw, bytes):
             msg = f"body must be bytes, a text, or a dict or list for JSON, not {body!r:.80}"
             raise TypeError(msg)
