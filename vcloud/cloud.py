@@ -31,7 +31,7 @@ from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE
 if TYPE_CHECKING:
     from vcloud._core.client import Client
     from vcloud._core.connections.aiohttp_compat import ClientSession
-    from vcloud._core.instances import InstanceRef
+    from vcloud._core.instances import Controllable, InstanceRef
     from vcloud._core.observe import Observer
     from vcloud._core.stats import Stats
     from vcloud.bulk import Bulk, Journal, Outcome, Settled
@@ -242,6 +242,7 @@ class VCloud(Lifetime):
         """The names of the providers that were configured, such as ``("computers",)``."""
         return tuple(self._clients)
 
+    @explained("ping")
     async def ping(self, *, timeout: timedelta | float = 10) -> dict[str, Outcome[str, None]]:
         """Ask each configured provider whether it answers; for health checks.
 
@@ -255,8 +256,7 @@ class VCloud(Lifetime):
                 print(name, outcome.status, outcome.error or outcome.duration)
 
         Args:
-            timeout: for each of them, with a login and a wait for a rate limit; seconds or
-                timedelta.
+            timeout: seconds or timedelta for each, with a login and a wait for a rate limit.
 
         Returns:
             by the provider's name, an outcome: done; failed, with its error; or undone, when a rate
@@ -299,12 +299,13 @@ class VCloud(Lifetime):
         sources = {name: client.instances() for name, client in self._clients.items()}
         return Instances(sources, None if timeout is None else positive_seconds(timeout, "timeout"))
 
-    def instance(self, provider: str, id: str | int | None = None) -> InstanceRef:
+    @explained("instance")
+    def instance(self, provider: str, id: Controllable | str | int | None = None) -> InstanceRef:
         """A machine, session or desktop by its key, ``"computers/100"``; nothing is sent.
 
         Args:
             provider: its name; without ``id`` the key, which journals of bulk runs have too.
-            id: the provider's id for it.
+            id: the provider's id for it, or a handle or a fetched resource of it.
 
         Raises:
             InvalidArgumentError: there is no such provider, or the id is not valid.

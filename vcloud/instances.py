@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, ClassVar, NoReturn, Self
 
+from vcloud._core.guided import Guided
 from vcloud._core.instances import (
     Capabilities,
     Controllable,
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 
-class Instances(AsyncIterator[Instance]):
+class Instances(Guided, AsyncIterator[Instance]):
     """The instances of all configured providers, as they arrive.
 
     Providers are asked concurrently, each for one page at a time; ``prefetch(8)`` reads ahead.
@@ -53,6 +54,12 @@ class Instances(AsyncIterator[Instance]):
         errors: the first error of each provider that failed, by the provider's name.
     """
 
+    _absent: ClassVar[Mapping[str, str]] = {
+        "first": "write await anext(instances)",
+        **dict.fromkeys(("take", "limit"), "leave the loop when you have enough"),
+        "list": "did you mean all?",
+    }
+
     def __init__(
         self, sources: Mapping[str, Pager[Instance]], timeout: float | None = None
     ) -> None:
@@ -63,6 +70,14 @@ class Instances(AsyncIterator[Instance]):
         self._requests: dict[str, asyncio.Task[Page[Instance] | None]] = {}
         self._cancelled: list[asyncio.Task[Page[Instance] | None]] = []
         self._ready: deque[Instance] = deque()
+
+    if not TYPE_CHECKING:
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(
+                "instances are not awaited themselves: use `async for instance in ...`, or "
+                "`await ....all()`"
+            )
 
     def __aiter__(self) -> Self:
         return self

@@ -231,6 +231,11 @@ async def test_a_function_that_fails_or_is_no_plain_one_is_named(
     assert "must be a plain one that returns a str, a Ran or None, not coroutine" in caplog.text
 
 
+def test_what_is_no_function_is_refused_at_once(emulator: Emulator) -> None:
+    with pytest.raises(TypeError, match="takes a function of the command, not 'done'"):
+        emulator.desktops.on_bash("done")  # type: ignore[arg-type]
+
+
 def test_real_desktops_run_their_commands_themselves() -> None:
     with pytest.raises(RuntimeError, match="for simulated desktops"):
         Emulator(backend="x11", allow_exec=True).desktops.on_bash(str)

@@ -61,6 +61,8 @@ async def test_a_call_that_is_missed_is_reported_with_those_that_came(emulator: 
 def test_a_route_that_no_call_can_match_is_refused(emulator: Emulator, route: str) -> None:
     with pytest.raises(ValueError, match="'POST \\*/machines'"):
         emulator.calls.matching(route)
+    with pytest.raises(ValueError, match="'POST \\*/machines'"):
+        emulator.faults.add(route, Fault.reset_after())
 
 
 async def test_bodies_are_recorded_without_passwords_and_tokens(emulator: Emulator) -> None:

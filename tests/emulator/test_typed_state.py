@@ -164,6 +164,23 @@ async def test_a_wrong_word_is_refused_with_those_that_there_are(emulator: Emula
     assert emulator.computers.machines["100"].status == "melting"
 
 
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda emulator: emulator.computers.add_machine(status="redy"),
+        lambda emulator: emulator.streams.add_machine(1381, status="conected"),
+        lambda emulator: emulator.streamspace.add_session(state="runing"),
+        lambda emulator: emulator.desktops.add_desktop(status="pendin"),
+    ],
+    ids=["computer", "stream machine", "session", "desktop"],
+)
+async def test_what_is_added_in_a_wrong_word_is_refused_too(
+    emulator: Emulator, add: Callable[[Emulator], object]
+) -> None:
+    with pytest.raises(ValueError, match=r"must be one of .* \(did you mean \w+\?\)"):
+        add(emulator)
+
+
 async def test_a_members_word_is_a_word(emulator: Emulator) -> None:
     machine = emulator.computers.machines["100"]
     machine.status = computers.MachineStatus.READY

@@ -74,6 +74,17 @@ async def test_eight_processes_log_in_once(emulator: Emulator, store: Path) -> N
     assert logins(emulator) == 1, "the token outlives the processes"
 
 
+async def test_eight_processes_with_a_wrong_password_log_in_once(
+    emulator: Emulator, store: Path
+) -> None:
+    async with workers(emulator, store, password="a wrong one") as eight:
+        said = await all_call(eight)
+    assert logins(emulator) == 1, "five a minute are allowed"
+    assert all(one.startswith("AuthenticationError: streamspace: POST ") for one in said)
+    assert sum("so nothing was sent" in one for one in said) == 7
+    assert "a wrong one" not in of(store)
+
+
 async def test_without_a_store_each_process_logs_in(emulator: Emulator) -> None:
     async with workers(emulator, "", 3) as three:
         assert await all_call(three) == ["ok"] * 3

@@ -82,6 +82,20 @@ async def test_eight_processes_log_in_once_and_once_more_for_a_token_that_ends(
     assert not server.connections()
 
 
+async def test_eight_processes_with_a_wrong_password_log_in_once(
+    emulator: Emulator, server: RedisServer
+) -> None:
+    async with workers(emulator, server.address, password="a wrong one") as eight:
+        said = await all_call(eight)
+    assert logins(emulator) == 1
+    assert sum("so nothing was sent" in one for one in said) == 7
+    assert not server.connections()
+    with inside(server) as client:
+        [key] = client.keys("*")
+        assert 0 < client.ttl(key) <= 30
+        assert "a wrong one" not in client.get(key)
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_process_that_ends_or_stops_while_it_logs_in_is_replaced_by_one(
     emulator: Emulator, server: RedisServer, end: signal.Signals

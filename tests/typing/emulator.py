@@ -38,6 +38,7 @@ async def emulator() -> None:
         assert_type(emulator.ssl_context(), ssl.SSLContext)
         assert_type(emulator.env(), dict[str, str])
         assert_type(emulator.endpoints(), Endpoints)
+        assert_type(emulator.endpoints(timeout=5), Endpoints)
         assert_type(VCloud(**emulator.endpoints()), VCloud)
         assert_type(emulator.stats(), EmulatorStats)
         assert_type(emulator.calls, CallLog)

@@ -132,9 +132,30 @@ def test_a_handle_that_was_not_fetched_says_how_to_get_its_fields(
 ) -> None:
     text = said(handle, guess)
     assert text.endswith(
-        f"a {type(handle).__name__} has no fields before it was fetched; "
-        f"write (await handle.refresh()).{field}"
+        f"this {type(handle).__name__} was not fetched, and only what was fetched or listed has "
+        f"{field}: write (await handle.refresh()).{field}"
     )
+
+
+def test_a_handle_that_cannot_be_fetched_does_not_say_so() -> None:
+    text = said(streams.ApplicationRef(id="1"), "state")
+    assert text.endswith("was not fetched, and only what was fetched or listed has status")
+
+
+@pytest.mark.parametrize(
+    ("thing", "guess", "meant"),
+    [
+        (SESSION, "friendly_status", "state"),
+        (SESSION, "connection_status", "state"),
+        (MACHINE, "connection_status", "friendly_status"),
+        (DESKTOP, "friendly_status", "status"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_state_of_another_provider_names_the_one_that_there_is(
+    thing: object, guess: str, meant: str
+) -> None:
+    assert said(thing, guess).endswith(f"did you mean {meant}?")
 
 
 def test_what_a_provider_cannot_do_is_said_in_words() -> None:

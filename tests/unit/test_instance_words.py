@@ -31,6 +31,7 @@ from vcloud.providers.computers import Machine, MachineRef
 from vcloud.providers.desktops import Desktop, DesktopRef
 from vcloud.providers.streams import StreamMachine, StreamMachineRef
 from vcloud.providers.streamspace import Session, SessionRef
+from vcloud.testing import make_stream_machine
 
 HANDLES: dict[str, type[InstanceHandle[Any, Any]]] = {
     "streams": StreamMachineRef,
@@ -88,7 +89,7 @@ def test_a_key_holds_no_secret(cloud: VCloud) -> None:
         (("computers/100", "5"), "provider must be one of streams, .* not 'computers/100'"),
         (("computers", ""), "id must not be ''"),
         (("computers/..",), "id must not be '..'"),
-        (("computers", True), "id must be a string or a whole number, not bool"),
+        (("computers", True), "or a Machine of computers, not bool"),
         (([], 1), "provider must be one of"),
         ((100,), "key must be a string such as 'computers/100', not int"),
     ],
@@ -96,6 +97,34 @@ def test_a_key_holds_no_secret(cloud: VCloud) -> None:
 def test_a_wrong_key_says_what_a_key_is(cloud: VCloud, given: tuple[Any, ...], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         cloud.instance(*given)
+
+
+@pytest.mark.parametrize("provider", HANDLES)
+def test_what_was_fetched_is_taken_as_its_id_is(cloud: VCloud, provider: str) -> None:
+    by_key = cloud.instance(provider, "100")
+    kind: Any = HANDLES[provider]
+    made = kind(id="100")  # belongs to no client
+    assert cloud.instance(provider, made) == by_key
+    assert session_of(getattr(cloud, provider)) is cloud.instance(provider, made).resource._session  # type: ignore[attr-defined]  # noqa: SLF001
+    with pytest.raises(InvalidArgumentError, match=r"it has the methods .* in its as_instance\(\)"):
+        cloud.instance(made)
+    other = "computers" if provider == "desktops" else "desktops"
+    with pytest.raises(InvalidArgumentError, match=f"or a .* of {other}, not a .* of {provider}"):
+        cloud.instance(other, made)
+
+
+def test_a_streams_machine_keeps_its_uid(cloud: VCloud) -> None:
+    machine = make_stream_machine(id="9", uid="the-uid")
+    resource = cloud.instance("streams", machine).resource
+    assert isinstance(resource, StreamMachineRef)
+    assert resource.uid == "the-uid"
+
+
+def test_wrong_arguments_of_instance_are_answered_with_the_right_ones(cloud: VCloud) -> None:
+    with pytest.raises(TypeError, match="no argument 'key': instance takes provider and id"):
+        cloud.instance(key="computers/100")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="instance needs provider"):
+        cloud.instance(id="100")  # type: ignore[call-arg]
 
 
 def test_a_provider_that_is_not_configured_says_what_to_set() -> None:

@@ -190,7 +190,9 @@ async def test_a_refused_token_is_gone_for_all_even_if_the_login_fails(path: Pat
     service.failure = AuthenticationError("no", status=401)
     with pytest.raises(AuthenticationError):
         await auth.acquire(service, now=NOW)
-    assert content(path)["tokens"] == {}
+    [left] = content(path)["tokens"].values()
+    assert left["token"] == "refused", "and that is no token"
+    assert left["refusal"] == {"message": "no", "status": 401}
 
 
 async def test_a_token_that_was_adopted_or_forgotten_is_shared(path: Path) -> None:

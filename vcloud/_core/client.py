@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, Unpack, overload
 
+import attrs
+
 from vcloud._core.arguments import identifier, positive_seconds
 from vcloud._core.auth import Auth
 from vcloud._core.closing import close
@@ -288,16 +290,28 @@ def dialect_of(kind: type[Client]) -> Dialect:
     return kind._dialect  # noqa: SLF001 - see above
 
 
-def handle_of(client: Client, id: str | int) -> InstanceHandle[Any, Any]:
+def handle_of(client: Client, id: object) -> InstanceHandle[Any, Any]:
     """A handle of the instance with this id: a machine, session or desktop. Nothing is sent.
 
     It is what the collection's ``ref(id)`` returns. That of a Streams machine has no uid.
 
+    Args:
+        client: the client of the provider.
+        id: the id as a string or a number, or a handle or a fetched resource that has it.
+
     Raises:
         InvalidArgumentError: the id is not valid.
     """
-    handle = type(client)._instance_handle(id=identifier(id))  # noqa: SLF001 - see above
-    return bind(handle, client._session)  # noqa: SLF001 - see above
+    kind: Any = type(client)._instance_handle  # noqa: SLF001 - see above
+    if isinstance(id, kind):
+        # With its uid, if it has one.
+        handle = kind(
+            **{one.alias: getattr(id, one.name) for one in attrs.fields(kind) if one.init}
+        )
+    else:
+        handle = kind(id=identifier(id, "id", kind))
+    found: InstanceHandle[Any, Any] = bind(handle, client._session)  # noqa: SLF001 - see above
+    return found
 
 
 def session_of(client: Client) -> Session:

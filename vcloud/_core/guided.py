@@ -27,6 +27,8 @@ MAX_REMEMBERED: Final = 256
 _OF_PROTOCOLS: Final = frozenset({"stop", "wait_until"})
 #: Words of an attribute that holds a state, in one provider or another.
 _STATE: Final = "state"
+#: The fields that hold it at some providers only.
+_ELSEWHERE: Final = ("friendly_status", "connection_status")
 
 
 class Guided:
@@ -156,7 +158,8 @@ def _of_state(cls: type, name: str) -> str:
     """The hint for a state under another name, such as ``status`` of what has a ``state``."""
     lifecycle = getattr(cls, "_lifecycle", None)
     nested = any(one.endswith(f".{name}") for one in _nested_names(cls))
-    if lifecycle is None or nested or not same_thing(name, _STATE):
+    is_state = same_thing(name, _STATE) or name in _ELSEWHERE
+    if lifecycle is None or nested or not is_state:
         return ""
     field = lifecycle.field
     return f"did you mean {field}?" if field in _fields(cls) else _after_refresh(cls, field)
@@ -173,8 +176,9 @@ def _of_nearest(cls: type[Any], name: str, own: tuple[str, ...], paths: Mapping[
 
 
 def _after_refresh(cls: type[Any], name: str) -> str:
-    hint = f"write (await handle.refresh()).{name}" if hasattr(cls, "refresh") else f"then, {name}"
-    return f"a {cls.__name__} has no fields before it was fetched; {hint}"
+    hint = f": write (await handle.refresh()).{name}" if hasattr(cls, "refresh") else ""
+    what = f"this {cls.__name__} was not fetched, and only what was fetched or listed has {name}"
+    return f"{what}{hint}"
 
 
 def _all_names(cls: type[Any], own: tuple[str, ...]) -> str:

@@ -15,6 +15,7 @@ from vcloud._core.keys import instance_key
 from vcloud._core.model import Model
 from vcloud._core.resource import Handle
 from vcloud._core.states import Stateful, wanted_states
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError, UnsupportedError
 from vcloud.errors.text import word
 
@@ -211,6 +212,7 @@ class InstanceRef(Model):
         url: str = await self._method("connect_url")()
         return url
 
+    @explained("wait_until")
     async def wait_until(
         self,
         state: InstanceState | str | abc.Collection[InstanceState | str],

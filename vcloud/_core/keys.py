@@ -30,6 +30,11 @@ def split_key(key: str, providers: Collection[str]) -> tuple[str, str]:
         InvalidArgumentError: it is not a string of this form, names no provider, or the id is not
             valid.
     """
+    if hasattr(type(key), "as_instance"):
+        raise InvalidArgumentError(
+            f"key must be a string such as 'computers/100', not {type(key).__name__}: it has the "
+            "methods that all providers share in its as_instance()"
+        )
     if not isinstance(key, str):
         raise InvalidArgumentError(
             f"key must be a string such as 'computers/100', not {type(key).__name__}: {key!r:.80}"
@@ -47,14 +52,12 @@ def split_key(key: str, providers: Collection[str]) -> tuple[str, str]:
     return provider, identifier(id, "id")
 
 
-def provider_and_id(
-    provider: str, id: str | int | None, providers: Collection[str]
-) -> tuple[str, str]:
+def provider_and_id(provider: str, id: object, providers: Collection[str]) -> tuple[str, object]:
     """The provider and the id, given as two arguments, or as a key alone.
 
     Args:
         provider: the name of a provider; if ``id`` is None, a key.
-        id: the id.
+        id: the id, which is not checked here, or what has it.
         providers: the names of all providers.
 
     Raises:
@@ -66,4 +69,4 @@ def provider_and_id(
         raise InvalidArgumentError(
             f"provider must be one of {', '.join(providers)}, not {provider!r:.80}"
         )
-    return provider, identifier(id)
+    return provider, id

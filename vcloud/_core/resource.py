@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from copy import deepcopy
@@ -15,6 +16,7 @@ from vcloud._core.decoding.plain_json import loads
 from vcloud._core.guided import Guided, add_wrong_names
 from vcloud._core.model import Model
 from vcloud._core.suggestions import VOCABULARY
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import ConfigurationError, DecodeError
 
 if TYPE_CHECKING:
@@ -164,6 +166,14 @@ class Collection(Guided):
     """The resources of one kind at one provider. A client makes it, as one of its attributes."""
 
     __slots__ = ("_session",)
+
+    def __init_subclass__(cls) -> None:
+        """Let the class's ``list`` answer wrong arguments with what to write."""
+        super().__init_subclass__()
+        if hasattr(cls, "list"):
+            # Not that of the base class, which would name the base class.
+            named = explained(f"{cls.__name__}.list")(inspect.unwrap(cls.list))
+            setattr(cls, "list", named)  # noqa: B010 - only some have one
 
     def __init__(self, session: Session) -> None:
         self._session = session

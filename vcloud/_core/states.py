@@ -16,6 +16,7 @@ from vcloud._core.endpoint import TIMEOUT
 from vcloud._core.instance_state import InstanceState
 from vcloud._core.resource import Handle
 from vcloud._core.timing.polling import PollTimeoutError, poll_until
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import DecodeError, InvalidArgumentError, WaitFailed, WaitTimeout
 from vcloud.errors.text import shortened, word
 
@@ -66,6 +67,7 @@ class Stateful(Handle, Generic[H, S]):
         """Fetch the resource as it is now."""
         raise NotImplementedError
 
+    @explained("wait_until")
     async def wait_until(
         self,
         state: S | str | abc.Collection[str],

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
+from inspect import iscoroutinefunction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from vcloud._core.suggestions import did_you_mean, joined, shown_name
 from vcloud.errors import ConfigurationError
@@ -175,18 +176,33 @@ def explained(
         instead: by a wrong keyword, what to do instead of giving it.
     """
 
+    def mistake(function: Callable[..., object], args: Any, kwargs: Any) -> str | None:
+        from inspect import Signature, signature  # noqa: PLC0415 - only a mistake needs it
+
+        _, *rest = signature(function).parameters.values()
+        return call_mistake(Signature(rest), callee, args[1:], kwargs, instead)
+
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if iscoroutinefunction(function):
+
+            @wraps(function)
+            async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
+                try:
+                    return await function(*args, **kwargs)
+                except TypeError:
+                    if (said := mistake(function, args, kwargs)) is None:
+                        raise
+                args, kwargs = (), {}  # type: ignore[assignment]  # as below
+                raise error(said)
+
+            return awaited  # type: ignore[return-value]
+
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 return function(*args, **kwargs)
             except TypeError:
-                # Only a mistake needs it.
-                from inspect import Signature, signature  # noqa: PLC0415
-
-                _, *rest = signature(function).parameters.values()
-                said = call_mistake(Signature(rest), callee, args[1:], kwargs, instead)
-                if said is None:
+                if (said := mistake(function, args, kwargs)) is None:
                     raise
             # A variable of a frame may be printed, and an argument may be a secret.
             args, kwargs = (), {}  # type: ignore[assignment]

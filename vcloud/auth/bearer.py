@@ -105,8 +105,8 @@ class Login(Secretive):
         if self.failure is not None and monotonic() < self._refused_until:
             raise _recalled(self.failure)
 
-    def failed(self, error: VCloudError) -> None:
-        """Remember why a login failed.
+    def failed(self, error: VCloudError, hold: float = HOLD) -> None:
+        """Remember why a login failed. ``hold``: for how many seconds, where it was refused.
 
         Only the service's own rejection of the credentials delays the next login. Other errors (a
         gateway's page, no answer, a 5xx) say nothing about the credentials.
@@ -114,7 +114,7 @@ class Login(Secretive):
         # A copy, because what is raised keeps the frames that it passed.
         self.failure = copy(error)
         if isinstance(error, AuthenticationError) and not error.outcome_unknown:
-            self._refused_until = monotonic() + HOLD
+            self._refused_until = monotonic() + hold
 
 
 def _recalled(failure: VCloudError) -> VCloudError:
@@ -257,7 +257,7 @@ class BearerAuth(StatePerAddress):
             except VCloudError as error:
                 # A copy, because a raised error keeps the frames that it passed: the decoder's,
                 # which hold the answer, and those of all waiting tasks.
-                login.failed(error)
+                login.failed(error, HOLD if self._shared is None else self._shared.hold)
                 failure = copy(error)
             else:
                 return

@@ -19,6 +19,7 @@ from vcloud._core.process_limits import (
     descriptor_limit_reached,
     limit_reached,
 )
+from vcloud._core.wrong_arguments import explained
 from vcloud.bulk.journal_writer import JournalWriter, not_open
 from vcloud.bulk.store import JournalStore
 from vcloud.errors import ConfigurationError
@@ -55,6 +56,7 @@ def _close_if_opened(opening: Future[JournalStore]) -> None:
 class JournalOpener:
     """Opens and closes the file of a :class:`~vcloud.Journal`, which describes the arguments."""
 
+    @explained("Journal")
     def __init__(
         self, path: str | os.PathLike[str], *, job: str = "", check_owner: bool = True
     ) -> None:

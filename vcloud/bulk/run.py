@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import Final, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, Generic, Never, NoReturn, Self, TypeVar, Unpack
 
 from attrs import evolve
 
 from vcloud._core.waiting_report import summary
-from vcloud._core.wrong_arguments import check_keywords
+from vcloud._core.wrong_arguments import WrongArgumentsError, check_keywords
 from vcloud.bulk.dispatcher import Dispatcher
 from vcloud.bulk.journal_writer import JournalWriter
 from vcloud.bulk.options import BulkKeywords, BulkOptions
@@ -135,8 +135,14 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self,
         items: Iterable[T] | AsyncIterable[T],
         action: Callable[[T], Awaitable[R]],
+        *others: Never,
         **options: Unpack[BulkKeywords[T, R]],
     ) -> None:
+        if others:
+            raise WrongArgumentsError(
+                "Bulk takes items and action by position, and all others by name: write "
+                "Bulk(items, action, concurrency=...)"
+            )
         check_keywords("Bulk", options, _KEYWORDS)
         self._prepare(items, BulkOptions(action=action, **options))
 
@@ -183,6 +189,13 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     def totals(self) -> Totals:
         """The totals so far."""
         return self._state.totals(self._dispatcher.elapsed, self._dispatcher.stopped)
+
+    if not TYPE_CHECKING:
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(
+                "a Bulk is not awaited itself: use `async with ... as run`, or `await ....run()`"
+            )
 
     async def __aenter__(self) -> Self:
         """Open the journal. No item is started yet."""

@@ -146,7 +146,12 @@ class CallLog(list[Call]):
                 return
 
 
-def _matching(calls: Sequence[Call], route: str) -> list[Call]:
+def checked_route(route: str) -> str:
+    """A route, with its method in capitals.
+
+    Raises:
+        ValueError: no request can match it.
+    """
     method, blank, path = route.partition(" ")
     if not (path.startswith(("/", "*")) if blank else "*" in method) or method.startswith("/"):
         msg = (
@@ -154,7 +159,11 @@ def _matching(calls: Sequence[Call], route: str) -> list[Call]:
             f"'* */machines/100', not {route!r}"
         )
         raise ValueError(msg)
-    route = f"{method.upper()}{blank}{path}"
+    return f"{method.upper()}{blank}{path}"
+
+
+def _matching(calls: Sequence[Call], route: str) -> list[Call]:
+    route = checked_route(route)
     return [call for call in calls if fnmatchcase(f"{call.method} {call.path}", route)]
 
 

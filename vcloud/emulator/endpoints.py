@@ -10,7 +10,7 @@ from attrs import frozen
 from vcloud.emulator.credentials import Credentials
 
 if TYPE_CHECKING:
-    from vcloud import Auth, Endpoint
+    from vcloud import Auth, Endpoint, EndpointOptions
 
 
 class Endpoints(TypedDict):
@@ -37,13 +37,18 @@ class AccessDetails:
     administered: bool
     """Whether the emulator's own administration needs its token."""
 
-    def endpoints(self, trust: ssl.SSLContext | None) -> Endpoints:
-        """The arguments for `VCloud`; `trust` verifies an emulator that serves TLS."""
+    def endpoints(self, trust: ssl.SSLContext | None, options: EndpointOptions) -> Endpoints:
+        """The arguments for `VCloud`, with these options.
+
+        `trust` verifies an emulator that serves TLS.
+        """
         # Imported here, because the emulator serves without the client.
         from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth  # noqa: PLC0415 - see above
 
         def at(url: str, auth: Auth) -> Endpoint:
-            return Endpoint(url, auth=auth, ssl=trust, allow_http=self.exposed)
+            ours: EndpointOptions = {"ssl": trust, "allow_http": self.exposed}
+            ours.update(options)
+            return Endpoint(url, auth=auth, **ours)
 
         given = self.credentials
         login = BearerAuth.login(given.streamspace_username, given.streamspace_password)

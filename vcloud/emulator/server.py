@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from attrs import frozen
 
@@ -29,6 +29,9 @@ from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, ServiceOptions, Services
 from vcloud.emulator.settable import naming_nearest
 from vcloud.emulator.thread import EmulatorThread
+
+if TYPE_CHECKING:
+    from vcloud import EndpointOptions
 
 T = TypeVar("T")
 
@@ -323,9 +326,16 @@ class Emulator(Services):
             raise RuntimeError(msg)
         return self._dispatcher.context
 
-    def endpoints(self) -> Endpoints:
-        """The arguments for `VCloud(**emulator.endpoints())`."""
-        return self._access_details.endpoints(self.ssl_context() if self._authority else None)
+    def endpoints(self, **options: Unpack[EndpointOptions]) -> Endpoints:
+        """The arguments for `VCloud(**emulator.endpoints())`.
+
+        Options of an `Endpoint`, such as `retry=RetryPolicy(attempts=1)`, are for all four.
+
+        Raises:
+            ConfigurationError: an option is unknown, or cannot be used.
+        """
+        trust = self.ssl_context() if self._authority else None
+        return self._access_details.endpoints(trust, options)
 
     def env(self) -> dict[str, str]:
         """The environment variables that point `VCloud.from_env()`, or any other client, here.

@@ -7,6 +7,7 @@ base URL and user, logs in, and writes the token; the others read it meanwhile.
 |---|---|
 | ``records`` | a token, and what is stored of it |
 | ``password`` | shows that two processes have the same password, without storing it |
+| ``refusals`` | a refused login, which the processes share too |
 | ``store`` | the interface of a store |
 | ``sharing`` | one login for all, and what happens while the store is away |
 | ``file_store`` | the store in a file, with ``token_file``, ``private_files`` and ``login_lock`` |

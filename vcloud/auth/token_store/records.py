@@ -82,8 +82,26 @@ class ObtainedToken(Secretive):
         return min(LEEWAY, 0.1 * life)
 
 
+class Refusal(msgspec.Struct, omit_defaults=True, frozen=True):
+    """The service's refusal of a login: attributes of the AuthenticationError.
+
+    Attributes:
+        message: the service's words, without secrets.
+        status: the HTTP status.
+        code: the service's code.
+        meaning: what the documents say of the code.
+        provider: whose login it was.
+    """
+
+    message: str
+    status: int
+    code: int | str | None = None
+    meaning: str = ""
+    provider: str = ""
+
+
 class Record(msgspec.Struct, omit_defaults=True, frozen=True):
-    """What a store keeps of a token.
+    """What a store keeps of a token, or of a refused login.
 
     Attributes:
         token: the token.
@@ -95,6 +113,7 @@ class Record(msgspec.Struct, omit_defaults=True, frozen=True):
         wall: when a file was written, in Unix seconds.
         boot: the boot of the machine that wrote it.
         since_boot: seconds from that boot until it was written.
+        refusal: why a login was refused; None in the record of a token.
     """
 
     token: str
@@ -106,6 +125,7 @@ class Record(msgspec.Struct, omit_defaults=True, frozen=True):
     wall: float = 0.0
     boot: str = ""
     since_boot: float = 0.0
+    refusal: Refusal | None = None
 
     def __repr__(self) -> str:
         return "Record(***)"
@@ -133,14 +153,14 @@ class Record(msgspec.Struct, omit_defaults=True, frozen=True):
         return evolve(found, life=self.life, left=self.left - age, borrowed=True)
 
 
-def store_key(base_url: str, username: str, path: str) -> str:
+def store_key(base_url: str, username: str, path: str, what: str = "") -> str:
     """The name of a token in a store, which shows neither the address nor the user.
 
     Args:
         base_url: the address of the API.
         username: who logs in.
         path: where, below the base URL.
+        what: of what else than the token it is the name.
     """
-    return hashlib.sha256(
-        f"{base_url}\n{path}\n{username}".encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    named = "\n".join(filter(None, (base_url, path, username, what)))
+    return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()

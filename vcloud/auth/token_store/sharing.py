@@ -14,13 +14,16 @@ import msgspec
 
 from vcloud._core.log import printable_logger
 from vcloud._core.redaction.secretive import Secretive, concealing
+from vcloud._core.refused_credentials import HOLD
 from vcloud._core.request import Request
 from vcloud._core.system_errors import describe_cause, error_and_causes
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.timeouts import timeout
 from vcloud.auth.token_store.password import PasswordCheck
 from vcloud.auth.token_store.records import ObtainedToken, Record, store_key
+from vcloud.auth.token_store.refusals import error_of, left, record_of
 from vcloud.auth.token_store.store import LOCK_SIGN, StoreAccess, StoreAwayError, TokenStore
+from vcloud.errors import AuthenticationError
 
 R = TypeVar("R")
 
@@ -42,13 +45,17 @@ class SharedLogin(Secretive):
         request: the login, with user name and password.
     """
 
-    __slots__ = ("_check", "_key", "_store", "request")
+    __slots__ = ("_base_url", "_check", "_key", "_refusal_key", "_store", "hold", "request")
 
     def __init__(self, store: TokenStore, base_url: str, request: Request) -> None:
         self.request: Request = request
         given: dict[str, str] = msgspec.json.decode(request.body or b"{}")
+        #: For how many seconds the last refusal counts.
+        self.hold: float = HOLD
         self._store = store
+        self._base_url = base_url
         self._key = store_key(base_url, given["username"], request.path)
+        self._refusal_key = store_key(base_url, given["username"], request.path, "refusal")
         self._check = PasswordCheck(given["password"])
 
     @concealing
@@ -64,16 +71,21 @@ class SharedLogin(Secretive):
             refused: a token that the service refused. It is removed from the store.
 
         Raises:
+            AuthenticationError: the login was refused, to this process or to another one.
             VCloudError: the login failed.
             ConfigurationError: other users could read or replace the tokens.
         """
+        self.hold = HOLD
         try:
-            async with self._store.opened(self._key) as access:
+            async with (
+                self._store.opened(self._refusal_key) as refusals,
+                self._store.opened(self._key) as access,
+            ):
                 if refused is not None:
                     await _ask(access, access.drop(refused))
-                found = await self._wait(access, refused)
+                found = await self._wait(access, refusals, refused)
                 if found is None:
-                    return await self._log_in_for_all(access, log_in)
+                    return await self._log_in_for_all(access, refusals, log_in)
                 self._works()
                 return found
         except StoreAwayError as error:
@@ -100,15 +112,21 @@ class SharedLogin(Secretive):
         except StoreAwayError as error:
             self._fails(error)
 
-    async def _wait(self, access: StoreAccess, refused: str | None) -> ObtainedToken | None:
+    async def _wait(
+        self, access: StoreAccess, refusals: StoreAccess, refused: str | None
+    ) -> ObtainedToken | None:
         """The token of another process; None: this process has the lock, and is to log in."""
         unfit = {refused}
+        has_lock = False
         while True:
             if (found := await self._usable(access, unfit)) is not None:
                 return found
-            if await _ask(access, access.try_lock()):
-                # Another process may have written one between the two.
-                return await self._usable(access, unfit)
+            await self._check_refusal(refusals)
+            # Another process may have written one before it gave the lock up.
+            if has_lock:
+                return None
+            if has_lock := await _ask(access, access.try_lock()):
+                continue
             # Not in step with the others.
             await asyncio.sleep(POLL * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
@@ -131,16 +149,43 @@ class SharedLogin(Secretive):
     async def _is_ours(self, record: Record) -> bool:
         return await self._check.matches(record.salt, record.check)
 
+    async def _check_refusal(self, refusals: StoreAccess) -> None:
+        """Raise, if the service refused this password to another process a moment ago.
+
+        Raises:
+            AuthenticationError: that answer.
+        """
+        found = await _ask(refusals, refusals.read())
+        rest = left(found)
+        if found is None or found.record.refusal is None or rest <= 0:
+            return
+        if await self._is_ours(found.record):
+            self.hold = rest
+            raise error_of(found.record.refusal, self._base_url, self.request)
+
+    async def _note_refusal(self, refusals: StoreAccess, error: AuthenticationError) -> None:
+        """Tell the other processes, unless the refusal is not certain."""
+        if not error.outcome_unknown:
+            with contextlib.suppress(StoreAwayError):
+                salt, check = await self._check.current()
+                await _ask(refusals, refusals.write(record_of(error, salt, check)))
+
     async def _log_in_for_all(
-        self, access: StoreAccess, log_in: Callable[[], Awaitable[ObtainedToken]]
+        self,
+        access: StoreAccess,
+        refusals: StoreAccess,
+        log_in: Callable[[], Awaitable[ObtainedToken]],
     ) -> ObtainedToken:
-        """Log in, with the lock, and write the token."""
+        """Log in, with the lock, and write the token or the refusal."""
         # In an empty context, because it does not belong to the caller.
         signs = asyncio.create_task(_show_life(access), context=Context())
         try:
             token = await log_in()
             with contextlib.suppress(StoreAwayError):
                 await self._write(access, token)
+        except AuthenticationError as error:
+            await self._note_refusal(refusals, error)
+            raise
         finally:
             await cancel_and_wait([signs])
         return token

@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -36,9 +37,9 @@ from vcloud.emulator.desktops.schema import (
     checked,
     invalid_uuid,
 )
-from vcloud.emulator.desktops.state import PENDING, Desktop
+from vcloud.emulator.desktops.state import PENDING, STATUSES, Desktop
 from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.settable import seconds_of
+from vcloud.emulator.settable import known_word, seconds_of
 from vcloud.emulator.state_loop import StateLoop
 
 OWNER: Final = "emulated"
@@ -179,6 +180,7 @@ class Desktops:
 
         It ends after its `lifetime` (seconds, timedelta), or `timeout_ms`, the API's own word.
         """
+        known_word(status or STATUSES[0], STATUSES, "status")
         if lifetime is not None:
             timeout_ms = round(seconds_of(lifetime, "lifetime") * 1000)
         return self._home.run(lambda: self._add_desktop(status, owner, timeout_ms))
@@ -215,17 +217,15 @@ class Desktops:
         `code`, the `seconds` that it takes), or None for a command that it does not know. Then the
         function before it is asked, and at last the simulated shell. Commands that only call
         `xdotool` go to the simulated screen. It runs in the emulator's event loop, so it must not
-        block. Also a decorator: `@emulator.desktops.on_bash`.
-
-        Returns:
-            the function.
+        block. Also a decorator: `@emulator.desktops.on_bash`. It returns the function.
 
         Raises:
-            RuntimeError: the desktops are real, and run their commands themselves.
+            RuntimeError: the desktops are real.
         """
+        if not callable(function):
+            raise TypeError(f"on_bash takes a function of the command, not {function!r:.80}")
         if not self._simulated:
-            msg = "on_bash is for simulated desktops: real ones run their commands themselves"
-            raise RuntimeError(msg)
+            raise RuntimeError("on_bash is for simulated desktops: real ones run their commands")
         self._functions.append(function)
         return function
 
@@ -235,8 +235,7 @@ class Desktops:
 
     def set_status(self, id: str, status: str) -> None:
         """Put a desktop into any status, known or not, permanently."""
-        desktop = self.desktops[id]
-        self._home.run(lambda: desktop.force(status))
+        self._home.run(partial(self.desktops[id].force, status))
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer one request, also one that is refused."""

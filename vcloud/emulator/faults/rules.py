@@ -9,6 +9,7 @@ from random import Random
 
 from attrs import define, field
 
+from vcloud.emulator.calls import checked_route
 from vcloud.emulator.faults.fault import Fault
 
 
@@ -88,6 +89,10 @@ class Faults:
         `every`-th, with this `probability`: `skip=2` alone is the third, `every=3, times=None` are
         the third, the sixth and so on. Requests to which another rule applied count as well. The
         draws come from the seed.
+
+        Raises:
+            TypeError: this is no fault.
+            ValueError: no request can match the route, or a number is out of its range.
         """
         if not isinstance(fault, Fault):
             msg = (
@@ -96,6 +101,7 @@ class Faults:
             )
             raise TypeError(msg)
         _check(times, skip, every, probability)
+        route = checked_route(route)
         with self._lock:
             self._added += 1
             rule = Rule(

@@ -8,8 +8,9 @@ from typing import Any, TypedDict, Unpack
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator, new_uuid
-from vcloud.emulator.settable import ByNumber, check_keywords
+from vcloud.emulator.settable import ByNumber, check_keywords, known_word
 from vcloud.emulator.state_loop import StateLoop
+from vcloud.emulator.streams.catalog import STATUSES
 from vcloud.emulator.streams.fleet import Fleet
 from vcloud.emulator.streams.state import Application, Machine, Stream, User, Visit, Visitor
 from vcloud.emulator.vagon.service import Organization, VagonService
@@ -117,8 +118,13 @@ class ChangeableStreams(VagonService):
         """Add a machine that is started now, whatever the capacity, or that is in `status`.
 
         It may be called from any thread.
+
+        Raises:
+            ValueError: there is no such status. `set_status` takes any.
         """
         stream = self.streams[stream_id]
+        if status is not None:
+            known_word(status, STATUSES, "status")
 
         def add() -> Machine:
             now = self._settled()

@@ -7,10 +7,10 @@ from typing import Any, TypedDict, Unpack
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Credentials, Seed
-from vcloud.emulator.settable import check_keywords
+from vcloud.emulator.settable import check_keywords, known_word
 from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.streamspace.agents import Agents
-from vcloud.emulator.streamspace.catalog import AGENTS, TEMPLATES, USER
+from vcloud.emulator.streamspace.catalog import AGENTS, ALL_STATES, TEMPLATES, USER
 from vcloud.emulator.streamspace.control.fleet import Fleet
 from vcloud.emulator.streamspace.control.plane import ControlPlane
 from vcloud.emulator.streamspace.control.rfb import Screen
@@ -104,7 +104,11 @@ class StreamSpace(Fleet):
         """Add a session in `state`; any attribute of it may be given. No limits apply.
 
         It may be called from any thread.
+
+        Raises:
+            ValueError: there is no such state. `set_state` takes any.
         """
+        known_word(state, ALL_STATES, "state")
         check_keywords(
             "add_session()", given, ("state", "user", "template", *AddedSession.__annotations__)
         )

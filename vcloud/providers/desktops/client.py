@@ -15,6 +15,7 @@ from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager, unpaged
 from vcloud._core.request import Request, drop_none, json_body
 from vcloud._core.resource import bind
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import InvalidArgumentError, NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
 from vcloud.providers.desktops.coroutine_function import coroutine_function
@@ -119,6 +120,7 @@ class Desktops(Client):
         ) -> Launch: ...
 
     @coroutine_function
+    @explained("launch")
     def launch(
         self,
         lifetime: timedelta | float | None = None,

@@ -12,6 +12,7 @@ from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle
 from vcloud._core.session import Session
+from vcloud._core.wrong_arguments import explained
 from vcloud.errors import DecodeError, InvalidArgumentError, RequestTimeout, VCloudError
 from vcloud.errors.text import word
 from vcloud.providers.desktops.actions import (
@@ -168,6 +169,7 @@ class Controls(Handle):
                 ) from error
         return tuple(results)
 
+    @explained("click")
     async def click(
         self,
         x: int | None = None,
@@ -218,6 +220,7 @@ class Controls(Handle):
         """Release a held button; arguments as for :meth:`click`.  ``click_mouse``"""
         await self.perform(ClickMouse(x=x, y=y, button=button, click_type=ClickType.UP))
 
+    @explained("scroll")
     async def scroll(self, direction: ScrollDirection | str, amount: int) -> None:
         """Turn the mouse wheel at the position of the pointer.  ``scroll``
 
@@ -232,6 +235,7 @@ class Controls(Handle):
         """Move the pointer to ``x`` and ``y``, in pixels from the upper left.  ``move_mouse``"""
         await self.perform(MoveMouse(x, y))
 
+    @explained("drag")
     async def drag(self, start: Point | tuple[int, int], end: Point | tuple[int, int]) -> None:
         """Drag with the left button, from ``(x, y)`` to ``(x, y)``, in pixels.  ``drag_mouse``"""
         await self.perform(DragMouse(start, end))
