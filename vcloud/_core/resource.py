@@ -170,9 +170,10 @@ class Collection(Guided):
     def __init_subclass__(cls) -> None:
         """Let the class's ``list`` answer wrong arguments with what to write."""
         super().__init_subclass__()
-        if hasattr(cls, "list"):
+        listing = getattr(cls, "list", None)
+        if listing is not None:
             # Not that of the base class, which would name the base class.
-            named = explained(f"{cls.__name__}.list")(inspect.unwrap(cls.list))
+            named = explained(f"{cls.__name__}.list")(inspect.unwrap(listing))
             setattr(cls, "list", named)  # noqa: B010 - only some have one
 
     def __init__(self, session: Session) -> None:
