@@ -24,6 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STDERR] = os.dup(2)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test whose name has an address: each process of a run would know another one."""
+    named = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if named:
+        msg = f"give these parameters ids, because their reprs differ in each process: {named}"
+        raise pytest.UsageError(msg)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """End the process of a test that its timeout could not end, and print where it stands.

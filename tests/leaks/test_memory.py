@@ -81,7 +81,7 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def quick(name: str, environment: dict[str, str]) -> Endpoint:
-    endpoint = getattr(VCloud, name).variables.endpoint(environment)
+    endpoint = getattr(VCloud, name).variables.endpoint(environment, {})
     assert isinstance(endpoint, Endpoint)
     retry = RetryPolicy(attempts=2, base=0.001, cap=0.002)
     return evolve(

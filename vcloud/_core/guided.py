@@ -95,9 +95,9 @@ def add_wrong_names(cls: type[Any], names: Iterable[str]) -> None:
                 setattr(cls, guess, WrongName(guess))
 
 
-def real_names(thing: object, names: Iterable[str]) -> list[str]:
-    """Those of the names that exist, for ``dir``."""
-    found = {name: inspect.getattr_static(type(thing), name, None) for name in names}
+def real_names(cls: type, names: Iterable[str]) -> list[str]:
+    """Those of a class's names that exist, for ``dir``."""
+    found = {name: inspect.getattr_static(cls, name, None) for name in names}
     return [name for name, one in found.items() if not isinstance(one, WrongName)]
 
 

@@ -37,7 +37,7 @@ class Model:
     _guesses: ClassVar[tuple[str, ...]] = ()
 
     def __dir__(self) -> list[str]:
-        return real_names(self, super().__dir__())
+        return real_names(type(self), super().__dir__())
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values: for an answer of your own, a log or a file.

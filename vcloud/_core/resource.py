@@ -13,7 +13,7 @@ import msgspec
 
 from vcloud._core.arguments import identifier
 from vcloud._core.decoding.plain_json import loads
-from vcloud._core.guided import Guided, add_wrong_names
+from vcloud._core.guided import Guided, add_wrong_names, real_names
 from vcloud._core.model import Model
 from vcloud._core.suggestions import VOCABULARY
 from vcloud._core.wrong_arguments import explained
@@ -47,6 +47,9 @@ class _HandleType(type):
                 if session is not None:
                     set_session(made, session)
             return made
+
+    def __dir__(cls) -> list[str]:
+        return real_names(cls, super().__dir__())
 
 
 _EVOLVE: Final = attrs.evolve.__code__

@@ -40,8 +40,8 @@ DEFAULT_LIFETIME: Final = timedelta(hours=24)
 FORMER_NAME: Final = (
     "launch(timeout=) is deprecated: write lifetime=, the time after which the desktop stops"
 )
-#: The frames from ``launch`` to its caller: its own, and that of the coroutine function around it.
-CALLER: Final = 3
+#: The frames from ``launch`` to its caller: its own, and those of its two decorators.
+CALLER: Final = 4
 
 
 class Desktops(Client):
