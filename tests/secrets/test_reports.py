@@ -75,7 +75,9 @@ SECRET: dict[Callable[..., Any], str] = {
 }
 
 
-@pytest.mark.parametrize(("make", "name"), SECRET.items(), ids=lambda one: getattr(one, "__name__", one))
+@pytest.mark.parametrize(
+    ("make", "name"), SECRET.items(), ids=lambda one: getattr(one, "__name__", one)
+)
 def test_no_model_of_a_factory_shows_its_secret(make: Callable[..., Any], name: str) -> None:
     secret = f"https://example.com/{CANARY}" if "link" in name or "url" in name else CANARY
     model = make(**{name: secret})
