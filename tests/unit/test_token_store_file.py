@@ -29,6 +29,7 @@ from vcloud import (
     VCloud,
 )
 from vcloud._core.client import session_of
+from vcloud.auth.token_store import token_file
 from vcloud.auth.token_store.login_lock import LoginLock
 
 
@@ -40,6 +41,13 @@ def path(tmp_path: Path) -> Path:
 # -- one login for all -----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no time pass between processes, however busy the machine is."""
+    monkeypatch.setattr(token_file, "boottime", lambda: 1000.0)
+
+
+@pytest.mark.usefixtures("still")
 async def test_the_second_process_uses_the_token_of_the_first(path: Path) -> None:
     service = Service()
     first, second = process(FileTokenStore(path)), process(FileTokenStore(path))
@@ -207,6 +215,7 @@ async def test_a_token_that_was_adopted_or_forgotten_is_shared(path: Path) -> No
     assert await token_of(second, service) == "Bearer tok-1"
 
 
+@pytest.mark.usefixtures("still")
 async def test_what_is_shared_of_a_token_in_use_is_what_is_left_of_its_life(path: Path) -> None:
     auth = process(path)
     await token_of(auth, Service(life=timedelta(seconds=1000)))
