@@ -276,7 +276,7 @@ async def test_a_reply_may_be_given_as_json(body: dict[str, Any] | list[Any]) ->
         answer = await caller.launch()
         assert (answer.status, answer.json) == (418, body)
         assert answer.headers["Content-Type"].startswith("application/json")
-    with pytest.raises(TypeError, match="type object is unsupported"):
+    with pytest.raises(TypeError, match="not JSON serializable"):
         Fault.reply(200, {"at": object()})
 
 

@@ -31,6 +31,7 @@ async def test_calls_are_found_by_method_and_path(emulator: Emulator) -> None:
             "/100/start",
         ]
         assert calls.matching("* */machines*").matching("get *").last.params["q"] == "a b"
+        assert calls.matching("*/machines*") == calls, "a route may begin with any method"
         created = calls.matching("POST */machines").last
         assert (created.json["quantity"], created.json["region"]) == (1, "dublin")
         assert calls.matching("GET *").last.json is None

@@ -159,7 +159,7 @@ def checked_route(route: str) -> str:
             f"'* */machines/100', not {route!r}"
         )
         raise ValueError(msg)
-    return f"{method.upper()}{blank}{path}"
+    return f"{method.upper()} {path}" if blank else route
 
 
 def _matching(calls: Sequence[Call], route: str) -> list[Call]:

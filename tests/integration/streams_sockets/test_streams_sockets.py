@@ -161,7 +161,8 @@ async def test_instances_are_the_machines_that_have_not_ended(
         "half-asleep": InstanceState.UNKNOWN,
     }
     for status in (*states, "terminated"):
-        emulator.streams.add_machine(1381, status=status)
+        machine = emulator.streams.add_machine(1381)
+        emulator.streams.set_status(machine.id, status)  # this one takes words of tomorrow
     found = await client.instances().all()
     assert [instance.state for instance in found] == list(reversed(states.values()))
     assert {(instance.provider, instance.name, instance.region) for instance in found} == {
