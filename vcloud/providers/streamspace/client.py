@@ -24,6 +24,10 @@ from vcloud.providers.streamspace.agent.hooks import AgentHooks
 from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
+from vcloud.providers.streamspace.dialects.calls import Calls
+from vcloud.providers.streamspace.dialects.documented import sessions as documented_sessions
+from vcloud.providers.streamspace.dialects.installation import Installation
+from vcloud.providers.streamspace.dialects.published import sessions as published_sessions
 from vcloud.providers.streamspace.errors import DIALECT
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
@@ -48,6 +52,8 @@ __all__ = ["StreamSpace"]
 
 #: Any user may read the templates.
 _PING: Final = Request("GET", "/templates", query({"page": 1, "limit": 1}), slot=False)
+DOCUMENTED: Final = Calls("documented", documented_sessions)
+PUBLISHED: Final = Calls("published", published_sessions)
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
@@ -78,6 +84,8 @@ class StreamSpace(Client):
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)
+        if session.installation is None:
+            session.installation = Installation(DOCUMENTED, PUBLISHED)
         self.agents = Agents(session)
         self.sessions = Sessions(session)
         self.templates = Templates(session)

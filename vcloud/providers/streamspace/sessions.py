@@ -21,6 +21,7 @@ from vcloud._core.states import Lifecycle
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.agents import AgentRef
 from vcloud.providers.streamspace.arguments import checked_tags, go_duration
+from vcloud.providers.streamspace.dialects.installation import calls
 from vcloud.providers.streamspace.instances import KIND, STATES
 from vcloud.providers.streamspace.models import (
     TERMINAL_STATES,
@@ -70,7 +71,7 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
         Raises:
             NotFoundError: there is no such session, or it is another user's.
         """
-        return await self._session.fetch(Request("GET", self._path()), SESSION)
+        return await (await calls(self._session)).sessions.fetch(self._session, self.id)
 
     async def hibernate(self) -> SessionUpdate:
         """Save the state of a running session, and give up its container.

@@ -1,0 +1,1 @@
+"""What the published server reads and answers."""
