@@ -27,7 +27,7 @@ from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
 from vcloud.emulator.seeds import Seeds
 from vcloud.emulator.services import BALANCE, DIALECTS, ServiceOptions, Services
-from vcloud.emulator.settable import known_word, naming_nearest
+from vcloud.emulator.settable import naming_nearest
 from vcloud.emulator.streamspace.published.service import PublishedStreamSpace
 from vcloud.emulator.thread import EmulatorThread
 
@@ -161,17 +161,9 @@ class Emulator(Services):
         self._real = is_real(
             backend, allow_exec=allow_exec, loopback=not allow_remote, seeded=seed is not None
         )
-        known_word(streamspace, DIALECTS, "streamspace")
         seeds = Seeds(machines, status, idle, sessions, desktops, real=self._real)
         options = ServiceOptions(
-            seeds,
-            balance,
-            default_region,
-            tuple(visitors),
-            rate_limits,
-            self._real,
-            seed,
-            streamspace,
+            seeds, balance, default_region, tuple(visitors), rate_limits, seed, streamspace
         )
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
         self._prepare(fault_seed, keep_calls)

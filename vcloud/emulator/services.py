@@ -15,6 +15,7 @@ from vcloud.emulator.computers.service import Computers
 from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.desktops import Desktops
 from vcloud.emulator.seeds import Seeds, add_machines
+from vcloud.emulator.settable import known_word
 from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.streams.service import Streams
 from vcloud.emulator.streamspace.published.service import PublishedStreamSpace
@@ -50,11 +51,13 @@ class ServiceOptions:
     default_region: str | None
     visitors: tuple[str, ...]
     rate_limits: bool
-    real: bool
-    """Whether desktops run on real X displays."""
     seed: Seed | None
-    streamspace: str = DIALECTS[0]
+    streamspace: str
     """Which StreamSpace is served: one of `DIALECTS`."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse another StreamSpace."""
+        known_word(self.streamspace, DIALECTS, "streamspace")
 
 
 class Services:
@@ -90,7 +93,7 @@ class Services:
         self.desktops: Desktops = Desktops(
             clock,
             home=self._home,
-            backend=(lambda _: real()) if options.real else None,
+            backend=(lambda _: real()) if options.seeds.real else None,
             seed=seed,
             key=credentials.desktops_api_key,
         )
@@ -104,7 +107,7 @@ class Services:
             self.desktops.add_desktop()
         if isinstance(self._streamspace, StreamSpace):
             # Every user of the machine can connect to loopback.
-            self._streamspace.control.token_required = options.real
+            self._streamspace.control.token_required = options.seeds.real
 
     @property
     def streamspace(self) -> StreamSpace:
