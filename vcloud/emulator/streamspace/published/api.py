@@ -158,7 +158,7 @@ class PublishedApi:
             return _other_method(request.method, sent)
         raw, _, query = request.raw_path.partition("?")
         path = unquote(raw)
-        if path.endswith("/") and self._serves(request.method, path.rstrip("/")):
+        if self._is_moved(request.method, path):
             return _moved(request.method, path.rstrip("/"))
         sent |= headers.cross_origin()
         if request.method == "OPTIONS":
@@ -187,8 +187,13 @@ class PublishedApi:
         """A refusal, with these headers."""
         return _json(error.status, error.body, sent)
 
-    def _serves(self, method: str, path: str) -> bool:
-        return self._find(method, path) is not None
+    def _is_moved(self, method: str, path: str) -> bool:
+        """Whether a path is served only without its final slash."""
+        return (
+            path.endswith("/")
+            and self._find(method, path) is None
+            and self._find(method, path.rstrip("/")) is not None
+        )
 
     def _find(self, method: str, path: str) -> Found[Route] | None:
         try:
