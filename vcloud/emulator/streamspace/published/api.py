@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, quote, unquote
 
 import msgspec
@@ -15,7 +15,7 @@ from attrs import field, frozen
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator, new_uuid
 from vcloud.emulator.net.routing import Found, NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.net.websockets import OpenWebSockets, Use
+from vcloud.emulator.net.websockets import Use
 from vcloud.emulator.streamspace.published import headers
 from vcloud.emulator.streamspace.published.access import (
     COOKIE,
@@ -63,11 +63,21 @@ class PublishedRequest:
     """The client's address."""
 
 
+class Live(Protocol):
+    """Where WebSockets are opened, and kept."""
+
+    async def serve(
+        self, request: web.BaseRequest, headers: dict[str, str], use: Use
+    ) -> web.StreamResponse:
+        """Upgrade, give `use` the socket, and close it as `use` returns."""
+        ...
+
+
 @frozen
 class Upgrade:
     """A handler's answer that becomes a WebSocket: where it is kept, and what uses it."""
 
-    live: OpenWebSockets
+    live: Live
     use: Use
 
 
@@ -148,7 +158,7 @@ class PublishedApi:
             return _other_method(request.method, sent)
         raw, _, query = request.raw_path.partition("?")
         path = unquote(raw)
-        if path.endswith("/") and self._serves(request.method, path.rstrip("/")):
+        if self._is_moved(request.method, path):
             return _moved(request.method, path.rstrip("/"))
         sent |= headers.cross_origin()
         if request.method == "OPTIONS":
@@ -165,7 +175,9 @@ class PublishedApi:
         answer = self._routed(request, path, queries, body, sent)
         if isinstance(answer, Upgrade):
             return await answer.live.serve(request, sent, answer.use)
-        if headers.compressed(path, request.headers.get("Accept-Encoding", "")):
+        if answer.body is not None and headers.compressed(
+            path, request.headers.get("Accept-Encoding", "")
+        ):
             answer.headers["Vary"] = "Accept-Encoding"
             # Once a fault has changed the body, and with whatever size it has.
             answer.enable_compression(web.ContentCoding.gzip)
@@ -175,8 +187,13 @@ class PublishedApi:
         """A refusal, with these headers."""
         return _json(error.status, error.body, sent)
 
-    def _serves(self, method: str, path: str) -> bool:
-        return self._find(method, path) is not None
+    def _is_moved(self, method: str, path: str) -> bool:
+        """Whether a path is served only without its final slash."""
+        return (
+            path.endswith("/")
+            and self._find(method, path) is None
+            and self._find(method, path.rstrip("/")) is not None
+        )
 
     def _find(self, method: str, path: str) -> Found[Route] | None:
         try:

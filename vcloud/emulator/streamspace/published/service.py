@@ -9,12 +9,14 @@ from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.settable import check_keywords, known_word
 from vcloud.emulator.state_loop import StateLoop
+from vcloud.emulator.streamspace.control.rfb import Screen
 from vcloud.emulator.streamspace.published import quotas
 from vcloud.emulator.streamspace.published.agents import Agents
 from vcloud.emulator.streamspace.published.api import PublishedRequest, Route
 from vcloud.emulator.streamspace.published.batches import Batches
 from vcloud.emulator.streamspace.published.catalog import AGENT, STATES, TEMPLATES, streaming
 from vcloud.emulator.streamspace.published.logins import Logins
+from vcloud.emulator.streamspace.published.realtime import Realtime
 from vcloud.emulator.streamspace.published.refusals import Json
 from vcloud.emulator.streamspace.published.registration import Registration
 from vcloud.emulator.streamspace.published.sessions import Sessions
@@ -80,6 +82,10 @@ class PublishedStreamSpace(Space):
         self.routes.add("GET", "/version", Route(handler=self._version, public=True))
         for part in (Logins, Sessions, Templates, Users, Agents, Registration, Batches):
             self.add_routes(*part(self).routes())
+        self.realtime: Realtime = Realtime(self)
+        """Where agents, viewers and the feed are connected."""
+        self.add_routes(*self.realtime.routes())
+        self.hub = self.realtime.server
         self._add_first(credentials)
 
     def _health(self, _: PublishedRequest) -> Json:
@@ -182,4 +188,9 @@ class PublishedStreamSpace(Space):
 
     async def aclose(self) -> None:
         """Close every WebSocket; may be called again."""
+        await self.realtime.aclose()
         await self.live.aclose()
+
+    def screen(self, name: str) -> Screen:
+        """A built-in agent's screen of a session, with the keys, moves and clicks it received."""
+        return self.realtime.server.screen(name)

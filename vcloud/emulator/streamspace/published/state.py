@@ -240,6 +240,13 @@ class Session(Settable):
         self.phases = (phase,)
         self.updated_at = now
 
+    def touch(self, now: float) -> None:
+        """Note that it is viewed now."""
+        seen = self.phase_at(now)
+        self.phases = tuple(
+            evolve(phase, activity=now) if phase is seen else phase for phase in self.phases
+        )
+
     def report(self, at: float, state: str, *, ready: bool, pod_name: str) -> None:
         """Have an agent report a state, now or at a later time."""
         url = f"/api/v1/sessions/{self.name}/vnc" if ready else ""
