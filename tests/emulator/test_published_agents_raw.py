@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from tests.emulator.published_raw import AGENT, Json, Published, envelope, published
+from tests.emulator.published_sockets import AGENT, Json, Published, envelope, published
 from tests.emulator.realtime_raw import until
 from tests.unit.virtual_time import now, virtual
 

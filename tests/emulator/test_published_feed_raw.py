@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.emulator.published_raw import Json, Published, published
+from tests.emulator.published_sockets import Json, Published, published
 from tests.emulator.realtime_raw import transport_of, until
 from tests.unit.virtual_time import now, virtual
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.emulator.published_raw import AGENT, Agent, Published, published, texts
+from tests.emulator.published_sockets import AGENT, Agent, Published, published, texts
 from tests.emulator.realtime_raw import transport_of, until
 from tests.unit.virtual_time import now, virtual
 from vcloud.emulator.streamspace.control import rfb

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from random import Random
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, quote, unquote
@@ -34,6 +35,7 @@ from vcloud.emulator.streamspace.published.screening import (
 )
 from vcloud.emulator.streamspace.published.state import Agent, User
 from vcloud.emulator.streamspace.published.tokens import Tokens
+from vcloud.emulator.streamspace.published.troubles import troubles
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 PREFIX: Final = "/api/v1"
@@ -88,6 +90,7 @@ class Reply:
     status: int
     body: Json | str | bytes | None
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(factory=dict)
 
 
 Handler = Callable[[PublishedRequest], Json | Reply | Upgrade]
@@ -145,6 +148,11 @@ class PublishedApi:
         self.database_away: bool = False
         """Whether the database is away: every login is then refused."""
         self.routes: Routes[Route] = Routes("")
+
+    @property
+    def without_database(self) -> bool:
+        """Whether the database is away for this request."""
+        return self.database_away or troubles().database_away
 
     def add_routes(self, *entries: TableEntry) -> None:
         """Serve these operations; their paths are below `PREFIX`."""
@@ -239,7 +247,7 @@ class PublishedApi:
             self.limits.take(request.remote or "")
             key = key_of(request.headers)
             agent_id = agent_id_of(query, found.params, body)
-            if self.database_away:
+            if self.without_database:
                 raise PublishedError(500, "Database error")
             agent = self.agents.get(agent_id)
             bootstrap = with_bootstrap_key(key, agent_id, agent, self.bootstrap_key)
@@ -272,7 +280,7 @@ class PublishedApi:
         """
         user_id = self.tokens.check(token)
         user = next((one for one in self.users.values() if one.id == user_id), None)
-        if user is None or self.database_away:
+        if user is None or self.without_database:
             raise PublishedError(401, "User not found")
         if not user.active:
             raise PublishedError(403, "User account is disabled")
@@ -281,10 +289,13 @@ class PublishedApi:
     def _handled(
         self, route: Route, asked: PublishedRequest, raw_path: str, sent: dict[str, str]
     ) -> web.Response | Upgrade:
-        keeps = self.caching and route.cached > 0
+        keeps = route.cached > 0 and (self.caching or troubles().keeps_answers)
         if keeps and (kept := self.cache.find(raw_path, asked.user.id)) is not None:
             return web.Response(
-                body=kept, headers={**sent, "X-Cache": "HIT"}, content_type="application/json"
+                body=kept,
+                headers={**sent, "X-Cache": "HIT"},
+                content_type="application/json",
+                charset="utf-8",
             )
         answer = route.handler(asked)
         if isinstance(answer, Upgrade):
@@ -294,7 +305,7 @@ class PublishedApi:
         response = _response(answer, sent)
         if keeps and isinstance(response.body, bytes):
             self.cache.keep(raw_path, asked.user.id, response.body, route.cached)
-        if route.changes and self.caching:
+        if route.changes and self.caching and response.status < HTTPStatus.MULTIPLE_CHOICES:
             self.tokens.revoke_all()
         return response
 
@@ -319,13 +330,13 @@ def _json(status: int, body: Json, sent: Mapping[str, str]) -> web.Response:
 def _response(answer: Reply, sent: Mapping[str, str]) -> web.Response:
     body: Any = answer.body
     if isinstance(body, dict):
-        return _json(answer.status, body, sent)
+        return _json(answer.status, body, {**sent, **answer.headers})
     if body is None:
-        return web.Response(status=answer.status, headers=sent)
+        return web.Response(status=answer.status, headers={**sent, **answer.headers})
     return web.Response(
         status=answer.status,
         body=body,
-        headers={**sent, "Content-Type": answer.content_type},
+        headers={**sent, **answer.headers, "Content-Type": answer.content_type},
     )
 
 

@@ -195,6 +195,8 @@ class Session(Settable):
     phases: tuple[Phase, ...] = ()
     connections: dict[str, float] = field(factory=dict)
     """Until when each connection counts, by its id (simulated time)."""
+    stopped_at: float = 0.0
+    """When a stop was last said again."""
     connected_at: float | None = None
     """When the last connection was made."""
 

@@ -126,6 +126,7 @@ class AgentSockets:
             left = connection.heard + SILENCE - self._server.now()
             if left <= 0:
                 return
+            self._space.repeat_stops(connection.agent_id)
             await asyncio.sleep(min(left, CHECK))
 
 

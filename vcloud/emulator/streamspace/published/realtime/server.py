@@ -37,7 +37,12 @@ from vcloud.emulator.tasks import cancel_and_wait, first_completed
 
 ENDED: Final = Close(ABNORMAL)
 """Every socket here ends without a close frame."""
-NO_UPGRADE: Final = Reply(400, b"Bad Request\n", content_type="text/plain; charset=utf-8")
+NO_UPGRADE: Final = Reply(
+    400,
+    b"Bad Request\n",
+    content_type="text/plain; charset=utf-8",
+    headers={"Sec-WebSocket-Version": "13"},
+)
 """The answer to a request for a socket that asks for no upgrade."""
 
 _heartbeat: Final = msgspec.json.Decoder(Heartbeat)
