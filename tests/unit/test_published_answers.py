@@ -106,7 +106,7 @@ def test_the_fast_the_lenient_and_the_strict_decoder_give_equal_objects(
     fast = CODEC.decode_fast(body, shape.wire)
     assert fields(fast) == fields(CODEC.decode_leniently(body, shape.wire))
     assert fields(fast) == fields(Codec(strict=True).decode(body, shape.wire))
-    model = shape.wire.model  # type: ignore[attr-defined]
+    model = shape.wire.model
     assert model is None or type(fast) is model
 
 
@@ -184,9 +184,8 @@ def test_a_wrong_value_is_named_by_the_server_s_name_of_the_field() -> None:
 
 def test_a_list_is_read_without_its_broken_sessions() -> None:
     items = [SESSION, SESSION | {"name": None}, SESSION | {"createdAt": 5}, SESSION]
-    answer, broken = CODEC.decode_items(
-        body_of({"sessions": items, "total": 4}), published.SESSIONS.wire
-    )
+    wire: Any = published.SESSIONS.wire
+    answer, broken = CODEC.decode_items(body_of({"sessions": items, "total": 4}), wire)
     assert [one.id for one in answer.sessions] == [SESSION["name"]] * 2
     assert (broken["sessions"].positions, broken["sessions"].count) == ((0, 3), 2)
     assert broken["sessions"].reason.endswith("1 more of its items were not read")
