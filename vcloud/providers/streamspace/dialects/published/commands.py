@@ -46,6 +46,4 @@ class Tagged(NullAsEmpty, WireModel):
 
 
 ACCEPTED: Final = plain(Accepted)
-TAGGED: Final[Shape[Tagged, tuple[str, ...]]] = Shape(
-    Tagged, lambda wire, session, body: wire.tags
-)
+TAGGED: Final[Shape[Tagged, tuple[str, ...]]] = Shape(Tagged, lambda wire, session, body: wire.tags)

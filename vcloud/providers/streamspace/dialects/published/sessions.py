@@ -6,16 +6,14 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, NoReturn
 
-import msgspec
-
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.session import Session
-from vcloud.errors import ConflictError, InvalidArgumentError, NotFoundError, VCloudError
+from vcloud.errors import ConflictError, NotFoundError, VCloudError
+from vcloud.providers.streamspace.dialects.published.commands import ACCEPTED, TAGGED
 from vcloud.providers.streamspace.dialects.published.freshness import fetch_fresh
-from vcloud.providers.streamspace.dialects.refusals import check_query_value, unsupported
 from vcloud.providers.streamspace.errors import StreamSpaceCode
 from vcloud.providers.streamspace.models import SessionSort, SessionState, SessionUpdate, SortOrder
-from vcloud.providers.streamspace.dialects.published.commands import ACCEPTED, TAGGED
+from vcloud.providers.streamspace.refusals import check_query_value, unsupported
 from vcloud.providers.streamspace.session import SESSION, SESSIONS
 from vcloud.providers.streamspace.session import Session as StreamSpaceSession
 from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters
@@ -134,15 +132,13 @@ async def delete(session: Session, id: str, *, force: bool) -> None:
 
 async def set_tags(session: Session, id: str, tags: tuple[str, ...]) -> tuple[str, ...]:
     """``PATCH /sessions/{name}/tags``"""
-    request = Request(
-        "PATCH", f"{_path(id)}/tags", body=json_body({"tags": tags}), repeatable=True
-    )
+    request = Request("PATCH", f"{_path(id)}/tags", body=json_body({"tags": tags}), repeatable=True)
     return await session.fetch(request, TAGGED)
 
 
 async def _change(session: Session, method: str, path: str, then: SessionState) -> SessionUpdate:
     # Repeated after a lost answer, it would be refused for what it did itself.
-    accepted = await session.fetch(Request(method, path, repeatable=False), ACCEPTED)
+    accepted = await session.fetch(Request(method, path, once=True), ACCEPTED)
     return accepted.update(then)
 
 

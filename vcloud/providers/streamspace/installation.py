@@ -8,7 +8,7 @@ from typing import cast
 
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError
-from vcloud.providers.streamspace.dialects.calls import Calls, DialectName
+from vcloud.providers.streamspace.calls import Calls, DialectName
 
 __all__ = ["Installation", "calls", "calls_or_none", "installation", "known_dialect"]
 
