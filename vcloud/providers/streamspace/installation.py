@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import cast
 
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError
-from vcloud.providers.streamspace.dialects.calls import Calls, DialectName
+from vcloud.providers.streamspace.calls import Calls, DialectName
 
 __all__ = ["Installation", "calls", "calls_or_none", "installation", "known_dialect"]
 
@@ -26,6 +28,10 @@ class Installation:
         self._calls: dict[DialectName, Calls] = {"documented": documented, "published": published}
         #: The functions of its dialect; None before it was recognised.
         self.calls: Calls | None = None if dialect is None else self._calls[dialect]
+        #: Whether an answer came from a published server's cache.
+        self.caches = False
+        #: A number for each request that is to get around the cache.
+        self.numbers: Iterator[int] = count()
 
     async def recognise(self, session: Session) -> Calls:  # noqa: ARG002 - asks the service
         """Ask the installation which dialect it speaks, once for all tasks that wait for it."""
