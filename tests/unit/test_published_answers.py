@@ -60,8 +60,6 @@ _USER: Final = {"full_name", "provider", "updated_at", "quota", "groups"}
 #: What is read, and is a field of another model or of none yet.
 NOT_KEPT: Final[dict[type[Spelled], set[str]]] = {
     published.StatusAnswer: {"last_activity"},  # is the session's
-    published.SessionAnswer: {"streaming_protocol", "max_session_duration"},
-    published.CreatedSession: {"streaming_protocol", "max_session_duration"},
     published.TemplateAnswer: {"repository_id", "app_type", "manifest", "install_count"},
     published.UserAnswer: _USER,
     published.LoginUserAnswer: _USER | {"active", "last_login"},
