@@ -24,9 +24,13 @@ from vcloud.providers.streamspace.agent.hooks import AgentHooks
 from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
-from vcloud.providers.streamspace.dialects.calls import Calls
+from vcloud.providers.streamspace.dialects.calls import Calls, DialectName
 from vcloud.providers.streamspace.dialects.documented import sessions as documented_sessions
-from vcloud.providers.streamspace.dialects.installation import Installation
+from vcloud.providers.streamspace.dialects.installation import (
+    Installation,
+    calls,
+    calls_or_none,
+)
 from vcloud.providers.streamspace.dialects.published import sessions as published_sessions
 from vcloud.providers.streamspace.errors import DIALECT
 from vcloud.providers.streamspace.models import (
@@ -76,6 +80,8 @@ class StreamSpace(Client):
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = STREAMSPACE
     _instance_handle = SessionRef
+    #: The dialect that the user gave; None: none.
+    _told: DialectName | None = None
 
     agents: Agents
     sessions: Sessions
@@ -85,11 +91,35 @@ class StreamSpace(Client):
     def _attach(self, session: Session) -> None:
         super()._attach(session)
         if session.installation is None:
-            session.installation = Installation(DOCUMENTED, PUBLISHED)
+            Installation(DOCUMENTED, PUBLISHED, self._told).attach(session)
         self.agents = Agents(session)
         self.sessions = Sessions(session)
         self.templates = Templates(session)
         self.users = Users(session)
+
+    @property
+    def dialect(self) -> DialectName | None:
+        """How the installation answers; None: it is not known yet.
+
+        ``"documented"`` is as StreamSpace's API document says, ``"published"`` as its published
+        server does. It is what ``dialect=`` said; otherwise it is recognised before the first
+        request that depends on it.
+        """
+        return found.name if (found := calls_or_none(self._session)) else None
+
+    async def recognise(self) -> DialectName:
+        """Find out now how the installation answers; see :attr:`dialect`.
+
+        A client that logs in logs in, because the answer shows it. Otherwise, or where that does
+        not show it, ``GET /version`` beside the API is asked, and then ``GET /auth/setup/status``;
+        both without credentials. If it is known, nothing is sent.
+
+        Raises:
+            UnrecognisedError: the installation could not be asked.
+            ConfigurationError: the base URL lacks ``/api/v1``; or ``dialect=`` is wrong.
+            AuthenticationError: wrong user name or password.
+        """
+        return (await calls(self._session)).name
 
     def instances(self) -> Pager[Instance]:
         """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
