@@ -24,15 +24,11 @@ from vcloud.providers.streamspace.agent.hooks import AgentHooks
 from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
-from vcloud.providers.streamspace.dialects.calls import Calls, DialectName
+from vcloud.providers.streamspace.calls import Calls, DialectName
 from vcloud.providers.streamspace.dialects.documented import sessions as documented_sessions
-from vcloud.providers.streamspace.dialects.installation import (
-    Installation,
-    calls,
-    calls_or_none,
-)
 from vcloud.providers.streamspace.dialects.published import sessions as published_sessions
 from vcloud.providers.streamspace.errors import DIALECT
+from vcloud.providers.streamspace.installation import Installation, calls, calls_or_none
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -41,7 +37,8 @@ from vcloud.providers.streamspace.models import (
     Platform,
     SessionState,
 )
-from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
+from vcloud.providers.streamspace.session import Session as StreamSpaceSession
+from vcloud.providers.streamspace.session import SessionCalls
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import TEMPLATES, Templates
 from vcloud.providers.streamspace.tokens import bearer
@@ -56,8 +53,14 @@ __all__ = ["StreamSpace"]
 
 #: Any user may read the templates.
 _PING: Final = Request("GET", "/templates", query({"page": 1, "limit": 1}), slot=False)
-DOCUMENTED: Final = Calls("documented", documented_sessions)
-PUBLISHED: Final = Calls("published", published_sessions)
+
+
+def _calls(name: DialectName, *, sessions: SessionCalls) -> Calls:
+    return Calls(name=name, sessions=sessions)
+
+
+DOCUMENTED: Final = _calls("documented", sessions=documented_sessions)
+PUBLISHED: Final = _calls("published", sessions=published_sessions)
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 

@@ -34,7 +34,7 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
-from vcloud.providers.streamspace.dialects.calls import DialectName
+from vcloud.providers.streamspace.calls import DialectName
 
 __all__ = ["REFRESH", "UnrecognisedError", "of_login", "recognised", "spelling_of"]
 

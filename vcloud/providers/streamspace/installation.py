@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from copy import copy
+from itertools import count
 from typing import Final, cast
 from weakref import WeakKeyDictionary
 
@@ -13,8 +15,8 @@ from vcloud._core.session import Session
 from vcloud._core.timing.timeouts import timeout
 from vcloud.auth import BearerAuth
 from vcloud.errors import ConfigurationError, DecodeError, RequestTimeout, VCloudError
-from vcloud.providers.streamspace.dialects.calls import Calls, DialectName
-from vcloud.providers.streamspace.dialects.recognition import (
+from vcloud.providers.streamspace.calls import Calls, DialectName
+from vcloud.providers.streamspace.recognition import (
     REFRESH,
     of_login,
     recognised,
@@ -51,8 +53,10 @@ class Installation:
         self.told: DialectName | None = told
         #: The functions of its dialect; None: it is not known now.
         self.calls: Calls | None = None if told is None else self._calls[told]
-        #: Whether an answer had ``X-Cache``: then an answer to a GET may be 30 s old.
-        self.caches: bool = False
+        #: Whether an answer came from a published server's cache.
+        self.caches = False
+        #: A number for each request that is to get around the cache.
+        self.numbers: Iterator[int] = count()
         #: The error of all further calls, when the user was wrong.
         self._contradiction: ConfigurationError | None = None
         # What an answer contradicted, and the words for it, while it is not recognised anew.
