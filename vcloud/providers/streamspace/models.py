@@ -74,12 +74,16 @@ class SessionState(OpenEnum):
 class StreamingProtocol(OpenEnum):
     """How a session shows its desktop. Only the published server says so.
 
-    ``vnc`` is for a VNC viewer. The others are web pages.
+    It is found from the image and the port of its template.
     """
 
+    #: For a VNC viewer.
     VNC = "vnc"
+    #: A web page, like the next.
     SELKIES = "selkies"
     GUACAMOLE = "guacamole"
+    #: For an X2Go client; this SDK has none.
+    X2GO = "x2go"
 
 
 #: States that a session never leaves.

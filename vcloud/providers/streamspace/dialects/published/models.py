@@ -28,10 +28,11 @@ from vcloud.providers.streamspace.models import (
     Resources,
     SessionState,
     SessionStatus,
+    StreamingProtocol,
     UserQuota,
     UserRole,
 )
-from vcloud.providers.streamspace.sessions import Session, SessionList
+from vcloud.providers.streamspace.session import Session, SessionList
 from vcloud.providers.streamspace.templates import Template, TemplateList
 from vcloud.providers.streamspace.users import User, UserList
 from vcloud.providers.streamspace.wire import Listing, resource, resources
@@ -44,6 +45,7 @@ __all__ = [
     "LOGIN",
     "SESSION",
     "SESSIONS",
+    "TAGGED",
     "TEMPLATE",
     "TEMPLATES",
     "USER",
@@ -115,7 +117,7 @@ class SessionAnswer(Answer, rename="camel", kw_only=True):
     persistent_home: bool | None = None
     idle_timeout: GoDurationOrEmpty | None = None
     max_session_duration: GoDurationOrEmpty | None = None
-    streaming_protocol: str | None = None
+    streaming_protocol: StreamingProtocol | None = None
     status: StatusAnswer | None = None
     created_at: Instant | None = None
     documented: msgspec.Raw | UnsetType = _foreign("id")
@@ -155,6 +157,45 @@ class CommandAnswer(Answer, rename="camel", kw_only=True):
     id: Id = msgspec.field(name="name")
     command_id: str | None = None
     message: str | None = None
+
+
+class TaggedSession(Spelled, rename=None, kw_only=True):
+    """The answer to a change of a session's tags: the database's row, in snake_case."""
+
+    optional: ClassVar = frozenset({"tags"})
+    unread: ClassVar = frozenset(
+        {
+            "active_connections",
+            "agent_id",
+            "app_type",
+            "cluster_id",
+            "cpu",
+            "created_at",
+            "idle_timeout",
+            "last_activity",
+            "last_connection",
+            "last_disconnect",
+            "max_session_duration",
+            "memory",
+            "namespace",
+            "org_id",
+            "persistent_home",
+            "platform",
+            "pod_name",
+            "state",
+            "streaming_path",
+            "streaming_port",
+            "streaming_protocol",
+            "team_id",
+            "template_name",
+            "updated_at",
+            "url",
+            "user_id",
+        }
+    )
+
+    id: Id
+    tags: tuple[str, ...] | None = None
 
 
 # -- templates ------------------------------------------------------------------------------------
@@ -325,6 +366,10 @@ SESSIONS: Final[Shape[Listing, Opened[Session]]] = resources(
 )
 #: The answer to a change of a session.
 COMMAND: Final = plain(CommandAnswer)
+#: The answer to a change of a session's tags.
+TAGGED: Final[Shape[TaggedSession, tuple[str, ...]]] = Shape(
+    TaggedSession, lambda wire, session, body: wire.tags or ()
+)
 TEMPLATE: Final = resource(spelled(Template, TemplateAnswer))
 TEMPLATES: Final[Shape[Listing, Opened[Template]]] = resources(
     spelled(TemplateList, TemplatesAnswer), Template
