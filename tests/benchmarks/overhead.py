@@ -60,7 +60,7 @@ async def clients(url: str, count: int) -> AsyncIterator[dict[str, StreamSpace]]
             dialect: await stack.enter_async_context(
                 StreamSpace(
                     Endpoint(f"{url}/{dialect}/{count}/api/v1", auth=BearerAuth("token")),
-                    dialect=dialect,  # type: ignore[arg-type]
+                    dialect=dialect,
                 )
             )
             for dialect in DIALECTS
@@ -156,7 +156,7 @@ async def main(chosen: Options) -> None:
                 "ms",
             )
             for name, peak in (("memory of 1000", False), ("memory of 1000, at most", True)):
-                kept = _both(lambda d, peak=peak: partial(memory, many[d], peak=peak))
+                kept = {d: partial(memory, many[d], peak=peak) for d in DIALECTS}
                 await row(table, name, kept, chosen.pick(3, 1), 1e3, "kB")
 
 
