@@ -206,6 +206,14 @@ def test_an_answer_in_the_other_dialect_names_the_argument(
             decode(body_of(body), shape.wire)
 
 
+def test_a_client_s_own_words_for_the_other_dialect_go_first() -> None:
+    codec = Codec()
+    codec.explain = lambda body: DecodeError("in the client's own words")
+    with pytest.raises(DecodeError, match="in the client's own words"):
+        codec.decode(session(id="770e8400"), published.SESSION.wire)
+    assert codec.decode(session(), published.SESSION.wire).id == SESSION["name"]
+
+
 def test_a_fetched_session_has_its_answer_and_can_be_pickled() -> None:
     body = session(newField=1)
     found = published.SESSION.open(decoded(body), None, body)
