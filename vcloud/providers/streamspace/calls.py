@@ -7,13 +7,13 @@ functions. A module of plain functions is such an object.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-__all__ = ["Calls", "DialectName"]
+from vcloud.providers.dialect import DialectName
 
-DialectName = Literal["documented", "published"]
+__all__ = ["Calls", "DialectName"]
 
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +25,9 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: the dialect's.
         sessions: its functions for sessions, a ``SessionCalls``.
+        logins: those of the client itself, a ``LoginCalls``.
     """
 
     name: DialectName
     sessions: Any
+    logins: Any
