@@ -28,15 +28,15 @@ from vcloud.auth import BearerAuth
 from vcloud.errors import (
     APIError,
     ConfigurationError,
-    ConnectError,
     DecodeError,
     LimitExceededError,
     TransportError,
     VCloudError,
 )
 from vcloud.providers.streamspace.calls import DialectName
+from vcloud.providers.streamspace.errors import UnrecognisedError
 
-__all__ = ["REFRESH", "UnrecognisedError", "of_login", "recognised", "spelling_of"]
+__all__ = ["REFRESH", "of_login", "recognised", "spelling_of"]
 
 #: The path of the login, and of the exchange of a token.
 LOGIN: Final = "/auth/login"
@@ -62,13 +62,6 @@ _DOCUMENTED: Final = frozenset(
 )
 #: Keys of the database's row, with which the published server answers a change of tags.
 _ROW: Final = frozenset({"template_name", "user_id"})
-
-
-class UnrecognisedError(ConnectError):
-    """The installation could not be asked which StreamSpace it is, so nothing else was sent.
-
-    ``__cause__`` is why. The next call asks again.
-    """
 
 
 async def recognised(session: Session) -> DialectName:
