@@ -37,6 +37,7 @@ class Server:
 
     answer: Callable[[Asked], tuple[Any, ...] | None]
     url: str = ""
+    endpoint: Endpoint = field(init=False)
     asked: list[Asked] = field(factory=list)
 
     def calls(self) -> list[tuple[str, str]]:
@@ -74,8 +75,8 @@ async def published(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}{API}"
         retry = RetryPolicy(attempts=attempts, base=0.001, cap=0.01)
-        endpoint = Endpoint(server.url, auth=BearerAuth("tok-canary"), retry=retry)
-        async with StreamSpace(endpoint, dialect="published") as client:
+        server.endpoint = Endpoint(server.url, auth=BearerAuth("tok-canary"), retry=retry)
+        async with StreamSpace(server.endpoint, dialect="published") as client:
             yield client, server
     finally:
         await runner.cleanup()

@@ -286,7 +286,7 @@ async def test_answer_that_is_no_session_is_an_error(answer: object) -> None:
 
 
 async def test_numbers_as_text_are_read() -> None:
-    given = session(name=12, activeConnections="0", createdAt="2026-11-27T07:51:51")
+    given = {**session(createdAt="2026-11-27T07:51:51"), "name": 12}
     async with published(always(200, given)) as (client, _):
         got = await client.sessions.get("12")
     assert (got.id, got.created_at) == ("12", datetime(2026, 11, 27, 7, 51, 51, tzinfo=UTC))
