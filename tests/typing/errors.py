@@ -44,6 +44,7 @@ from vcloud.providers.streamspace import (
 
 def every(error: VCloudError) -> None:
     assert_type(error.outcome_unknown, bool)
+    assert_type(error.created, Any)
     assert_type(error.user_message, str)
     assert_type(error.to_dict(), dict[str, Any])
     assert_type(printable("text"), str)

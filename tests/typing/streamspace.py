@@ -26,6 +26,7 @@ from vcloud.providers.streamspace import (
     SessionState,
     SessionStatus,
     SessionUpdate,
+    StreamingProtocol,
     Template,
     TemplateRef,
     TemplateResources,
@@ -102,6 +103,7 @@ async def sessions(session: SessionRef) -> None:
     assert_type(await session.terminate(), SessionUpdate)
     assert_type(await session.force_terminate(), SessionUpdate)
     assert_type(await session.delete(force=True), None)
+    assert_type(await session.set_tags(["a"]), tuple[str, ...])
     assert_type(await session.start(), SessionUpdate)
     assert_type(await session.stop(), SessionUpdate)
     assert_type(await session.wait_until(SessionState.RUNNING), Session)
@@ -154,6 +156,8 @@ def session_fields(value: Session) -> None:
     assert_type(value.resources, Resources | None)
     assert_type(value.persistent_home, bool | None)
     assert_type(value.idle_timeout, timedelta | None)
+    assert_type(value.max_session_duration, timedelta | None)
+    assert_type(value.streaming_protocol, StreamingProtocol | None)
     assert_type(value.tags, tuple[str, ...])
     assert_type(value.status, SessionStatus | None)
     assert_type(value.platform_metadata, dict[str, Any])
@@ -179,6 +183,8 @@ def session_update_fields(value: SessionUpdate) -> None:
     assert_type(value.state, SessionState)
     assert_type(value.status, SessionStatus | None)
     assert_type(value.updated_at, datetime | None)
+    assert_type(value.command_id, str | None)
+    assert_type(value.message, str | None)
 
 
 def agent_fields(value: Agent) -> None:

@@ -44,6 +44,7 @@ from vcloud.providers.streamspace.models import (
     SessionStatus,
     SessionUpdate,
     SortOrder,
+    StreamingProtocol,
     TemplateResources,
     TemplateVNC,
     UserRole,
@@ -52,7 +53,8 @@ from vcloud.providers.streamspace.models import (
 from vcloud.providers.streamspace.realtime.log_stream import LogStream
 from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
-from vcloud.providers.streamspace.sessions import Session, SessionRef, Sessions
+from vcloud.providers.streamspace.session import Session, SessionRef
+from vcloud.providers.streamspace.sessions import Sessions
 from vcloud.providers.streamspace.templates import Template, TemplateRef, Templates
 from vcloud.providers.streamspace.users import User, Users
 
@@ -93,6 +95,7 @@ __all__ = [
     "StopSession",
     "StreamSpace",
     "StreamSpaceCode",
+    "StreamingProtocol",
     "Template",
     "TemplateRef",
     "TemplateResources",

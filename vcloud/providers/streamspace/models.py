@@ -90,6 +90,12 @@ class StreamingProtocol(OpenEnum):
 TERMINAL_STATES: Final = frozenset({SessionState.TERMINATED, SessionState.FAILED})
 
 
+#: States on the way to another, whose end the agents of a published StreamSpace may not report.
+UNREPORTED: Final = frozenset(
+    {SessionState.HIBERNATING, SessionState.WAKING, SessionState.TERMINATING}
+)
+
+
 class SessionSort(OpenEnum):
     """The field that a list of sessions is sorted by."""
 
