@@ -219,7 +219,11 @@ class Emulator(Services):
         tls = self._authority.server_context if self._authority else None
         listener = Listener(self._dispatcher.serve, tls=tls)
         context = self._dispatcher.context = FaultContext(
-            clock=self.clock, calls=self.calls, listener=listener, elsewhere=self.elsewhere
+            clock=self.clock,
+            calls=self.calls,
+            listener=listener,
+            elsewhere=self.elsewhere,
+            streamspace=self._streamspace,
         )
         try:
             port = await listener.listen(self._address.socket_host, self._address.port)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, quote, unquote
 
 import msgspec
@@ -15,7 +16,7 @@ from attrs import field, frozen
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator, new_uuid
 from vcloud.emulator.net.routing import Found, NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.net.websockets import OpenWebSockets, Use
+from vcloud.emulator.net.websockets import Use
 from vcloud.emulator.streamspace.published import headers
 from vcloud.emulator.streamspace.published.access import (
     COOKIE,
@@ -34,6 +35,7 @@ from vcloud.emulator.streamspace.published.screening import (
 )
 from vcloud.emulator.streamspace.published.state import Agent, User
 from vcloud.emulator.streamspace.published.tokens import Tokens
+from vcloud.emulator.streamspace.published.troubles import troubles
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 PREFIX: Final = "/api/v1"
@@ -63,11 +65,21 @@ class PublishedRequest:
     """The client's address."""
 
 
+class Live(Protocol):
+    """Where WebSockets are opened, and kept."""
+
+    async def serve(
+        self, request: web.BaseRequest, headers: dict[str, str], use: Use
+    ) -> web.StreamResponse:
+        """Upgrade, give `use` the socket, and close it as `use` returns."""
+        ...
+
+
 @frozen
 class Upgrade:
     """A handler's answer that becomes a WebSocket: where it is kept, and what uses it."""
 
-    live: OpenWebSockets
+    live: Live
     use: Use
 
 
@@ -78,6 +90,7 @@ class Reply:
     status: int
     body: Json | str | bytes | None
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(factory=dict)
 
 
 Handler = Callable[[PublishedRequest], Json | Reply | Upgrade]
@@ -136,6 +149,11 @@ class PublishedApi:
         """Whether the database is away: every login is then refused."""
         self.routes: Routes[Route] = Routes("")
 
+    @property
+    def without_database(self) -> bool:
+        """Whether the database is away for this request."""
+        return self.database_away or troubles().database_away
+
     def add_routes(self, *entries: TableEntry) -> None:
         """Serve these operations; their paths are below `PREFIX`."""
         for method, path, route in entries:
@@ -148,7 +166,7 @@ class PublishedApi:
             return _other_method(request.method, sent)
         raw, _, query = request.raw_path.partition("?")
         path = unquote(raw)
-        if path.endswith("/") and self._serves(request.method, path.rstrip("/")):
+        if self._is_moved(request.method, path):
             return _moved(request.method, path.rstrip("/"))
         sent |= headers.cross_origin()
         if request.method == "OPTIONS":
@@ -165,7 +183,9 @@ class PublishedApi:
         answer = self._routed(request, path, queries, body, sent)
         if isinstance(answer, Upgrade):
             return await answer.live.serve(request, sent, answer.use)
-        if headers.compressed(path, request.headers.get("Accept-Encoding", "")):
+        if answer.body is not None and headers.compressed(
+            path, request.headers.get("Accept-Encoding", "")
+        ):
             answer.headers["Vary"] = "Accept-Encoding"
             # Once a fault has changed the body, and with whatever size it has.
             answer.enable_compression(web.ContentCoding.gzip)
@@ -175,8 +195,13 @@ class PublishedApi:
         """A refusal, with these headers."""
         return _json(error.status, error.body, sent)
 
-    def _serves(self, method: str, path: str) -> bool:
-        return self._find(method, path) is not None
+    def _is_moved(self, method: str, path: str) -> bool:
+        """Whether a path is served only without its final slash."""
+        return (
+            path.endswith("/")
+            and self._find(method, path) is None
+            and self._find(method, path.rstrip("/")) is not None
+        )
 
     def _find(self, method: str, path: str) -> Found[Route] | None:
         try:
@@ -222,7 +247,7 @@ class PublishedApi:
             self.limits.take(request.remote or "")
             key = key_of(request.headers)
             agent_id = agent_id_of(query, found.params, body)
-            if self.database_away:
+            if self.without_database:
                 raise PublishedError(500, "Database error")
             agent = self.agents.get(agent_id)
             bootstrap = with_bootstrap_key(key, agent_id, agent, self.bootstrap_key)
@@ -255,7 +280,7 @@ class PublishedApi:
         """
         user_id = self.tokens.check(token)
         user = next((one for one in self.users.values() if one.id == user_id), None)
-        if user is None or self.database_away:
+        if user is None or self.without_database:
             raise PublishedError(401, "User not found")
         if not user.active:
             raise PublishedError(403, "User account is disabled")
@@ -264,10 +289,13 @@ class PublishedApi:
     def _handled(
         self, route: Route, asked: PublishedRequest, raw_path: str, sent: dict[str, str]
     ) -> web.Response | Upgrade:
-        keeps = self.caching and route.cached > 0
+        keeps = route.cached > 0 and (self.caching or troubles().keeps_answers)
         if keeps and (kept := self.cache.find(raw_path, asked.user.id)) is not None:
             return web.Response(
-                body=kept, headers={**sent, "X-Cache": "HIT"}, content_type="application/json"
+                body=kept,
+                headers={**sent, "X-Cache": "HIT"},
+                content_type="application/json",
+                charset="utf-8",
             )
         answer = route.handler(asked)
         if isinstance(answer, Upgrade):
@@ -277,7 +305,7 @@ class PublishedApi:
         response = _response(answer, sent)
         if keeps and isinstance(response.body, bytes):
             self.cache.keep(raw_path, asked.user.id, response.body, route.cached)
-        if route.changes and self.caching:
+        if route.changes and self.caching and response.status < HTTPStatus.MULTIPLE_CHOICES:
             self.tokens.revoke_all()
         return response
 
@@ -302,13 +330,13 @@ def _json(status: int, body: Json, sent: Mapping[str, str]) -> web.Response:
 def _response(answer: Reply, sent: Mapping[str, str]) -> web.Response:
     body: Any = answer.body
     if isinstance(body, dict):
-        return _json(answer.status, body, sent)
+        return _json(answer.status, body, {**sent, **answer.headers})
     if body is None:
-        return web.Response(status=answer.status, headers=sent)
+        return web.Response(status=answer.status, headers={**sent, **answer.headers})
     return web.Response(
         status=answer.status,
         body=body,
-        headers={**sent, "Content-Type": answer.content_type},
+        headers={**sent, **answer.headers, "Content-Type": answer.content_type},
     )
 
 

@@ -28,6 +28,17 @@ _SECURITY: Final = {
     "X-Permitted-Cross-Domain-Policies": "none",
     "X-XSS-Protection": "1; mode=block",
 }
+_FRAMED: Final = {
+    "X-Frame-Options": "SAMEORIGIN",
+    "Content-Security-Policy": (
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; script-src 'self' "
+        "'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' "
+        "data: blob: https:; font-src 'self' data:; connect-src 'self' ws: wss:; media-src 'self' "
+        "blob:; worker-src 'self' blob:; frame-ancestors 'self'"
+    ),
+}
+_DESKTOPS: Final = ("/api/v1/http/", "/api/v1/vnc/", "/api/v1/websockify/")
+"""Where desktops are, which a page of the server shows in a frame."""
 _ROOT: Final = ("/health", "/version")
 _NEVER_KEPT: Final = ("/api/v1/auth/", "/api/v1/users/me", "/api/v1/sessions/")
 _NEVER_COMPRESSED: Final = ("/api/v1/ws/", "/api/v1/auth/", "/api/v1/metrics")
@@ -45,6 +56,8 @@ def cross_origin() -> dict[str, str]:
 def security(path: str, nonce: str) -> dict[str, str]:
     """What tells browsers what to forbid; and not to keep the answer, which comes to be revised."""
     found = {**_SECURITY, "Content-Security-Policy": _POLICY.format(nonce=nonce)}
+    if path.startswith(_DESKTOPS):
+        found |= _FRAMED
     if path not in _ROOT:
         found |= {"Cache-Control": f"{_NOT_KEPT}, private", "Pragma": "no-cache"}
     return found

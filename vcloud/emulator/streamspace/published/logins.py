@@ -44,7 +44,7 @@ class Logins:
         right = hmac.compare_digest(
             body["password"].encode(errors="replace"), expected.encode(errors="replace")
         )
-        if user is None or not right or space.database_away:
+        if user is None or not right or space.without_database:
             raise PublishedError(401, "Invalid credentials")
         if not user.active:
             raise PublishedError(403, "Account is disabled")
@@ -60,7 +60,7 @@ class Logins:
         space = self._space
         # It looks at the signature and the end only, so that it renews an ended login.
         user = space.user_with_id(space.tokens.owner_to_refresh(body["token"]))
-        if user is None or space.database_away:
+        if user is None or space.without_database:
             raise PublishedError(500, "Failed to get user data")
         return login_view(*space.tokens.issue(user), whole_user_view(user, space.clock))
 

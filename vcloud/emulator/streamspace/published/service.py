@@ -9,14 +9,15 @@ from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.settable import check_keywords, known_word
 from vcloud.emulator.state_loop import StateLoop
+from vcloud.emulator.streamspace.control.rfb import Screen
 from vcloud.emulator.streamspace.published import quotas
 from vcloud.emulator.streamspace.published.agents import Agents
-from vcloud.emulator.streamspace.published.api import PublishedRequest, Route
 from vcloud.emulator.streamspace.published.batches import Batches
 from vcloud.emulator.streamspace.published.catalog import AGENT, STATES, TEMPLATES, streaming
 from vcloud.emulator.streamspace.published.logins import Logins
-from vcloud.emulator.streamspace.published.refusals import Json
+from vcloud.emulator.streamspace.published.realtime import Realtime
 from vcloud.emulator.streamspace.published.registration import Registration
+from vcloud.emulator.streamspace.published.roots import Roots
 from vcloud.emulator.streamspace.published.sessions import Sessions
 from vcloud.emulator.streamspace.published.space import PLATFORM, Space
 from vcloud.emulator.streamspace.published.state import Agent, Session, Template, User
@@ -76,18 +77,14 @@ class PublishedStreamSpace(Space):
     ) -> None:
         """Serve an administrator, an agent and some templates, with these credentials."""
         super().__init__(clock, rate_limits=rate_limits, seed=seed, home=home)
-        self.routes.add("GET", "/health", Route(handler=self._health, public=True))
-        self.routes.add("GET", "/version", Route(handler=self._version, public=True))
+        Roots(self)
         for part in (Logins, Sessions, Templates, Users, Agents, Registration, Batches):
             self.add_routes(*part(self).routes())
+        self.realtime: Realtime = Realtime(self)
+        """Where agents, viewers and the feed are connected."""
+        self.add_routes(*self.realtime.routes())
+        self.hub = self.realtime.server
         self._add_first(credentials)
-
-    def _health(self, _: PublishedRequest) -> Json:
-        # Whether its database is there or not.
-        return {"service": "streamspace-api", "status": "healthy"}
-
-    def _version(self, _: PublishedRequest) -> Json:
-        return {"api": "v1", "phase": "2.2", "version": "v0.1.0"}
 
     def _add_first(self, credentials: Credentials) -> None:
         self.bootstrap_key = credentials.streamspace_bootstrap_key
@@ -182,4 +179,9 @@ class PublishedStreamSpace(Space):
 
     async def aclose(self) -> None:
         """Close every WebSocket; may be called again."""
+        await self.realtime.aclose()
         await self.live.aclose()
+
+    def screen(self, name: str) -> Screen:
+        """A built-in agent's screen of a session, with the keys, moves and clicks it received."""
+        return self.realtime.server.screen(name)

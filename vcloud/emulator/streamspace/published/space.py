@@ -20,6 +20,7 @@ from vcloud.emulator.streamspace.published.state import (
     Template,
     User,
 )
+from vcloud.emulator.streamspace.published.troubles import troubles
 
 Json = dict[str, Any]
 
@@ -27,6 +28,9 @@ PLATFORM: Final = "kubernetes"
 """The platform of the server, and of the agents that it gives sessions to."""
 HEARD: Final = 90.0
 """Simulated seconds within which such an agent was heard of."""
+STUCK: Final = 300.0
+REPEATED: Final = 60.0
+"""Simulated seconds in `terminating` until a stop is said again, and between two of them."""
 LOADING: Final = frozenset({"running", "hibernated", "pending"})
 """The states that count for an agent's load."""
 
@@ -125,6 +129,8 @@ class Space(PublishedApi):
 
     def connected(self, agent_id: str) -> bool:
         """Whether this replica has a connection to an agent."""
+        if troubles().other_replica:
+            return False
         agent = self.agents.get(agent_id)
         if agent is not None and not agent.remote:
             return agent.status != "offline"
@@ -156,6 +162,27 @@ class Space(PublishedApi):
         elif session_id in self.sessions:
             self.sessions[session_id].perform(command.created_at, action, agent)
         return command
+
+    def repeat_commands(self) -> None:
+        """Send every connected agent all commands that were ever made for it, again."""
+        for command in self.commands:
+            agent = self.agents.get(command.agent_id)
+            if agent is not None and agent.remote and self.hub.connected(command.agent_id):
+                self.hub.send(command)
+
+    def repeat_stops(self, agent_id: str) -> None:
+        """Tell a connected agent again to stop what has been `terminating` for five minutes.
+
+        The server does so every minute, each time with a new command (source).
+        """
+        now = self.clock.now()
+        for session in tuple(self.sessions.values()):
+            phase = session.phase_at(now)
+            due = max(phase.at + STUCK, session.stopped_at + REPEATED)
+            if session.agent_id == agent_id and phase.state == "terminating" and due <= now:
+                session.stopped_at = now
+                payload = {"sessionId": session.name, "deletePVC": False}
+                self.command(agent_id, session.name, "stop_session", payload)
 
     def session(self, name: str) -> Session | None:
         """The session of this name."""

@@ -195,6 +195,8 @@ class Session(Settable):
     phases: tuple[Phase, ...] = ()
     connections: dict[str, float] = field(factory=dict)
     """Until when each connection counts, by its id (simulated time)."""
+    stopped_at: float = 0.0
+    """When a stop was last said again."""
     connected_at: float | None = None
     """When the last connection was made."""
 
@@ -239,6 +241,13 @@ class Session(Settable):
         )
         self.phases = (phase,)
         self.updated_at = now
+
+    def touch(self, now: float) -> None:
+        """Note that it is viewed now."""
+        seen = self.phase_at(now)
+        self.phases = tuple(
+            evolve(phase, activity=now) if phase is seen else phase for phase in self.phases
+        )
 
     def report(self, at: float, state: str, *, ready: bool, pod_name: str) -> None:
         """Have an agent report a state, now or at a later time."""
