@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
-from vcloud import Instance, Pager, Stats, StreamSpace
+from vcloud import BearerAuth, Endpoint, Instance, Pager, Stats, StreamSpace, VCloud
 from vcloud.providers.streamspace import (
     Agent,
     AgentCapacity,
@@ -26,6 +26,7 @@ from vcloud.providers.streamspace import (
     SessionState,
     SessionStatus,
     SessionUpdate,
+    StreamingProtocol,
     Template,
     TemplateRef,
     TemplateResources,
@@ -51,6 +52,14 @@ async def client(streamspace: StreamSpace) -> None:
     assert_type(await streamspace.login("me", "password"), Login)
     assert_type(await streamspace.refresh_token(), Login)
     assert_type(await streamspace.logout(), None)
+    assert_type(streamspace.dialect, Literal["documented", "published"] | None)
+    assert_type(await streamspace.recognise(), Literal["documented", "published"])
+    endpoint = Endpoint("https://host/api/v1", auth=BearerAuth("token"))
+    StreamSpace(endpoint, dialect="published")
+    StreamSpace("https://host/api/v1", auth=BearerAuth("token"), dialect=None, timeout=5)
+    StreamSpace.from_env(dialect="documented")
+    VCloud(streamspace=endpoint, streamspace_dialect="published")
+    VCloud.from_env(streamspace_dialect="published")
 
 
 async def collections(streamspace: StreamSpace) -> None:
@@ -94,6 +103,7 @@ async def sessions(session: SessionRef) -> None:
     assert_type(await session.terminate(), SessionUpdate)
     assert_type(await session.force_terminate(), SessionUpdate)
     assert_type(await session.delete(force=True), None)
+    assert_type(await session.set_tags(["a"]), tuple[str, ...])
     assert_type(await session.start(), SessionUpdate)
     assert_type(await session.stop(), SessionUpdate)
     assert_type(await session.wait_until(SessionState.RUNNING), Session)
@@ -146,6 +156,8 @@ def session_fields(value: Session) -> None:
     assert_type(value.resources, Resources | None)
     assert_type(value.persistent_home, bool | None)
     assert_type(value.idle_timeout, timedelta | None)
+    assert_type(value.max_session_duration, timedelta | None)
+    assert_type(value.streaming_protocol, StreamingProtocol | None)
     assert_type(value.tags, tuple[str, ...])
     assert_type(value.status, SessionStatus | None)
     assert_type(value.platform_metadata, dict[str, Any])
@@ -171,6 +183,8 @@ def session_update_fields(value: SessionUpdate) -> None:
     assert_type(value.state, SessionState)
     assert_type(value.status, SessionStatus | None)
     assert_type(value.updated_at, datetime | None)
+    assert_type(value.command_id, str | None)
+    assert_type(value.message, str | None)
 
 
 def agent_fields(value: Agent) -> None:

@@ -15,6 +15,7 @@ from vcloud.providers.streamspace import (
     SessionState,
     SessionStatus,
     SessionUpdate,
+    StreamingProtocol,
     Template,
     TemplateResources,
     TemplateVNC,
@@ -44,6 +45,8 @@ class SessionFields(TypedDict, total=False):
     resources: Resources | None
     persistent_home: bool | None
     idle_timeout: timedelta | float | None
+    max_session_duration: timedelta | float | None
+    streaming_protocol: StreamingProtocol | str | None
     tags: Sequence[str]
     status: SessionStatus | None
     platform_metadata: Mapping[str, Any]
@@ -68,6 +71,8 @@ def make_session(**fields: Unpack[SessionFields]) -> Session:
         resources=make_resources,
         persistent_home=True,
         idle_timeout=HOUR / 2,
+        max_session_duration=None,
+        streaming_protocol=None,
         tags=(),
         status=lambda: _status_of(id, name, state, created),
         platform_metadata=lambda: {
@@ -130,6 +135,8 @@ class SessionUpdateFields(TypedDict, total=False):
     state: SessionState | str
     status: SessionStatus | None
     updated_at: datetime | str | None
+    command_id: str | None
+    message: str | None
 
 
 def make_session_update(**fields: Unpack[SessionUpdateFields]) -> SessionUpdate:
@@ -138,7 +145,13 @@ def make_session_update(**fields: Unpack[SessionUpdateFields]) -> SessionUpdate:
     given["id"] = uuid_of(given, "session", "770e8400")
     state = given.setdefault("state", SessionState.HIBERNATED)
     return SessionUpdate(
-        **filled(given, status=lambda: _status_of(given["id"], None, state, NOW), updated_at=NOW)
+        **filled(
+            given,
+            status=lambda: _status_of(given["id"], None, state, NOW),
+            updated_at=NOW,
+            command_id=None,
+            message=None,
+        )
     )
 
 

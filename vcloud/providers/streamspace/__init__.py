@@ -24,7 +24,11 @@ from vcloud.providers.streamspace.agent.messages import (
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
-from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
+from vcloud.providers.streamspace.errors import (
+    InvalidTransitionError,
+    StreamSpaceCode,
+    UnrecognisedError,
+)
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -40,6 +44,7 @@ from vcloud.providers.streamspace.models import (
     SessionStatus,
     SessionUpdate,
     SortOrder,
+    StreamingProtocol,
     TemplateResources,
     TemplateVNC,
     UserRole,
@@ -48,7 +53,8 @@ from vcloud.providers.streamspace.models import (
 from vcloud.providers.streamspace.realtime.log_stream import LogStream
 from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
-from vcloud.providers.streamspace.sessions import Session, SessionRef, Sessions
+from vcloud.providers.streamspace.session import Session, SessionRef
+from vcloud.providers.streamspace.sessions import Sessions
 from vcloud.providers.streamspace.templates import Template, TemplateRef, Templates
 from vcloud.providers.streamspace.users import User, Users
 
@@ -89,11 +95,13 @@ __all__ = [
     "StopSession",
     "StreamSpace",
     "StreamSpaceCode",
+    "StreamingProtocol",
     "Template",
     "TemplateRef",
     "TemplateResources",
     "TemplateVNC",
     "Templates",
+    "UnrecognisedError",
     "User",
     "UserRole",
     "Users",
