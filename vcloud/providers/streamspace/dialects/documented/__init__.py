@@ -1,1 +1,11 @@
 """What the API document says."""
+
+from vcloud.providers.streamspace.dialects.documented import (
+    agents,
+    logins,
+    sessions,
+    templates,
+    users,
+)
+
+__all__ = ["agents", "logins", "sessions", "templates", "users"]

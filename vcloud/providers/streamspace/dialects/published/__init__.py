@@ -1,1 +1,11 @@
 """What the published server reads and answers."""
+
+from vcloud.providers.streamspace.dialects.published import (
+    agents,
+    logins,
+    sessions,
+    templates,
+    users,
+)
+
+__all__ = ["agents", "logins", "sessions", "templates", "users"]
