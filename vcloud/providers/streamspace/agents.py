@@ -232,7 +232,7 @@ class Agent(NullAsEmpty, AgentRef):
         sessions: the sessions on it; empty in a list.
         created_at: when it first registered.
         updated_at: when it last changed.
-        approval_status: whether an administrator has let it in.
+        approval_status: whether an administrator has let it in; None but in a list.
         approved_at: when that was decided; None while it is pending.
         approved_by: the id of the user who decided; None while it is pending.
     """

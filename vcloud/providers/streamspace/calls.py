@@ -28,6 +28,7 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
         templates: those for templates, a ``TemplateCalls``.
         users: those for users, a ``UserCalls``.
         agents: those for agents, an ``AgentCalls``.
+        logs: those for a session's log, a ``LogCalls``.
         logins: those of the client itself, a ``LoginCalls``.
     """
 
@@ -36,4 +37,5 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     templates: Any
     users: Any
     agents: Any
+    logs: Any
     logins: Any

@@ -3,9 +3,10 @@
 from vcloud.providers.streamspace.dialects.documented import (
     agents,
     logins,
+    logs,
     sessions,
     templates,
     users,
 )
 
-__all__ = ["agents", "logins", "sessions", "templates", "users"]
+__all__ = ["agents", "logins", "logs", "sessions", "templates", "users"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NoReturn
 
+import msgspec
+
 from vcloud._core.decoding.shape import Shape, plain
 from vcloud._core.decoding.spelled import Spelled, spelled, spells
 from vcloud._core.request import Request, drop_none, json_body
@@ -34,7 +36,7 @@ class KeyAnswer(Spelled, rename="camel", kw_only=True):
 class SentCommand(Spelled, rename="camel", kw_only=True):
     """``POST /admin/agents/{agentId}/command``"""
 
-    optional: ClassVar = frozenset({"session_id"})
+    optional: ClassVar = frozenset({"kept_under"})
     unread: ClassVar = frozenset(
         {"payload", "errorMessage", "sentAt", "acknowledgedAt", "completedAt"}
     )
@@ -42,10 +44,15 @@ class SentCommand(Spelled, rename="camel", kw_only=True):
     id: Id
     command_id: str
     agent_id: str | None = None
-    session_id: str | None = None
+    kept_under: str | None = msgspec.field(default=None, name="sessionId")
     action: AgentAction | None = None
     status: str | None = None
     created_at: Instant | None = None
+
+    @property
+    def session_id(self) -> str | None:
+        """It is empty without a session."""
+        return self.kept_under or None
 
 
 class DoneAnswer(Spelled, rename="camel", kw_only=True):
@@ -81,7 +88,7 @@ async def set_status(session: Session, agent_id: str, status: str) -> NoReturn: 
     """There is no path for it: an agent says so itself."""
     raise unsupported(
         session,
-        "set_status() and drain() for agents",
+        "way to set an agent's status",
         "the agent's own program says so, as AgentWorker.drain() does",
     )
 
