@@ -22,6 +22,12 @@ from vcloud.providers.streamspace.agent.messages import (
     WakeSession,
 )
 from vcloud.providers.streamspace.agent.worker import AgentWorker
+from vcloud.providers.streamspace.agent_models import (
+    AgentAction,
+    AgentCommand,
+    AgentKey,
+    ApprovalStatus,
+)
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
 from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
@@ -43,6 +49,7 @@ from vcloud.providers.streamspace.models import (
     StreamingProtocol,
     TemplateResources,
     TemplateVNC,
+    UserQuota,
     UserRole,
     Utilization,
 )
@@ -56,8 +63,11 @@ from vcloud.providers.streamspace.users import User, Users
 
 __all__ = [
     "Agent",
+    "AgentAction",
     "AgentCapacity",
+    "AgentCommand",
     "AgentHandler",
+    "AgentKey",
     "AgentRef",
     "AgentRejectedError",
     "AgentSession",
@@ -66,6 +76,7 @@ __all__ = [
     "AgentUpdate",
     "AgentWorker",
     "Agents",
+    "ApprovalStatus",
     "Command",
     "CommandData",
     "CommandFailed",
@@ -98,6 +109,7 @@ __all__ = [
     "TemplateVNC",
     "Templates",
     "User",
+    "UserQuota",
     "UserRole",
     "Users",
     "Utilization",
