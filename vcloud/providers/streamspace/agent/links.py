@@ -20,9 +20,9 @@ from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.published.approval import Approval
 from vcloud.providers.streamspace.agent.published.link import PublishedLink
 from vcloud.providers.streamspace.agent.published.vnc import NoViewers
-from vcloud.providers.streamspace.dialects.installation import calls
-from vcloud.providers.streamspace.dialects.refusals import unsupported
+from vcloud.providers.streamspace.installation import calls
 from vcloud.providers.streamspace.models import Platform
+from vcloud.providers.streamspace.refusals import unsupported
 
 __all__ = ["LinkOptions", "link_and_viewers"]
 
@@ -63,10 +63,12 @@ async def link_and_viewers(options: LinkOptions) -> tuple[Link, Viewers]:
             refuses its name.
         VCloudError: the installation cannot be asked.
     """
-    dialect = (await calls(options.session)).name
-    if dialect == "published":
-        return _published(options)
-    if options.key is not None:
+    session, key = options.session, options.key
+    # With its key, so that the agent needs no login to find out.
+    session = session if key is None else session.with_auth(key)
+    if (await calls(session)).name == "published":
+        return _published(options, session)
+    if key is not None:
         raise unsupported(
             options.session,
             "keys of agents",
@@ -83,11 +85,11 @@ async def link_and_viewers(options: LinkOptions) -> tuple[Link, Viewers]:
     return link, viewers
 
 
-def _published(options: LinkOptions) -> tuple[Link, Viewers]:
-    session, register = options.session, options.register
-    if options.key is not None:
-        session = session.with_auth(options.key)
-    elif not isinstance(session.transport_options.extra.get("ssl"), SSLContext):
+def _published(options: LinkOptions, session: Session) -> tuple[Link, Viewers]:
+    register = options.register
+    if options.key is None and not isinstance(
+        session.transport_options.extra.get("ssl"), SSLContext
+    ):
         # A context may hold a client certificate, which the server takes instead.
         raise ConfigurationError(
             f"{session.base_url} is StreamSpace's published server, whose agents have a key: give "
