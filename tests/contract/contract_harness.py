@@ -33,6 +33,8 @@ class Provider:
     api: str
     client: str
     auth: Callable[[], Any]
+    #: The arguments that only its client takes.
+    own: Mapping[str, object] | None = None
 
     @property
     def document(self) -> dict[str, Any]:
@@ -77,7 +79,11 @@ class Provider:
     ) -> Any:
         endpoint = Endpoint(base_url or self.document["base_url"], auth=auth or self.auth())
         return client_with(
-            self.client_class, endpoint, transport=transport, codec=Codec(strict=strict)
+            self.client_class,
+            endpoint,
+            transport=transport,
+            codec=Codec(strict=strict),
+            own=self.own,
         )
 
 
@@ -86,7 +92,9 @@ PROVIDERS = {
         "computers", "VagonComputers", lambda: HMACAuth("ak_test_1", "sk_test_1")
     ),
     "streams": Provider("streams", "VagonStreams", lambda: HMACAuth("ak_test_1", "sk_test_1")),
-    "streamspace": Provider("streamspace", "StreamSpace", lambda: BearerAuth("token")),
+    "streamspace": Provider(
+        "streamspace", "StreamSpace", lambda: BearerAuth("token"), {"dialect": "documented"}
+    ),
     "desktops": Provider("desktops", "Desktops", lambda: APIKeyAuth("api_12345")),
 }
 

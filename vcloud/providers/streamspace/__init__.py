@@ -24,7 +24,11 @@ from vcloud.providers.streamspace.agent.messages import (
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
-from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
+from vcloud.providers.streamspace.errors import (
+    InvalidTransitionError,
+    StreamSpaceCode,
+    UnrecognisedError,
+)
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -97,6 +101,7 @@ __all__ = [
     "TemplateResources",
     "TemplateVNC",
     "Templates",
+    "UnrecognisedError",
     "User",
     "UserRole",
     "Users",
