@@ -341,7 +341,7 @@ class VCloud(Lifetime):
     ) -> Bulk[T, R]:
         """Run an async function over many items, with an outcome for each.
 
-        With a journal, a run that was killed can be continued.
+        With a journal, a killed run can be continued. Batches are not used: :class:`Bulk` says why.
 
         ::
 
