@@ -38,6 +38,7 @@ from vcloud.providers.streamspace import (
     InvalidTransitionError,
     SessionState,
     StreamSpaceCode,
+    UnrecognisedError,
 )
 
 
@@ -111,6 +112,7 @@ def kinds() -> tuple[type[Exception], ...]:
         ServerError,
     )
     conflict: type[ConflictError] = InvalidTransitionError
+    connect = UnrecognisedError
     every: tuple[type[VCloudError], ...] = (
         transport,
         connect,

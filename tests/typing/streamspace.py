@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
-from vcloud import Instance, Pager, Stats, StreamSpace
+from vcloud import BearerAuth, Endpoint, Instance, Pager, Stats, StreamSpace, VCloud
 from vcloud.providers.streamspace import (
     Agent,
     AgentAction,
@@ -57,6 +57,14 @@ async def client(streamspace: StreamSpace) -> None:
     assert_type(await streamspace.login("me", "password"), Login)
     assert_type(await streamspace.refresh_token(), Login)
     assert_type(await streamspace.logout(), None)
+    assert_type(streamspace.dialect, Literal["documented", "published"] | None)
+    assert_type(await streamspace.recognise(), Literal["documented", "published"])
+    endpoint = Endpoint("https://host/api/v1", auth=BearerAuth("token"))
+    StreamSpace(endpoint, dialect="published")
+    StreamSpace("https://host/api/v1", auth=BearerAuth("token"), dialect=None, timeout=5)
+    StreamSpace.from_env(dialect="documented")
+    VCloud(streamspace=endpoint, streamspace_dialect="published")
+    VCloud.from_env(streamspace_dialect="published")
 
 
 async def collections(streamspace: StreamSpace) -> None:

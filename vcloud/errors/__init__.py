@@ -26,7 +26,8 @@
     ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` has the last state
     └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` likewise
 
-Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a ``ConflictError``),
+Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a ``ConflictError``)
+and ``UnrecognisedError`` (a ``ConnectError``),
 ``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.
 
 All of them can be pickled and copied, and none of them carries a secret.

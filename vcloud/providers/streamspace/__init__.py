@@ -30,7 +30,11 @@ from vcloud.providers.streamspace.agent_models import (
 )
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
-from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
+from vcloud.providers.streamspace.errors import (
+    InvalidTransitionError,
+    StreamSpaceCode,
+    UnrecognisedError,
+)
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -108,6 +112,7 @@ __all__ = [
     "TemplateResources",
     "TemplateVNC",
     "Templates",
+    "UnrecognisedError",
     "User",
     "UserQuota",
     "UserRole",
