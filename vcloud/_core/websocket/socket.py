@@ -107,6 +107,11 @@ class Socket:
         receiver = self._receiver
         return describe_close(receiver.code or NO_STATUS, receiver.reason or receiver.cause)
 
+    @property
+    def unread(self) -> bool:
+        """Whether a message can be received without waiting."""
+        return bool(self._receiver.messages)
+
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message.
 
@@ -139,6 +144,14 @@ class Socket:
         if receiver.messages or await receiver.wait():
             return receiver.pop()
         return None
+
+    async def wait(self) -> bool:
+        """Wait for a message, and leave it unread; False when it is closed and none is left.
+
+        Raises:
+            VCloudError: as for :meth:`receive`.
+        """
+        return await self._receiver.wait()
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it, within two seconds. It may be called twice, and while another task receives.

@@ -14,7 +14,7 @@ from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, json_body, query
+from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth
 from vcloud.auth.bearer import login_request
@@ -26,8 +26,10 @@ from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.dialects.calls import Calls
 from vcloud.providers.streamspace.dialects.documented import sessions as documented_sessions
+from vcloud.providers.streamspace.dialects.documented import vnc as documented_vnc
 from vcloud.providers.streamspace.dialects.installation import Installation
 from vcloud.providers.streamspace.dialects.published import sessions as published_sessions
+from vcloud.providers.streamspace.dialects.published import vnc as published_vnc
 from vcloud.providers.streamspace.errors import DIALECT
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
@@ -40,7 +42,7 @@ from vcloud.providers.streamspace.models import (
 from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import TEMPLATES, Templates
-from vcloud.providers.streamspace.tokens import bearer
+from vcloud.providers.streamspace.tokens import renew
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.variables import STREAMSPACE
 
@@ -52,8 +54,8 @@ __all__ = ["StreamSpace"]
 
 #: Any user may read the templates.
 _PING: Final = Request("GET", "/templates", query({"page": 1, "limit": 1}), slot=False)
-DOCUMENTED: Final = Calls("documented", documented_sessions)
-PUBLISHED: Final = Calls("published", published_sessions)
+DOCUMENTED: Final = Calls("documented", documented_sessions, documented_vnc)
+PUBLISHED: Final = Calls("published", published_sessions, published_vnc)
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
@@ -251,11 +253,7 @@ class StreamSpace(Client):
             AuthenticationError: the token has ended.
             NotFoundError: the server has only the documented paths.
         """
-        login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
-        self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
-        self._session.credentials_changed()
-        await self._bearer.share(now=self._session.now())
-        return login
+        return await renew(self._session)
 
     @property
     def _bearer(self) -> BearerAuth:
@@ -265,16 +263,6 @@ class StreamSpace(Client):
                 f"login and logout need a client made with BearerAuth, not {type(auth).__name__}"
             )
         return auth
-
-
-def _refresh_request(token: str) -> Request:
-    return Request(
-        "POST",
-        "/auth/refresh",
-        body=json_body({"token": token}),
-        sensitive=True,
-        authenticated=False,
-    )
 
 
 def _unless_ended(session: StreamSpaceSession) -> Instance | None:

@@ -12,9 +12,10 @@ import msgspec
 from vcloud._core.session import Session
 
 if TYPE_CHECKING:
+    from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCSocket
     from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
 
-__all__ = ["Calls", "DialectName", "SessionCalls"]
+__all__ = ["Calls", "DialectName", "SessionCalls", "VNCCalls"]
 
 DialectName = Literal["documented", "published"]
 
@@ -27,13 +28,36 @@ class SessionCalls(Protocol):
         ...
 
 
+class VNCCalls(Protocol):
+    """What a session's handle does for its VNC stream.
+
+    ``named`` is the address that the service named for the stream; None: it named none.
+    """
+
+    def url(self, session: Session, id: str, named: str | None, /) -> str:
+        """The WebSocket address of the stream, not checked."""
+        ...
+
+    async def connect(
+        self, session: Session, id: str, named: str | None, first_bytes: float, /
+    ) -> VNCSocket:
+        """The WebSocket of a tunnel, opened."""
+        ...
+
+    async def connect_url(self, session: Session, id: str, named: str | None, /) -> str:
+        """The address with the token, for a browser."""
+        ...
+
+
 class Calls(msgspec.Struct, frozen=True):
     """The functions of one dialect.
 
     Attributes:
         name: the dialect's.
         sessions: its functions for sessions.
+        vnc: those for a session's VNC stream.
     """
 
     name: DialectName
     sessions: SessionCalls
+    vnc: VNCCalls

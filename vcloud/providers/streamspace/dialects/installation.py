@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
+from weakref import WeakValueDictionary
 
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError
 from vcloud.providers.streamspace.dialects.calls import Calls, DialectName
+
+if TYPE_CHECKING:
+    from vcloud.providers.streamspace.realtime.vnc_opening import Viewer
 
 __all__ = ["Installation", "calls", "calls_or_none", "installation", "known_dialect"]
 
@@ -26,6 +30,9 @@ class Installation:
         self._calls: dict[DialectName, Calls] = {"documented": documented, "published": published}
         #: The functions of its dialect; None before it was recognised.
         self.calls: Calls | None = None if dialect is None else self._calls[dialect]
+
+        #: For each session's id, this client's last tunnel to it, while that opens or is open.
+        self.viewers: WeakValueDictionary[str, Viewer] = WeakValueDictionary()
 
     async def recognise(self, session: Session) -> Calls:  # noqa: ARG002 - asks the service
         """Ask the installation which dialect it speaks, once for all tasks that wait for it."""

@@ -1,0 +1,46 @@
+"""A session's VNC stream, as the published server has it."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from vcloud._core.request import path_segment
+from vcloud._core.session import Session
+from vcloud.errors.text import word
+from vcloud.providers.streamspace.dialects.installation import installation
+from vcloud.providers.streamspace.dialects.published.sessions import fetch
+from vcloud.providers.streamspace.realtime.vnc_errors import StreamingProtocolError
+from vcloud.providers.streamspace.realtime.vnc_opening import VNCOpening
+from vcloud.providers.streamspace.realtime.vnc_published import PublishedVNCSocket
+from vcloud.providers.streamspace.tokens import query_bearer
+
+_VNC = "vnc"
+
+
+def url(session: Session, id: str, named: str | None) -> str:  # noqa: ARG001 - what it names leads nowhere
+    """Below the API."""
+    return f"{session.base_url.replace('http', 'ws', 1)}/vnc/{path_segment(id)}"
+
+
+async def connect(
+    session: Session,
+    id: str,
+    named: str | None,  # noqa: ARG001 - what it names leads nowhere
+    first_bytes: float,
+) -> PublishedVNCSocket:
+    """``GET /vnc/{name}``, with the token in the header: the server logs queries."""
+    return await VNCOpening(session, id, first_bytes, installation(session).viewers).open()
+
+
+async def connect_url(session: Session, id: str, named: str | None) -> str:  # noqa: ARG001 - what it names leads nowhere
+    """The address of the page of a session that is not VNC, with the token."""
+    protocol = (await fetch(session, id)).streaming_protocol or _VNC
+    if protocol == _VNC:
+        raise StreamingProtocolError(
+            f"session {word(id)} shows its desktop by VNC, for which this installation has no "
+            "address with a token in it: use `async with session.forward_vnc()`, or open_vnc()",
+            session_id=id,
+            protocol=protocol,
+        )
+    token = quote(await query_bearer(session), safe="")
+    return f"{session.base_url}/http/{path_segment(id)}/?token={token}"
