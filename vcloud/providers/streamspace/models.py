@@ -30,6 +30,7 @@ __all__ = [
     "SortOrder",
     "TemplateResources",
     "TemplateVNC",
+    "UserQuota",
     "UserRole",
     "Utilization",
 ]
@@ -255,6 +256,33 @@ class TemplateVNC(WireModel):
     port: Integer | None
     resolution: str | None = None
     color_depth: Integer | None = None
+
+
+@frozen(kw_only=True, field_transformer=none_when_absent)
+class UserQuota(WireModel):
+    """What the sessions of a user may take together, as the published server says.
+
+    Quantities are those of Kubernetes: ``4000m``, ``8Gi``. That server enforces others.
+
+    Attributes:
+        max_sessions: how many sessions at once.
+        max_cpu: cores.
+        max_memory: bytes.
+        max_storage: bytes of the home directory.
+        used_sessions: how many sessions there are.
+        used_cpu: cores that they have.
+        used_memory: bytes that they have.
+        used_storage: bytes of the home directory.
+    """
+
+    max_sessions: Integer | None
+    max_cpu: str | None
+    max_memory: str | None
+    max_storage: str | None
+    used_sessions: Integer | None
+    used_cpu: str | None
+    used_memory: str | None
+    used_storage: str | None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
