@@ -32,7 +32,7 @@ from vcloud.providers.streamspace import (
     User,
 )
 from vcloud.providers.streamspace.agents import AgentList
-from vcloud.providers.streamspace.sessions import SessionList
+from vcloud.providers.streamspace.session import SessionList
 from vcloud.providers.streamspace.templates import TemplateList
 from vcloud.providers.streamspace.users import UserList
 

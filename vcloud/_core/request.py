@@ -53,8 +53,8 @@ class Request(msgspec.Struct, frozen=True):
     authenticated: bool = True
     #: The name of the rate limit of the provider that counts it.
     bucket: str = ""
-    #: True for a POST that may be repeated without harm, by the service's documents.
-    repeatable: bool = False
+    #: Whether it may be repeated without harm, by the service's documents; None: by its method.
+    repeatable: bool | None = None
     #: False: it takes none of the slots of ``concurrency``, because requests that hold slots may
     #: wait for it.
     slot: bool = True
@@ -66,7 +66,8 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def idempotent(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
-        return self.repeatable or self.method in IDEMPOTENT
+        known = self.repeatable
+        return self.method in IDEMPOTENT if known is None else known
 
     @property
     def shown_path(self) -> str:

@@ -87,10 +87,12 @@ class VCloudError(Exception):
             repeat it. The text says so, too. False when it provably did nothing, when it says how
             it failed, and for requests that change nothing.
         typed: characters of a text that were confirmed as typed on a desktop; else None.
+        created: what the call created before this error; else None. It exists: keep it, or end it.
     """
 
     outcome_unknown: bool = False
     typed: int | None = None
+    created: Any = None
 
     def __init__(self, *args: object, outcome_unknown: bool = False) -> None:
         super().__init__(*[shortened(a, MAX_TEXT) if type(a) is str else a for a in args])

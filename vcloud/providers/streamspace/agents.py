@@ -23,7 +23,7 @@ from vcloud.providers.streamspace.models import (
     Platform,
 )
 from vcloud.providers.streamspace.spelling import WireModel
-from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
+from vcloud.providers.streamspace.wire import Listing, PagedList, listing, resource, resources
 
 __all__ = ["Agent", "AgentRef", "Agents"]
 
@@ -169,7 +169,8 @@ class Agents(Collection):
             "status": optional_member(status, AgentStatus, "status"),
             "region": region,
         }
-        return listing(self._session, "/agents", AGENTS, page=page, limit=limit, filters=filters)
+        wanted = PagedList("/agents", AGENTS, filters)
+        return listing(self._session, lambda _: wanted, page=page, limit=limit)
 
     async def get(self, agent_id: AgentRef | str | int) -> Agent:
         """Fetch one agent, with its uptime and sessions.  ``GET /agents/{agent_id}``

@@ -28,6 +28,7 @@ __all__ = [
     "SessionStatus",
     "SessionUpdate",
     "SortOrder",
+    "StreamingProtocol",
     "TemplateResources",
     "TemplateVNC",
     "UserQuota",
@@ -63,10 +64,22 @@ class SessionState(OpenEnum):
     HIBERNATED = "hibernated"
     TERMINATING = "terminating"
     TERMINATED = "terminated"
-    #: Not in the document; the published server has it, like the two below.
+    #: Not in the document; the published server has it, like the three below.
+    STARTING = "starting"
     HIBERNATING = "hibernating"
     WAKING = "waking"
     FAILED = "failed"
+
+
+class StreamingProtocol(OpenEnum):
+    """How a session shows its desktop. Only the published server says so.
+
+    ``vnc`` is for a VNC viewer. The others are web pages.
+    """
+
+    VNC = "vnc"
+    SELKIES = "selkies"
+    GUACAMOLE = "guacamole"
 
 
 #: States that a session never leaves.
@@ -237,12 +250,23 @@ class SessionStatus(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class SessionUpdate(NamedModel):
-    """The answer to a change of a session's state: the changed fields."""
+    """The answer to a change of a session's state: the changed fields.
+
+    Attributes:
+        id: the session's id.
+        state: its state now. On the published server the one on the way, such as ``hibernating``.
+        status: details of its state; None on the published server.
+        updated_at: when it changed; None on the published server.
+        command_id: the id of the command that its agent gets; only the published server says it.
+        message: the server's words; only the published server says them.
+    """
 
     id: Id
     state: SessionState
     status: SessionStatus | None
     updated_at: Instant | None
+    command_id: str | None = None
+    message: str | None = None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

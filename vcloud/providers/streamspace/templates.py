@@ -15,7 +15,7 @@ from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC
 from vcloud.providers.streamspace.spelling import NamedModel, WireModel
-from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
+from vcloud.providers.streamspace.wire import Listing, PagedList, listing, resource, resources
 
 __all__ = ["Template", "TemplateRef", "Templates"]
 
@@ -112,14 +112,8 @@ class Templates(Collection):
         Raises:
             InvalidArgumentError: a page or limit out of bounds.
         """
-        return listing(
-            self._session,
-            "/templates",
-            TEMPLATES,
-            page=page,
-            limit=limit,
-            filters={"category": category},
-        )
+        wanted = PagedList("/templates", TEMPLATES, {"category": category})
+        return listing(self._session, lambda _: wanted, page=page, limit=limit)
 
     async def get(self, name: TemplateRef | str) -> Template:
         """Fetch one template, with all its fields.  ``GET /templates/{template_name}``

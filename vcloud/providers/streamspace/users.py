@@ -16,7 +16,7 @@ from vcloud._core.resource import Collection, Handle
 from vcloud._core.scalars import Id, Instant
 from vcloud.providers.streamspace.models import UserRole
 from vcloud.providers.streamspace.spelling import WireModel
-from vcloud.providers.streamspace.wire import Listing, listing, resource, resources
+from vcloud.providers.streamspace.wire import Listing, PagedList, listing, resource, resources
 
 __all__ = ["User", "Users"]
 
@@ -85,15 +85,8 @@ class Users(Collection):
             InvalidRequestError: the service does not know the role.
             PermissionDeniedError: you are not an administrator.
         """
-        return listing(
-            self._session,
-            "/users",
-            USERS,
-            page=page,
-            limit=limit,
-            maximum=None,
-            filters={"role": optional_member(role, UserRole, "role")},
-        )
+        wanted = PagedList("/users", USERS, {"role": optional_member(role, UserRole, "role")})
+        return listing(self._session, lambda _: wanted, page=page, limit=limit, maximum=None)
 
     @concealing
     async def create(

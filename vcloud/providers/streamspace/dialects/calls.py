@@ -12,8 +12,11 @@ import msgspec
 from vcloud._core.session import Session
 
 if TYPE_CHECKING:
+    from vcloud.providers.streamspace.models import SessionUpdate
     from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCSocket
-    from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
+    from vcloud.providers.streamspace.session import Session as StreamSpaceSession
+    from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters
+    from vcloud.providers.streamspace.wire import PagedList, WholeList
 
 __all__ = ["Calls", "DialectName", "SessionCalls", "VNCCalls"]
 
@@ -25,6 +28,46 @@ class SessionCalls(Protocol):
 
     async def fetch(self, session: Session, id: str, /) -> StreamSpaceSession:
         """The session as it is now."""
+        ...
+
+    async def find(self, session: Session, name: str, /) -> StreamSpaceSession | None:
+        """The session with this name, or None."""
+        ...
+
+    async def create(self, session: Session, wanted: NewSession, /) -> StreamSpaceSession:
+        """Create a session."""
+        ...
+
+    def listed(
+        self, session: Session, filters: SessionFilters, /
+    ) -> PagedList[StreamSpaceSession] | WholeList[StreamSpaceSession]:
+        """What to ask for the list of these sessions."""
+        ...
+
+    async def hibernate(self, session: Session, id: str, /) -> SessionUpdate:
+        """Hibernate a session."""
+        ...
+
+    async def wake(self, session: Session, id: str, /) -> SessionUpdate:
+        """Wake a session."""
+        ...
+
+    async def terminate(self, session: Session, id: str, /) -> SessionUpdate:
+        """End a session gracefully."""
+        ...
+
+    async def force_terminate(self, session: Session, id: str, /) -> SessionUpdate:
+        """End a session at once."""
+        ...
+
+    async def delete(self, session: Session, id: str, /, *, force: bool) -> None:
+        """End a session, in any state."""
+        ...
+
+    async def set_tags(
+        self, session: Session, id: str, tags: tuple[str, ...], /
+    ) -> tuple[str, ...]:
+        """Replace a session's tags."""
         ...
 
 

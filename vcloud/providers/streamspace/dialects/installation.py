@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
@@ -30,6 +32,10 @@ class Installation:
         self._calls: dict[DialectName, Calls] = {"documented": documented, "published": published}
         #: The functions of its dialect; None before it was recognised.
         self.calls: Calls | None = None if dialect is None else self._calls[dialect]
+        #: Whether an answer came from a published server's cache.
+        self.caches = False
+        #: A number for each request that is to get around the cache.
+        self.numbers: Iterator[int] = count()
 
         #: For each session's id, this client's last tunnel to it, while that opens or is open.
         self.viewers: WeakValueDictionary[str, Viewer] = WeakValueDictionary()

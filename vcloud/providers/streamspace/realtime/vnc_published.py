@@ -66,7 +66,11 @@ class PublishedVNCSocket:
     """
 
     def __init__(
-        self, socket: Socket, first: bytes, ask: Callable[[], Coroutine[Any, Any, None]], viewer: object
+        self,
+        socket: Socket,
+        first: bytes,
+        ask: Callable[[], Coroutine[Any, Any, None]],
+        viewer: object,
     ) -> None:
         self._socket = socket
         self._first = self._greeting = first

@@ -31,7 +31,7 @@ from vcloud.providers.streamspace.models import (
     UserQuota,
     UserRole,
 )
-from vcloud.providers.streamspace.sessions import Session, SessionList
+from vcloud.providers.streamspace.session import Session, SessionList
 from vcloud.providers.streamspace.templates import Template, TemplateList
 from vcloud.providers.streamspace.users import User, UserList
 from vcloud.providers.streamspace.wire import Listing, resource, resources

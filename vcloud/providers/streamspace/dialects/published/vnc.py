@@ -9,12 +9,11 @@ from vcloud._core.session import Session
 from vcloud.errors.text import word
 from vcloud.providers.streamspace.dialects.installation import installation
 from vcloud.providers.streamspace.dialects.published.sessions import fetch
+from vcloud.providers.streamspace.models import StreamingProtocol
 from vcloud.providers.streamspace.realtime.vnc_errors import StreamingProtocolError
 from vcloud.providers.streamspace.realtime.vnc_opening import VNCOpening
 from vcloud.providers.streamspace.realtime.vnc_published import PublishedVNCSocket
 from vcloud.providers.streamspace.tokens import query_bearer
-
-_VNC = "vnc"
 
 
 def url(session: Session, id: str, named: str | None) -> str:  # noqa: ARG001 - what it names leads nowhere
@@ -34,8 +33,8 @@ async def connect(
 
 async def connect_url(session: Session, id: str, named: str | None) -> str:  # noqa: ARG001 - what it names leads nowhere
     """The address of the page of a session that is not VNC, with the token."""
-    protocol = (await fetch(session, id)).streaming_protocol or _VNC
-    if protocol == _VNC:
+    protocol = (await fetch(session, id)).streaming_protocol or StreamingProtocol.VNC
+    if protocol == StreamingProtocol.VNC:
         raise StreamingProtocolError(
             f"session {word(id)} shows its desktop by VNC, for which this installation has no "
             "address with a token in it: use `async with session.forward_vnc()`, or open_vnc()",
