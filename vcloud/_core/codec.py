@@ -55,6 +55,8 @@ class Codec:
         # By identity: a generic class such as Single[Machine] takes longer to hash than to look up.
         # The decoder holds a reference to its class.
         self._decoders: dict[int, _Decoder] = {}
+        #: Explains an answer that is not of its shape at first; None: nothing to say of it.
+        self.explain: Callable[[bytes], DecodeError | None] | None = None
 
     def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """Decode ``body`` into ``wire``.
@@ -109,7 +111,11 @@ class Codec:
 
         It accepts numbers in strings, ids as numbers and times without a zone, and its errors name
         the field.
+
+        Raises:
+            DecodeError: it cannot be decoded, or :attr:`explain` says why it must not be.
         """
+        self._check(body)
         value = tree(body, sensitive=sensitive)
         return self._made(value, body, wire, sensitive=sensitive)
 
@@ -157,6 +163,7 @@ class Codec:
         Raises:
             DecodeError: the answer cannot be decoded, for another reason than its items.
         """
+        self._check(body)
         value = tree(body, sensitive=sensitive)
         fields: tuple[str, ...] = getattr(wire, "item_fields", ())
         lists: dict[str, list[Any]] = {}
@@ -176,6 +183,11 @@ class Codec:
             if found[1] is not None:
                 broken[name] = found[1]
         return _finished(answer), broken
+
+    def _check(self, body: bytes) -> None:
+        failure = None if self.explain is None else self.explain(body)
+        if failure is not None:
+            raise failure
 
     def mismatches(self, value: Any, wire: type[Any]) -> list[str]:
         """The fields of a JSON value that do not fit ``wire``, and what they should be.

@@ -53,21 +53,22 @@ class Request(msgspec.Struct, frozen=True):
     authenticated: bool = True
     #: The name of the rate limit of the provider that counts it.
     bucket: str = ""
-    #: Whether it may be repeated without harm, by the service's documents; None: by its method.
-    repeatable: bool | None = None
+    #: True for a POST that may be repeated without harm, by the service's documents.
+    repeatable: bool = False
     #: False: it takes none of the slots of ``concurrency``, because requests that hold slots may
     #: wait for it.
     slot: bool = True
     #: It may start something that costs money until it is stopped.
     starts: bool = False
+    #: True for a PUT or DELETE that must not be repeated: the service refuses it the second time.
+    once: bool = False
     #: What messages show in place of a path that holds a secret: ``/machines/{uid}``.
     label: str = ""
 
     @property
     def idempotent(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
-        known = self.repeatable
-        return self.method in IDEMPOTENT if known is None else known
+        return self.repeatable or (self.method in IDEMPOTENT and not self.once)
 
     @property
     def shown_path(self) -> str:

@@ -28,6 +28,7 @@ from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint
+from vcloud._core.installation import Installation
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.shared_budget.budget import SharedBudget
 from vcloud._core.observed_call import Observers
@@ -116,7 +117,7 @@ class Session:
         #: Called with the id of what was ended for good, for a client that keeps a list of it.
         self.forget: Callable[[str], None] | None = None
         #: What a provider's client knows of its installation, for its handles; None: nothing.
-        self.installation: object = None
+        self.installation: Installation | None = None
 
     def stats(self) -> Stats:
         """How many requests are in flight and wait, and until when the service wants a pause."""

@@ -255,17 +255,25 @@ class AuthenticationError(APIError):
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
             credentials within the last 30 seconds.
+        may_be_temporary: True where the service answers so too while it cannot look credentials up,
+            as StreamSpace's published server does while its database is away. It is then remembered
+            for 5 seconds, and a bulk run continues.
+        login_ended: True where the service says that the login has ended which the token is of.
         clock_difference: by how much the answer's ``Date`` is ahead of this machine's clock
             (negative: behind it), if signatures depend on the time and the two differ by more than
             a day. That is not corrected; the text says what to do. None otherwise.
     """
 
     remembered: bool = False
+    may_be_temporary: bool = False
+    login_ended: bool = False
     clock_difference: timedelta | None = None
 
     def __str__(self) -> str:
-        """As for any APIError, and the difference of the clocks where it may be the reason."""
+        """As for any APIError, and what else may be the reason."""
         said = super().__str__()
+        if self.may_be_temporary:
+            said += "; the service answers so too while its database is away"
         if self.clock_difference is None:
             return said
         side = "behind" if self.clock_difference > timedelta() else "ahead of"

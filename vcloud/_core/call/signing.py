@@ -40,6 +40,7 @@ class Signer:
         "_base_path",
         "_clock_difference",
         "_may_be_a_copy",
+        "_may_have_ended",
         "_nonce",
         "_refused_after_jump",
         "_root_path",
@@ -86,6 +87,8 @@ class Signer:
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             auth, "clock_difference", None
         )
+        # For strategies that obtain tokens, which a service may end early.
+        self._may_have_ended: Callable[[], bool] | None = getattr(auth, "may_have_ended", None)
         # For strategies that take credentials over from other processes.
         self._unproven: Callable[..., bool] | None = getattr(auth, "unproven", None)
         # The same, after this machine's clock was put back or forward.
@@ -183,6 +186,11 @@ class Signer:
     def is_unproven(self, sent: Mapping[str, str]) -> bool:
         """Whether these credentials are of another process, so that renewed ones may help."""
         return self._unproven is not None and self._unproven(sent)
+
+    def has_ended(self, error: VCloudError) -> bool:
+        """Whether renewed credentials were refused because their login has ended meanwhile."""
+        ended = isinstance(error, AuthenticationError) and error.login_ended
+        return ended and self._may_have_ended is not None and self._may_have_ended()
 
     def end_trial(self, tries: bool) -> None:  # noqa: FBT001 - what the wait for it gave
         """Release the calls that wait for one that tried refused credentials.

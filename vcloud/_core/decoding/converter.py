@@ -156,19 +156,16 @@ def _model(
 def _spelled(
     kind: type[Spelled], converter: cattrs.Converter, *, strict: bool
 ) -> Callable[[Any, Any], Any]:
-    # Of a field that may be unset only matters whether it is there.
     fields = [
-        (
-            field,
-            field.encode_name,
-            _as_it_is
-            if field.default is msgspec.UNSET
-            else converter.get_structure_hook(field.type),
-        )
+        (field, field.encode_name, _builder(field, converter))
         for field in msgspec.structs.fields(kind)
     ]
     known = {name for _, name, _ in fields} | kind.unread
-    demanded = [name for field, name, _ in fields if strict and field.name not in kind.optional]
+    demanded = [
+        name
+        for field, name, _ in fields
+        if strict and field.name not in kind.optional and field.default is not msgspec.UNSET
+    ]
 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
@@ -195,5 +192,8 @@ def _spelled(
     return structure
 
 
-def _as_it_is(value: Any, _: Any) -> Any:
-    return value
+def _builder(field: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    # Of a field that may be unset it only matters whether it is there.
+    if field.default is msgspec.UNSET:
+        return lambda value, _: value
+    return converter.get_structure_hook(field.type)

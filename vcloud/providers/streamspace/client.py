@@ -14,7 +14,7 @@ from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, query
+from vcloud._core.request import Request, json_body, query
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth
 from vcloud.auth.bearer import login_request
@@ -24,13 +24,13 @@ from vcloud.providers.streamspace.agent.hooks import AgentHooks
 from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
-from vcloud.providers.streamspace.dialects.calls import Calls
+from vcloud.providers.streamspace.calls import Calls, DialectName
 from vcloud.providers.streamspace.dialects.documented import sessions as documented_sessions
 from vcloud.providers.streamspace.dialects.documented import vnc as documented_vnc
-from vcloud.providers.streamspace.dialects.installation import Installation
 from vcloud.providers.streamspace.dialects.published import sessions as published_sessions
 from vcloud.providers.streamspace.dialects.published import vnc as published_vnc
 from vcloud.providers.streamspace.errors import DIALECT
+from vcloud.providers.streamspace.installation import Installation, calls, calls_or_none
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -39,10 +39,12 @@ from vcloud.providers.streamspace.models import (
     Platform,
     SessionState,
 )
-from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
+from vcloud.providers.streamspace.realtime.session_ref import VNCCalls
+from vcloud.providers.streamspace.session import Session as StreamSpaceSession
+from vcloud.providers.streamspace.session import SessionCalls
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import TEMPLATES, Templates
-from vcloud.providers.streamspace.tokens import renew
+from vcloud.providers.streamspace.tokens import bearer
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.variables import STREAMSPACE
 
@@ -54,8 +56,14 @@ __all__ = ["StreamSpace"]
 
 #: Any user may read the templates.
 _PING: Final = Request("GET", "/templates", query({"page": 1, "limit": 1}), slot=False)
-DOCUMENTED: Final = Calls("documented", documented_sessions, documented_vnc)
-PUBLISHED: Final = Calls("published", published_sessions, published_vnc)
+
+
+def _calls(name: DialectName, *, sessions: SessionCalls, vnc: VNCCalls) -> Calls:
+    return Calls(name=name, sessions=sessions, vnc=vnc)
+
+
+DOCUMENTED: Final = _calls("documented", sessions=documented_sessions, vnc=documented_vnc)
+PUBLISHED: Final = _calls("published", sessions=published_sessions, vnc=published_vnc)
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
@@ -78,6 +86,8 @@ class StreamSpace(Client):
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = STREAMSPACE
     _instance_handle = SessionRef
+    #: The dialect that the user gave; None: none.
+    _told: DialectName | None = None
 
     agents: Agents
     sessions: Sessions
@@ -87,11 +97,35 @@ class StreamSpace(Client):
     def _attach(self, session: Session) -> None:
         super()._attach(session)
         if session.installation is None:
-            session.installation = Installation(DOCUMENTED, PUBLISHED)
+            Installation(DOCUMENTED, PUBLISHED, self._told).attach(session)
         self.agents = Agents(session)
         self.sessions = Sessions(session)
         self.templates = Templates(session)
         self.users = Users(session)
+
+    @property
+    def dialect(self) -> DialectName | None:
+        """How the installation answers; None: it is not known yet.
+
+        ``"documented"`` is as StreamSpace's API document says, ``"published"`` as its published
+        server does. It is what ``dialect=`` said; otherwise it is recognised before the first
+        request that depends on it.
+        """
+        return found.name if (found := calls_or_none(self._session)) else None
+
+    async def recognise(self) -> DialectName:
+        """Find out now how the installation answers; see :attr:`dialect`.
+
+        A client that logs in logs in, because the answer shows it. Otherwise, or where that does
+        not show it, ``GET /version`` beside the API is asked, and then ``GET /auth/setup/status``;
+        both without credentials. If it is known, nothing is sent.
+
+        Raises:
+            UnrecognisedError: the installation could not be asked.
+            ConfigurationError: the base URL lacks ``/api/v1``; or ``dialect=`` is wrong.
+            AuthenticationError: wrong user name or password.
+        """
+        return (await calls(self._session)).name
 
     def instances(self) -> Pager[Instance]:
         """Every session that has not ended, as an :class:`~vcloud.Instance`.  ``GET /sessions``"""
@@ -253,7 +287,11 @@ class StreamSpace(Client):
             AuthenticationError: the token has ended.
             NotFoundError: the server has only the documented paths.
         """
-        return await renew(self._session)
+        login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
+        self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
+        self._session.credentials_changed()
+        await self._bearer.share(now=self._session.now())
+        return login
 
     @property
     def _bearer(self) -> BearerAuth:
@@ -263,6 +301,16 @@ class StreamSpace(Client):
                 f"login and logout need a client made with BearerAuth, not {type(auth).__name__}"
             )
         return auth
+
+
+def _refresh_request(token: str) -> Request:
+    return Request(
+        "POST",
+        "/auth/refresh",
+        body=json_body({"token": token}),
+        sensitive=True,
+        authenticated=False,
+    )
 
 
 def _unless_ended(session: StreamSpaceSession) -> Instance | None:

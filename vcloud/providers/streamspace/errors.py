@@ -30,6 +30,7 @@ from vcloud.errors import (
     ServerError,
 )
 from vcloud.errors.text import MAX_WORD, shortened
+from vcloud.providers.streamspace.login_words import mark_refusal
 from vcloud.providers.streamspace.models import SessionState
 
 __all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode"]
@@ -218,6 +219,8 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         )
         if isinstance(made, RateLimitError):
             made.retry_after = _retry_after(body, response, now)
+        if isinstance(made, AuthenticationError):
+            mark_refusal(made, request, body)
         if isinstance(made, InvalidTransitionError) and transition:
             made.from_state, made.to_state = (
                 SessionState(shortened(transition[1], MAX_WORD)),

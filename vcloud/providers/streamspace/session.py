@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from attrs import field, frozen
 
@@ -12,9 +12,10 @@ from vcloud._core.decoding.shape import plain
 from vcloud._core.instances import Instance, InstanceHandle, InstanceKind
 from vcloud._core.request import path_segment
 from vcloud._core.scalars import GoDuration, Id, Instant
+from vcloud._core.session import Session as CoreSession
 from vcloud._core.states import Lifecycle
 from vcloud.providers.streamspace.arguments import checked_tags
-from vcloud.providers.streamspace.dialects.installation import calls
+from vcloud.providers.streamspace.installation import calls
 from vcloud.providers.streamspace.instances import KIND, STATES
 from vcloud.providers.streamspace.models import (
     TERMINAL_STATES,
@@ -27,10 +28,17 @@ from vcloud.providers.streamspace.models import (
     StreamingProtocol,
 )
 from vcloud.providers.streamspace.realtime.session_ref import RealtimeSessionRef
+from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters
 from vcloud.providers.streamspace.spelling import NamedModel, WireModel
-from vcloud.providers.streamspace.wire import Listing, resource, resources
+from vcloud.providers.streamspace.wire import (
+    Listing,
+    PagedList,
+    WholeList,
+    resource,
+    resources,
+)
 
-__all__ = ["Session", "SessionRef"]
+__all__ = ["Session", "SessionCalls", "SessionRef"]
 
 
 @frozen(kw_only=True)
@@ -58,7 +66,8 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
         Raises:
             NotFoundError: there is no such session, or it is another user's.
         """
-        return await (await calls(self._session)).sessions.fetch(self._session, self.id)
+        by: SessionCalls = (await calls(self._session)).sessions
+        return await by.fetch(self._session, self.id)
 
     async def hibernate(self) -> SessionUpdate:
         """Save the state of a running session, and give up its container.
@@ -71,7 +80,8 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
             ConflictError: it is terminating.
             CapacityError: its agent is offline.
         """
-        return await (await calls(self._session)).sessions.hibernate(self._session, self.id)
+        by: SessionCalls = (await calls(self._session)).sessions
+        return await by.hibernate(self._session, self.id)
 
     async def wake(self) -> SessionUpdate:
         """Wake a hibernated session.  ``PATCH /sessions/{session_id}``
@@ -82,7 +92,8 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
             ConflictError: it is terminating.
             CapacityError: its agent is offline, draining or full.
         """
-        return await (await calls(self._session)).sessions.wake(self._session, self.id)
+        by: SessionCalls = (await calls(self._session)).sessions
+        return await by.wake(self._session, self.id)
 
     async def terminate(self) -> SessionUpdate:
         """End a running or hibernated session gracefully.  ``PATCH /sessions/{session_id}``
@@ -93,7 +104,8 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
             ConflictError: it is terminating already.
             CapacityError: its agent is offline.
         """
-        return await (await calls(self._session)).sessions.terminate(self._session, self.id)
+        by: SessionCalls = (await calls(self._session)).sessions
+        return await by.terminate(self._session, self.id)
 
     async def force_terminate(self) -> SessionUpdate:
         """End the session at once, in any state.  ``PATCH /sessions/{session_id}``
@@ -102,7 +114,8 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
             NotFoundError: there is no such session.
             PermissionDeniedError: you are not an administrator.
         """
-        return await (await calls(self._session)).sessions.force_terminate(self._session, self.id)
+        by: SessionCalls = (await calls(self._session)).sessions
+        return await by.force_terminate(self._session, self.id)
 
     async def delete(self, *, force: bool = False) -> None:
         """End the session, in any state.  ``DELETE /sessions/{session_id}``
@@ -118,7 +131,8 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
             PermissionDeniedError: ``force``, and you are not an administrator.
             CapacityError: its agent is offline.
         """
-        await (await calls(self._session)).sessions.delete(self._session, self.id, force=force)
+        by: SessionCalls = (await calls(self._session)).sessions
+        await by.delete(self._session, self.id, force=force)
 
     async def set_tags(self, tags: Sequence[str]) -> tuple[str, ...]:
         """Replace the session's tags.  ``PATCH /sessions/{session_id}/tags``
@@ -138,7 +152,8 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
             UnsupportedError: the installation answers as the document says; nothing was sent.
         """
         given = checked_tags(tags)
-        return await (await calls(self._session)).sessions.set_tags(self._session, self.id, given)
+        by: SessionCalls = (await calls(self._session)).sessions
+        return await by.set_tags(self._session, self.id, given)
 
     async def start(self) -> SessionUpdate:
         """Wake it: :meth:`wake`, under the name that this action has for machines."""
@@ -249,3 +264,51 @@ SESSION = resource(Session)
 SESSIONS = resources(SessionList, Session)
 SESSION_UPDATE = plain(SessionUpdate)
 DELETED = plain(DeleteAnswer)
+
+
+class SessionCalls(Protocol):
+    """What each dialect has a function for: the calls of :class:`Sessions` and its handles."""
+
+    async def fetch(self, session: CoreSession, id: str, /) -> Session:
+        """The session as it is now."""
+        ...
+
+    async def find(self, session: CoreSession, name: str, /) -> Session | None:
+        """The session with this name, or None."""
+        ...
+
+    async def create(self, session: CoreSession, wanted: NewSession, /) -> Session:
+        """Create a session."""
+        ...
+
+    def listed(
+        self, session: CoreSession, filters: SessionFilters, /
+    ) -> PagedList[Session] | WholeList[Session]:
+        """What to ask for the list of these sessions."""
+        ...
+
+    async def hibernate(self, session: CoreSession, id: str, /) -> SessionUpdate:
+        """Hibernate a session."""
+        ...
+
+    async def wake(self, session: CoreSession, id: str, /) -> SessionUpdate:
+        """Wake a session."""
+        ...
+
+    async def terminate(self, session: CoreSession, id: str, /) -> SessionUpdate:
+        """End a session gracefully."""
+        ...
+
+    async def force_terminate(self, session: CoreSession, id: str, /) -> SessionUpdate:
+        """End a session at once."""
+        ...
+
+    async def delete(self, session: CoreSession, id: str, /, *, force: bool) -> None:
+        """End a session, in any state."""
+        ...
+
+    async def set_tags(
+        self, session: CoreSession, id: str, tags: tuple[str, ...], /
+    ) -> tuple[str, ...]:
+        """Replace a session's tags."""
+        ...

@@ -10,7 +10,8 @@ from vcloud._core.arguments import text
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import IdCollection
 from vcloud.providers.streamspace.agents import AgentRef
-from vcloud.providers.streamspace.dialects.installation import calls
+from vcloud.providers.streamspace.calls import Calls
+from vcloud.providers.streamspace.installation import calls
 from vcloud.providers.streamspace.models import (
     Platform,
     Resources,
@@ -18,11 +19,11 @@ from vcloud.providers.streamspace.models import (
     SessionState,
     SortOrder,
 )
-from vcloud.providers.streamspace.session import Session, SessionRef
+from vcloud.providers.streamspace.session import Session, SessionCalls, SessionRef
 from vcloud.providers.streamspace.session_requests import new_session, session_filters
 from vcloud.providers.streamspace.templates import TemplateRef
 from vcloud.providers.streamspace.users import User
-from vcloud.providers.streamspace.wire import listing
+from vcloud.providers.streamspace.wire import PagedList, WholeList, listing
 
 __all__ = ["Session", "SessionRef", "Sessions"]
 
@@ -88,7 +89,8 @@ class Sessions(IdCollection[SessionRef]):
             max_session_duration=max_session_duration,
             tags=tags,
         )
-        return await (await calls(self._session)).sessions.create(self._session, wanted)
+        by: SessionCalls = (await calls(self._session)).sessions
+        return await by.create(self._session, wanted)
 
     def list(
         self,
@@ -134,9 +136,12 @@ class Sessions(IdCollection[SessionRef]):
             order=order,
         )
         session = self._session
-        return listing(
-            session, lambda by: by.sessions.listed(session, filters), page=page, limit=limit
-        )
+
+        def wanted(by: Calls) -> PagedList[Session] | WholeList[Session]:
+            sessions: SessionCalls = by.sessions
+            return sessions.listed(session, filters)
+
+        return listing(session, wanted, page=page, limit=limit)
 
     async def find(self, name: str) -> Session | None:
         """The session with this name, or None.  ``GET /sessions``
@@ -152,7 +157,8 @@ class Sessions(IdCollection[SessionRef]):
             DecodeError: there is no such session among those that can be read.
         """
         wanted = text(name, "name")
-        return await (await calls(self._session)).sessions.find(self._session, wanted)
+        by: SessionCalls = (await calls(self._session)).sessions
+        return await by.find(self._session, wanted)
 
     async def get(self, id: SessionRef | str | int) -> Session:
         """Fetch one session, with all its fields.  ``GET /sessions/{session_id}``

@@ -10,8 +10,8 @@ from vcloud._core.request import Request, json_body
 from vcloud._core.session import Session
 from vcloud.auth import BearerAuth
 from vcloud.errors import ConfigurationError
-from vcloud.providers.streamspace.dialects.refusals import refused_by_filter
 from vcloud.providers.streamspace.models import Login
+from vcloud.providers.streamspace.refusals import refused_by_filter
 
 __all__ = ["bearer", "query_bearer", "renew"]
 

@@ -19,9 +19,9 @@ from vcloud._core.resources import ListAnswer, Opened, PageReader, resource
 from vcloud._core.scalars import Integer
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, InvalidArgumentError
-from vcloud.providers.streamspace.dialects.calls import Calls
-from vcloud.providers.streamspace.dialects.installation import calls
-from vcloud.providers.streamspace.dialects.refusals import unsupported
+from vcloud.providers.streamspace.calls import Calls
+from vcloud.providers.streamspace.installation import calls
+from vcloud.providers.streamspace.refusals import unsupported
 from vcloud.providers.streamspace.spelling import WireModel
 
 __all__ = [

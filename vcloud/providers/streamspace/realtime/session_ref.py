@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.decoding.shape import Shape, required
@@ -12,9 +12,10 @@ from vcloud._core.hooks import Hook
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, query
 from vcloud._core.resource import Handle
+from vcloud._core.session import Session
 from vcloud._core.websocket import Socket
 from vcloud.errors.text import word
-from vcloud.providers.streamspace.dialects.installation import (
+from vcloud.providers.streamspace.installation import (
     calls,
     calls_or_none,
     known_dialect,
@@ -25,11 +26,32 @@ from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCSocket, VNCTunnel
 from vcloud.providers.streamspace.realtime.vnc_url import checked_url
 
-__all__ = ["RealtimeSessionRef"]
+__all__ = ["RealtimeSessionRef", "VNCCalls"]
 
 LOG_LINES: Final[Shape[SessionLogs, tuple[str, ...]]] = Shape(
     SessionLogs, lambda wire, session, body: tuple(required(wire.logs, body, "logs"))
 )
+
+
+class VNCCalls(Protocol):
+    """What each dialect has a function for, for a session's VNC stream.
+
+    ``named`` is the address that the service named for the stream; None: it named none.
+    """
+
+    def url(self, session: Session, id: str, named: str | None, /) -> str:
+        """The WebSocket address of the stream, not checked."""
+        ...
+
+    async def connect(
+        self, session: Session, id: str, named: str | None, first_bytes: float, /
+    ) -> VNCSocket:
+        """The WebSocket of a tunnel, opened."""
+        ...
+
+    async def connect_url(self, session: Session, id: str, named: str | None, /) -> str:
+        """The address with the token, for a browser."""
+        ...
 
 
 class RealtimeSessionRef(Handle):
@@ -138,7 +160,8 @@ class RealtimeSessionRef(Handle):
         session, id, named = self._session, self.id, self._named_vnc_url
 
         async def connect() -> VNCSocket:
-            return await (await calls(session)).vnc.connect(session, id, named, bound)
+            by: VNCCalls = (await calls(session)).vnc
+            return await by.connect(session, id, named, bound)
 
         return VNCTunnel(connect)
 
@@ -201,7 +224,8 @@ class RealtimeSessionRef(Handle):
         known_dialect(self._session, "vnc_url")
         found = calls_or_none(self._session)
         assert found is not None
-        address = found.vnc.url(self._session, self.id, self._named_vnc_url)
+        by: VNCCalls = found.vnc
+        address = by.url(self._session, self.id, self._named_vnc_url)
         fault = fault_of_link(address, allow_http=self._session.allow_http)
         if fault is None:
             return address
@@ -232,8 +256,8 @@ class RealtimeSessionRef(Handle):
                 :meth:`forward_vnc`.
             NotFoundError: there is no such session; on a published installation.
         """
-        session = self._session
-        return await (await calls(session)).vnc.connect_url(session, self.id, self._named_vnc_url)
+        by: VNCCalls = (await calls(self._session)).vnc
+        return await by.connect_url(self._session, self.id, self._named_vnc_url)
 
     def _log_request(self, *, tail: int, follow: bool, timestamps: bool) -> Request:
         # With follow=true the service answers with a WebSocket, so follow is always sent.

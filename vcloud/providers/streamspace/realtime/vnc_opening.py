@@ -14,7 +14,7 @@ whether it is at the replica that was reached. So a tunnel is open when its firs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 import msgspec
@@ -32,7 +32,6 @@ from vcloud.errors import (
     VCloudError,
 )
 from vcloud.errors.text import printable, shortened, word
-from vcloud.providers.streamspace.dialects.installation import calls
 from vcloud.providers.streamspace.models import SessionState
 from vcloud.providers.streamspace.realtime.vnc_errors import (
     SessionStoppedError,
@@ -70,6 +69,7 @@ class VNCOpening:
         session: the client's.
         id: the session's name.
         first_bytes: seconds within which the first bytes must come, after the first answer.
+        ask_state: asks the service for the session's state.
         newest: for each session's name, the last tunnel of this client; it adds itself.
     """
 
@@ -78,11 +78,14 @@ class VNCOpening:
         session: Session,
         id: str,
         first_bytes: float,
-        newest: MutableMapping[str, Viewer],
+        *,
+        ask_state: Callable[[], Awaitable[SessionState | None]],
+        newest: MutableMapping[str, object],
     ) -> None:
         self._session = session
         self._id = id
         self._bound = first_bytes
+        self._ask_state = ask_state
         self._newest = newest
         self._viewer = newest[id] = Viewer()
         self._request = Request("GET", f"/vnc/{path_segment(id)}")
@@ -157,8 +160,7 @@ class VNCOpening:
         """Raise if the session does not run. What else goes wrong is no reason to end a tunnel."""
         state: SessionState | None
         try:
-            found = await (await calls(self._session)).sessions.fetch(self._session, self._id)
-            state = found.state
+            state = await self._ask_state()
             if state is None or state == SessionState.RUNNING:
                 return
         except NotFoundError:
@@ -173,15 +175,15 @@ class VNCOpening:
     def _nothing_came(self) -> TransportError:
         known = []
         if self._opened:
-            known.append(f"the server accepted the viewer {_times(self._opened)}")
+            known.append(f"it accepted the viewer {_times(self._opened)}")
         if self._closed:
-            known.append(f"closed its connection {_times(self._closed)}")
+            known.append(f"it closed the connection {_times(self._closed)}")
         if self._refusal is not None:
-            known.append(f"said {self._refusal.status} ({self._refusal.message})")
+            known.append(f"it refused with {self._refusal.status} ({self._refusal.message})")
         return TransportError(
             f"session {word(self._id)}: no byte came from its desktop within {self._bound:g} s. "
-            f"What is known: {', and '.join(known)}. The server does not say why: the agent may be "
-            "away, its desktop not up yet, or a viewer of another of its sessions in the way"
+            f"What is known of the server: {'; '.join(known)}. It does not say why: the agent may "
+            "be away, its desktop not up yet, or a viewer of another of its sessions in the way"
         )
 
     def _no_vnc(self, answer: Response) -> VCloudError:

@@ -7,8 +7,8 @@ from typing import NoReturn
 from vcloud._core.paging.search import first_that
 from vcloud._core.request import Request, drop_none, json_body, path_segment, query
 from vcloud._core.session import Session
-from vcloud.providers.streamspace.dialects.refusals import unsupported
 from vcloud.providers.streamspace.models import SessionState, SessionUpdate
+from vcloud.providers.streamspace.refusals import unsupported
 from vcloud.providers.streamspace.session import DELETED, SESSION, SESSION_UPDATE, SESSIONS
 from vcloud.providers.streamspace.session import Session as StreamSpaceSession
 from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters

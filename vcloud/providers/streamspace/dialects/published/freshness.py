@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.request import Request
 from vcloud._core.session import Session
-from vcloud.providers.streamspace.dialects.installation import installation
+from vcloud.providers.streamspace.installation import installation
 
 __all__ = ["fetch_fresh"]
 

@@ -59,8 +59,6 @@ class Answer(Spelled, rename="camel", kw_only=True):
         documented: what only the other dialect writes.
     """
 
-    optional: ClassVar = frozenset({"documented"})
-
     documented: msgspec.Raw | UnsetType = UNSET
 
     def finish(self) -> Any:
@@ -104,7 +102,7 @@ class SessionAnswer(Answer, rename="camel", kw_only=True):
     ``maxSessionDuration`` and ``idleTimeout`` are empty without a limit.
     """
 
-    optional: ClassVar = frozenset({"resources", "documented"})
+    optional: ClassVar = frozenset({"resources"})
     unread: ClassVar = frozenset({"activeConnections", "streamingPort", "streamingPath"})
 
     id: Id = msgspec.field(name="name")
@@ -135,9 +133,7 @@ class SessionAnswer(Answer, rename="camel", kw_only=True):
 class CreatedSession(SessionAnswer, rename="camel", kw_only=True):
     """The answer to a create: with tags, without the platform and times."""
 
-    optional: ClassVar = frozenset(
-        {"platform", "created_at", "documented", "streaming_protocol", "resources"}
-    )
+    optional: ClassVar = frozenset({"platform", "created_at", "streaming_protocol", "resources"})
 
     tags: tuple[str, ...] | None = None
 
@@ -219,7 +215,7 @@ class QuotaAnswer(Spelled, rename="camel", kw_only=True):
 class UserAnswer(Answer, rename="camel", kw_only=True):
     """A user. ``GET /users/me`` adds the quota and the groups."""
 
-    optional: ClassVar = frozenset({"last_login", "quota", "groups", "documented"})
+    optional: ClassVar = frozenset({"last_login", "quota", "groups"})
     unread: ClassVar = frozenset({"orgId", "orgRole"})
 
     id: Id

@@ -11,9 +11,9 @@ from vcloud._core.session import Session
 from vcloud.errors import ConflictError, NotFoundError, VCloudError
 from vcloud.providers.streamspace.dialects.published.commands import ACCEPTED, TAGGED
 from vcloud.providers.streamspace.dialects.published.freshness import fetch_fresh
-from vcloud.providers.streamspace.dialects.refusals import check_query_value, unsupported
 from vcloud.providers.streamspace.errors import StreamSpaceCode
 from vcloud.providers.streamspace.models import SessionSort, SessionState, SessionUpdate, SortOrder
+from vcloud.providers.streamspace.refusals import check_query_value, unsupported
 from vcloud.providers.streamspace.session import SESSION, SESSIONS
 from vcloud.providers.streamspace.session import Session as StreamSpaceSession
 from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters
@@ -138,7 +138,7 @@ async def set_tags(session: Session, id: str, tags: tuple[str, ...]) -> tuple[st
 
 async def _change(session: Session, method: str, path: str, then: SessionState) -> SessionUpdate:
     # Repeated after a lost answer, it would be refused for what it did itself.
-    accepted = await session.fetch(Request(method, path, repeatable=False), ACCEPTED)
+    accepted = await session.fetch(Request(method, path, once=True), ACCEPTED)
     return accepted.update(then)
 
 

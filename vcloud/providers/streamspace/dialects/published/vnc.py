@@ -7,9 +7,9 @@ from urllib.parse import quote
 from vcloud._core.request import path_segment
 from vcloud._core.session import Session
 from vcloud.errors.text import word
-from vcloud.providers.streamspace.dialects.installation import installation
 from vcloud.providers.streamspace.dialects.published.sessions import fetch
-from vcloud.providers.streamspace.models import StreamingProtocol
+from vcloud.providers.streamspace.installation import installation
+from vcloud.providers.streamspace.models import SessionState, StreamingProtocol
 from vcloud.providers.streamspace.realtime.vnc_errors import StreamingProtocolError
 from vcloud.providers.streamspace.realtime.vnc_opening import VNCOpening
 from vcloud.providers.streamspace.realtime.vnc_published import PublishedVNCSocket
@@ -28,7 +28,13 @@ async def connect(
     first_bytes: float,
 ) -> PublishedVNCSocket:
     """``GET /vnc/{name}``, with the token in the header: the server logs queries."""
-    return await VNCOpening(session, id, first_bytes, installation(session).viewers).open()
+
+    async def ask_state() -> SessionState | None:
+        return (await fetch(session, id)).state
+
+    newest = installation(session).viewers
+    opening = VNCOpening(session, id, first_bytes, ask_state=ask_state, newest=newest)
+    return await opening.open()
 
 
 async def connect_url(session: Session, id: str, named: str | None) -> str:  # noqa: ARG001 - what it names leads nowhere

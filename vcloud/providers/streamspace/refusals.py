@@ -8,8 +8,8 @@ from typing import Final
 from vcloud._core.session import Session
 from vcloud.errors import UnsupportedError
 from vcloud.errors.text import shortened
-from vcloud.providers.streamspace.dialects.calls import DialectName
-from vcloud.providers.streamspace.dialects.installation import calls_or_none
+from vcloud.providers.streamspace.calls import DialectName
+from vcloud.providers.streamspace.installation import calls_or_none
 
 __all__ = ["check_query_value", "refused_by_filter", "unsupported"]
 
