@@ -14,7 +14,7 @@ from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, json_body, query
+from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth
 from vcloud.auth.bearer import login_request
@@ -44,7 +44,7 @@ from vcloud.providers.streamspace.session import Session as StreamSpaceSession
 from vcloud.providers.streamspace.session import SessionCalls
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import TEMPLATES, Templates
-from vcloud.providers.streamspace.tokens import bearer
+from vcloud.providers.streamspace.tokens import renew
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.variables import STREAMSPACE
 
@@ -287,11 +287,7 @@ class StreamSpace(Client):
             AuthenticationError: the token has ended.
             NotFoundError: the server has only the documented paths.
         """
-        login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
-        self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
-        self._session.credentials_changed()
-        await self._bearer.share(now=self._session.now())
-        return login
+        return await renew(self._session)
 
     @property
     def _bearer(self) -> BearerAuth:
@@ -301,16 +297,6 @@ class StreamSpace(Client):
                 f"login and logout need a client made with BearerAuth, not {type(auth).__name__}"
             )
         return auth
-
-
-def _refresh_request(token: str) -> Request:
-    return Request(
-        "POST",
-        "/auth/refresh",
-        body=json_body({"token": token}),
-        sensitive=True,
-        authenticated=False,
-    )
 
 
 def _unless_ended(session: StreamSpaceSession) -> Instance | None:
