@@ -172,12 +172,18 @@ class AgentCapacity(WireModel):
         max_memory: memory. The document gives no unit; its example, 256, can only be GB.
         max_sessions: how many sessions at once.
         current_sessions: how many it has now.
+        cpu: as the published server has it, a quantity such as ``16``.
+        memory: likewise, such as ``64Gi``.
+        storage: likewise.
     """
 
     max_cpu: Float | None = None
     max_memory: Float | None = None
     max_sessions: Integer | None = None
     current_sessions: Integer | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    storage: str | None = None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

@@ -19,6 +19,7 @@ from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resourc
 from vcloud.providers.streamspace.spelling import WireModel
 
 __all__ = [
+    "UNWRITABLE",
     "Command",
     "CommandAck",
     "CommandData",
@@ -43,6 +44,7 @@ __all__ = [
     "VNCProxyRequest",
     "WakeSession",
     "encode_message",
+    "plain_json",
 ]
 
 
@@ -149,10 +151,11 @@ class VNCProxyError(Message):
 
 @frozen(kw_only=True)
 class SessionReport(Message):
-    """Reports that a session changed its state without a command: its desktop ended, or is missing.
+    """Reports a session's state.
 
-    Not in the document, which only has results of commands: a decision of vcloud. ``type`` and
-    ``state`` are those of the published server's message (from its source).
+    Not in the document, which only has results of commands: a decision of vcloud, for a session
+    whose desktop ended or is missing. ``type`` and ``state`` are those of the published server's
+    message; there nothing else changes a session's state, so that every change is reported.
     """
 
     type: ClassVar[str] = "status"
@@ -161,6 +164,8 @@ class SessionReport(Message):
     session_id: Id
     state: SessionState
     message: str | None = None
+    pod_name: str | None = None
+    vnc_port: Integer | None = None
 
 
 # -- control plane to agent ----------------------------------------------------------------------
@@ -203,7 +208,12 @@ class StartData(CommandData):
         resources: the limits of its resources.
         vnc: the port of its VNC server.
         persistent_home: whether the user's home directory is kept after it.
-        environment: variables of the container.
+        environment: variables of the container; only the document has them.
+        idle_timeout: after how long without a viewer to hibernate it. This and what follows only
+            the published server sends, and nothing there acts on the two durations but the agent.
+        max_session_duration: after how long to end it.
+        tags: its tags.
+        manifest: the whole template.
     """
 
     user: str
@@ -213,6 +223,10 @@ class StartData(CommandData):
     vnc: VNCPort | None = None
     persistent_home: bool | None = None
     environment: dict[str, str] | None = field(default=None, hash=False)
+    idle_timeout: GoDuration | None = None
+    max_session_duration: GoDuration | None = None
+    tags: list[str] | None = field(default=None, hash=False)
+    manifest: dict[str, Any] | None = field(default=None, hash=False)
 
 
 @frozen(kw_only=True)
@@ -324,6 +338,8 @@ class UnreadableMessage(Message):
         return printable(f"{shortened(self.name, MAX_NAME) or 'a message'}: {self.problem}")
 
 
+#: What writing raises for a value that JSON has no form for. These name types and no values.
+UNWRITABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 #: Characters of a message's name in an error. The longest known one has 17.
 MAX_NAME: Final = 80
 #: Ids of the other side, which are echoed exactly as they came.
@@ -354,15 +370,15 @@ def encode_message(message: Message) -> str:
         head = {"type": message.type} | (
             {"command_type": message.command_type} if message.command_type else {}
         )
-        return _json(head | _plain(message))
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        # The error names types and no values.
+        return plain_json(head | _plain(message))
+    except UNWRITABLE as error:
         raise InvalidArgumentError(
             f"a {type(message).__name__} cannot be written as JSON: {error}"
         ) from None
 
 
-def _json(plain: dict[str, Any]) -> str:
+def plain_json(plain: dict[str, Any]) -> str:
+    """The JSON of plain values. A text that is not valid unicode is escaped."""
     try:
         return msgspec.json.encode(plain).decode()
     except UnicodeEncodeError:

@@ -10,30 +10,37 @@ import attrs
 
 from vcloud._core.cleanup import WITHIN, left_behind
 from vcloud._core.redaction.secretive import Secretive
-from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.tasks import cancel_and_wait, first_completed
 from vcloud._core.timing.running_time import timeout_running
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
+    RateLimitError,
     RequestTimeout,
     VCloudError,
 )
 from vcloud.providers.streamspace.agent.commands import CommandRunner
-from vcloud.providers.streamspace.agent.connection import PERMANENT_ERRORS, AgentConnection
+from vcloud.providers.streamspace.agent.connection import AgentConnection
+from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS, DuplicateAgentError
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
-from vcloud.providers.streamspace.agent.messages import Register
+from vcloud.providers.streamspace.agent.link import Viewers
+from vcloud.providers.streamspace.agent.links import LinkOptions, link_and_viewers
+from vcloud.providers.streamspace.agent.messages import Register, SessionReport, encode_message
+from vcloud.providers.streamspace.agent.options import AgentOptions
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff
-from vcloud.providers.streamspace.agent.vnc_connections import VNCConnections
+from vcloud.providers.streamspace.agent.remembering.memory import CommandMemory
+from vcloud.providers.streamspace.agent.session_reports import SessionReports
 from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["AgentWorker"]
 
 #: Seconds in which the last results are sent when the agent stops.
 FLUSH_TIMEOUT: Final = 1.0
+#: Seconds of a pause that the control plane may ask for.
+MAX_PAUSE: Final = 600.0
 
 
 class AgentWorker(Secretive):
@@ -75,8 +82,7 @@ class AgentWorker(Secretive):
         session: the client's.
         register: what it sends about itself.
         handler: carries out its commands.
-        grace: seconds that commands in flight get to finish when it stops.
-        retry: the pauses between connections; ``attempts`` does not count.
+        options: the user's.
         hooks: the user's functions.
     """
 
@@ -86,36 +92,29 @@ class AgentWorker(Secretive):
         register: Register,
         handler: AgentHandler,
         *,
-        grace: float,
-        retry: RetryPolicy,
+        options: AgentOptions,
         hooks: AgentHooks,
     ) -> None:
+        # Now, so that the user gets the error. On a connection it would end the agent, or make it
+        # reconnect forever.
+        encode_message(register)
         # One attempt: the worker itself tries again, without a limit.
-        self._session = session.with_options(retry=attrs.evolve(retry, attempts=1))
+        self._session = session.with_options(retry=attrs.evolve(options.retry, attempts=1))
+        self._client = session
         self._register = register
-        self._grace = grace
-        self._retry = retry
+        self._handler = handler
+        self._options = options
         self._stopping = asyncio.Event()
         self._outbox = Outbox()
         self._reporter = Reporter(register.agent_id, hooks)
-        on_error = self._reporter.error
         max_sessions = register.capacity.max_sessions if register.capacity is not None else None
         self._commands = CommandRunner(
-            register.agent_id, handler, self._outbox, on_error, max_sessions
+            register.agent_id, handler, self._outbox, self._reporter.error, max_sessions
         )
-        self._vnc_connections = VNCConnections(
-            self._session, handler, self._outbox, on_error, self._token_refused
-        )
-        self._connection = AgentConnection(
-            session,
-            self._session,
-            register,
-            outbox=self._outbox,
-            commands=self._commands,
-            vnc_connections=self._vnc_connections,
-            reporter=self._reporter,
-            retry=retry,
-        )
+        self._registered = asyncio.Event()
+        self._connection: AgentConnection | None = None
+        self._viewers: Viewers | None = None
+        self._memory: CommandMemory | None = None
         #: Set when it has ended, before its tasks are cancelled; and after it.
         self._over = asyncio.Event()
         self._ended = asyncio.Event()
@@ -131,7 +130,7 @@ class AgentWorker(Secretive):
     @property
     def registered(self) -> bool:
         """Whether it is registered now."""
-        return self._connection.registered.is_set()
+        return self._registered.is_set()
 
     @property
     def draining(self) -> bool:
@@ -157,12 +156,18 @@ class AgentWorker(Secretive):
         return len(self._outbox)
 
     def drain(self) -> None:
-        """Start no more sessions: their commands fail with ``AGENT_DRAINING``."""
+        """Start no more sessions: their commands fail with ``AGENT_DRAINING``.
+
+        A published server is told so, too, by ``POST /agents/{agent_id}/heartbeat``: now, and after
+        each heartbeat, because those say that the agent is online.
+        """
         self._commands.draining = True
+        self._say_draining()
 
     def stop(self) -> None:
         """End :meth:`run`: take no new commands, and give those in flight the grace time."""
         self._commands.draining = self._commands.stopping = True
+        self._say_draining()
         self._stopping.set()
 
     def report_failed(self, session_id: AgentSession | str, reason: str) -> None:
@@ -189,8 +194,8 @@ class AgentWorker(Secretive):
         Raises:
             ConfigurationError: it has ended before; :meth:`run` raises the reason.
         """
-        await first_completed(self._connection.registered.wait(), self._over.wait())
-        if not self._connection.registered.is_set():
+        await first_completed(self._registered.wait(), self._over.wait())
+        if not self._registered.is_set():
             raise ConfigurationError("this agent has ended: its run() raises the reason")
 
     async def run(self) -> None:
@@ -231,8 +236,11 @@ class AgentWorker(Secretive):
                 refused.exception()
             await cancel_and_wait({connecting, stopping})
             await self._commands.cancel()
-            await self._vnc_connections.cancel()
+            if self._viewers is not None:
+                await self._viewers.cancel()
             await self._reporter.cancel()
+            if self._memory is not None:
+                await self._memory.aclose()
             self._session.opened.discard(self)
             with suppress(ValueError):  # collected with its loop, in another context
                 WITHIN.reset(within)
@@ -256,7 +264,7 @@ class AgentWorker(Secretive):
     async def __aenter__(self) -> Self:
         """Run in the background; return when it is registered. Raises what :meth:`run` raises."""
         running = self._running = asyncio.create_task(self.run())
-        registered = asyncio.create_task(self._connection.registered.wait())
+        registered = asyncio.create_task(self._registered.wait())
         try:
             await asyncio.wait({running, registered}, return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
@@ -287,9 +295,10 @@ class AgentWorker(Secretive):
             running.exception()
 
     async def _finish(self, connecting: asyncio.Task[None]) -> None:
-        await self._commands.finish(self._grace)
-        await self._reporter.finish(self._grace)
-        await self._vnc_connections.cancel()
+        await self._commands.finish(self._options.grace)
+        await self._reporter.finish(self._options.grace)
+        if self._viewers is not None:
+            await self._viewers.cancel()
         if self._outbox and not connecting.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:
@@ -302,16 +311,25 @@ class AgentWorker(Secretive):
                 await cancel_and_wait({flushed})
 
     async def _stay_connected(self) -> None:
-        backoff = ReconnectBackoff(self._retry)
+        backoff = ReconnectBackoff(self._options.retry)
         while True:
+            connection = self._connection
             try:
-                await self._connection.run()
+                connection = connection or await self._prepare()
+                await connection.run()
             except PERMANENT_ERRORS:
                 raise
             except VCloudError as error:
-                registered_for = self._connection.registered_for
-                duplicate = backoff.connection_lost(registered_for)
-                pause = backoff.delay(self._session.entropy())
+                registered_for = None if connection is None else connection.registered_for
+                short_lived = 0.0 if connection is None else connection.short_lived
+                duplicate = backoff.connection_lost(registered_for, short_lived=short_lived)
+                if backoff.displaced:
+                    raise DuplicateAgentError(
+                        f"agent {self.agent_id} was connected {DUPLICATE_AFTER} times in a row and "
+                        f"lost each connection within {short_lived:g} s: another process probably "
+                        "uses this agent_id. Stop it, or give each agent an agent_id of its own"
+                    ) from error
+                pause = max(backoff.delay(self._session.entropy()), _asked_pause(error))
                 self._reporter.connection_lost(
                     error, pause, was_registered=registered_for is not None
                 )
@@ -319,7 +337,66 @@ class AgentWorker(Secretive):
                     self._reporter.duplicate_suspected(DUPLICATE_AFTER, backoff.stable_after)
                 await asyncio.sleep(pause)
 
+    async def _prepare(self) -> AgentConnection:
+        """Find out how to talk to the installation, and what was carried out before."""
+        options = LinkOptions(
+            client=self._client,
+            session=self._session,
+            register=self._register,
+            key=self._options.key,
+            approval_timeout=self._options.approval_timeout,
+            handler=self._handler,
+            outbox=self._outbox,
+            reporter=self._reporter,
+            on_token_refused=self._token_refused,
+        )
+        link, viewers = await link_and_viewers(options)
+        self._viewers = viewers
+        known = await self._recall(reports_states=link.reports_states)
+        if link.reports_states:
+            self._commands.report_states(
+                SessionReports(self.agent_id, known), viewers.session_changed
+            )
+        self._outbox.write_with(link.encode)
+        self._connection = AgentConnection(
+            self._session,
+            self.agent_id,
+            link=link,
+            viewers=viewers,
+            registered=self._registered,
+            outbox=self._outbox,
+            commands=self._commands,
+            reporter=self._reporter,
+            retry=self._options.retry,
+        )
+        return self._connection
+
+    async def _recall(self, *, reports_states: bool) -> list[SessionReport]:
+        """Read what an earlier process carried out, if the agent remembers it."""
+        path = self._options.remember
+        if path is None and not reports_states:
+            # The document's control plane sends a command again only while it has no answer.
+            return []
+        memory = self._memory = CommandMemory(path, self.agent_id, self._reporter.error)
+        known = await memory.open()
+        self._commands.remember(memory)
+        return known
+
+    def _say_draining(self) -> None:
+        if self._connection is not None:
+            self._connection.drain()
+
     def _token_refused(self, error: AuthenticationError) -> None:
         """End the agent: its own socket would be refused next."""
         if self._refused is not None and not self._refused.done():
             self._refused.set_exception(error)
+
+
+def _asked_pause(error: VCloudError) -> float:
+    """Seconds that the control plane wants to be left alone for."""
+    if not isinstance(error, RateLimitError):
+        return 0.0
+    details = error.details if isinstance(error.details, dict) else {}
+    # The published server says it in the body.
+    asked = error.retry_after or details.get("retryAfter")
+    return min(float(asked), MAX_PAUSE) if isinstance(asked, int | float) else 0.0
