@@ -19,10 +19,10 @@ from vcloud.providers.streamspace.agent.messages import Register
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.published.approval import Approval
 from vcloud.providers.streamspace.agent.published.link import PublishedLink
-from vcloud.providers.streamspace.agent.published.vnc import NoViewers
-from vcloud.providers.streamspace.dialects.installation import calls
-from vcloud.providers.streamspace.dialects.refusals import unsupported
+from vcloud.providers.streamspace.agent.published.vnc_viewers import PublishedViewers
+from vcloud.providers.streamspace.installation import calls
 from vcloud.providers.streamspace.models import Platform
+from vcloud.providers.streamspace.refusals import unsupported
 
 __all__ = ["LinkOptions", "link_and_viewers"]
 
@@ -96,4 +96,5 @@ def _published(options: LinkOptions) -> tuple[Link, Viewers]:
     if register.platform != Platform.KUBERNETES:
         options.reporter.other_platform(str(register.platform))
     approval = Approval(options.reporter.pending, options.approval_timeout)
-    return PublishedLink(session, register, approval), NoViewers()
+    link = PublishedLink(session, register, approval)
+    return link, PublishedViewers(options.handler, link.encode, options.reporter.error)

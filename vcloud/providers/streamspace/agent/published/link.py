@@ -24,8 +24,8 @@ from vcloud.providers.streamspace.agent.published.envelope import (
     read,
     with_capacity,
 )
-from vcloud.providers.streamspace.dialects.refusals import check_query_value
 from vcloud.providers.streamspace.models import TERMINAL_STATES, AgentSession
+from vcloud.providers.streamspace.refusals import check_query_value
 
 __all__ = ["PublishedLink"]
 

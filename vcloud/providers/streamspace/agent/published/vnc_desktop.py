@@ -78,7 +78,7 @@ class Outlet(Protocol):
         """How many bytes one message holds."""
         ...
 
-    async def data(self, data: bytes | bytearray) -> None:
+    async def data(self, data: bytes) -> None:
         """Send these bytes; none make an empty message."""
         ...
 
@@ -254,8 +254,9 @@ class Desktop:
         """While it is in use, break the silence: what serves a viewer that left ends by that."""
         await self._used.wait()
         while True:
-            while (left := self._sent_at + QUIET - self._loop.time()) > 0:
+            if (left := self._sent_at + QUIET - self._loop.time()) > 0:
                 await asyncio.sleep(left)
+                continue
             await self._send(b"")
             sent_at = self._sent_at
             await asyncio.sleep(SECOND_EMPTY)

@@ -185,7 +185,7 @@ class PublishedViewers:
         """Forget a desktop whose work ended by itself."""
         if session_id in self._desktops and self._desktops[session_id][1] is task:
             del self._desktops[session_id]
-        
+
     def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._reporting(work))
         self._tasks.add(task)
@@ -222,6 +222,4 @@ class PublishedViewers:
             raise DesktopError(_UNREACHABLE, raised) from None
         except Exception as error:  # noqa: BLE001 - the text of a user's exception is not sent
             reason = error.message if isinstance(error, CommandFailed) else ""
-            raise DesktopError(
-                reason or _UNREACHABLE, error.with_traceback(None)
-            ) from None
+            raise DesktopError(reason or _UNREACHABLE, error.with_traceback(None)) from None
