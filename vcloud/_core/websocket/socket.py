@@ -20,6 +20,7 @@ from vcloud._core.websocket.closing import (
     close_message,
     describe_close,
 )
+from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud._core.websocket.receiver import Receiver
 from vcloud.errors import TransportError
 
@@ -129,6 +130,23 @@ class Socket:
             TransportError: the connection is closed.
         """
         await self._send(self._opened.send_str, text, len(text))
+
+    async def ping(self) -> None:
+        """Send a ping now.
+
+        Raises:
+            TransportError: the connection is closed.
+        """
+        await self._send(self._opened.ping, b"", 0)
+
+    def read_on(self, heartbeat: Heartbeat, max_unread: int) -> None:
+        """For a peer that fails when it has to wait: never pause reading.
+
+        Args:
+            heartbeat: when to ping, instead of the Endpoint's.
+            max_unread: bytes; the WebSocket is closed when more are unread.
+        """
+        self._receiver.read_on(heartbeat, max_unread)
 
     async def receive(self) -> bytes | str | None:
         """The next message; None when it is closed (see :attr:`close_code`).

@@ -23,7 +23,7 @@ from vcloud._core.decoding.plain_json import loads
 from vcloud._core.request import Request, Response, path_segment
 from vcloud._core.session import Session
 from vcloud._core.timing.timeouts import timeout
-from vcloud._core.websocket import Socket
+from vcloud._core.websocket import CarefulPings, Socket
 from vcloud.errors import (
     APIError,
     DecodeError,
@@ -38,7 +38,9 @@ from vcloud.providers.streamspace.realtime.vnc_errors import (
     StreamingProtocolError,
 )
 from vcloud.providers.streamspace.realtime.vnc_published import (
+    GONE,
     GREETING,
+    MAX_UNREAD,
     PublishedVNCSocket,
     decoded,
 )
@@ -105,8 +107,8 @@ class VNCOpening:
         try:
             async with timeout(self._bound):
                 while True:
-                    if socket is not None and (first := await self._first_bytes(socket)):
-                        return PublishedVNCSocket(socket, first, self._ask, self._viewer)
+                    if socket is not None and (opened := await self._opened_tunnel(socket)):
+                        return opened
                     self._check_newest()
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
@@ -128,6 +130,13 @@ class VNCOpening:
             raise self._no_vnc(upgraded)
         self._opened += 1
         return upgraded
+
+    async def _opened_tunnel(self, socket: Socket) -> PublishedVNCSocket | None:
+        pings = CarefulPings(asyncio.get_running_loop().time())
+        socket.read_on(pings, MAX_UNREAD)
+        if first := await self._first_bytes(socket):
+            return PublishedVNCSocket(socket, pings, first, self._ask, self._viewer)
+        return None
 
     async def _first_bytes(self, socket: Socket) -> bytes:
         """The VNC server's first message; empty when the WebSocket was closed before it."""
@@ -208,6 +217,8 @@ async def _greeting(socket: Socket) -> bytes:
     Those before it are what a former viewer's connection left in the agent's queue.
     """
     while (message := await socket.receive()) is not None:
+        if isinstance(message, str) and message.startswith(GONE):
+            continue
         data = decoded(message)
         if data and data[: len(GREETING)] == GREETING[: len(data)]:
             return data

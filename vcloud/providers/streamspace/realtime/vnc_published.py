@@ -10,21 +10,33 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from copy import copy
 from typing import Any, Final
 
 from vcloud._core.tasks import first_completed
-from vcloud._core.timing.timeouts import timeout_at
-from vcloud._core.websocket import ABNORMAL, NORMAL, Socket
+from vcloud._core.timing.timeouts import timeout, timeout_at
+from vcloud._core.websocket import ABNORMAL, NORMAL, CarefulPings, Socket
 from vcloud.errors import DecodeError, TransportError
+from vcloud.errors.text import printable, shortened
 from vcloud.providers.streamspace.realtime.vnc_errors import SessionStoppedError
 
-__all__ = ["PublishedVNCSocket", "decoded", "encoded"]
+__all__ = ["GONE", "MAX_UNREAD", "PublishedVNCSocket", "decoded", "encoded"]
 
+#: Characters of messages that may be unread: two pictures of 3840 by 2160 pixels. A viewer that
+#: makes the server wait for longer ends the server's whole process, so it is ended first.
+MAX_UNREAD: Final = 96 * 1024 * 1024
+#: What an agent writes instead of base64 before the reason when the desktop is gone. The message
+#: that the server has for it, vnc_error, ends the server's whole process while a viewer is there.
+GONE: Final = "!"
+#: Characters of such a reason.
+MAX_REASON: Final = 1000
 #: Seconds without a byte after which the session is asked for its state.
 FIRST_QUESTION: Final = 60.0
 #: Seconds between two such questions.
 NEXT_QUESTION: Final = 30.0
+#: Seconds for the question why an agent ended a tunnel.
+REASON_TIMEOUT: Final = 5.0
 #: The first message of a VNC server (RFC 6143, 7.1.1), up to its digits.
 GREETING: Final = b"RFB "
 GREETING_LENGTH: Final = 12
@@ -60,6 +72,7 @@ class PublishedVNCSocket:
 
     Args:
         socket: the WebSocket.
+        pings: when it pings.
         first: the VNC server's first message, which was received already.
         ask: is called when nothing came for long; it raises :class:`SessionStoppedError`.
         viewer: an object that lives as long as this tunnel.
@@ -68,11 +81,13 @@ class PublishedVNCSocket:
     def __init__(
         self,
         socket: Socket,
+        pings: CarefulPings,
         first: bytes,
         ask: Callable[[], Coroutine[Any, Any, None]],
         viewer: object,
     ) -> None:
         self._socket = socket
+        self._pings = pings
         self._first = self._greeting = first
         self._ask = ask
         self._viewer = viewer
@@ -98,7 +113,10 @@ class PublishedVNCSocket:
     def ending(self) -> str:
         """As :attr:`Socket.ending`, with what an end without a close frame may mean here."""
         if self.close_code == ABNORMAL:
-            return f"{self._socket.ending}; another viewer of the session may have taken over"
+            return (
+                f"{self._socket.ending}; another viewer of the session may have taken over, or the "
+                "session ended"
+            )
         return self._socket.ending
 
     def unsent(self) -> int:
@@ -121,6 +139,8 @@ class PublishedVNCSocket:
             message = await self._socket.receive()
             if message is None:
                 break
+            if isinstance(message, str) and message.startswith(GONE):
+                await self._end(message)
             if data := decoded(message):
                 self._question_at = self._loop.time() + FIRST_QUESTION
                 if len(data) == GREETING_LENGTH and data == self._greeting:
@@ -133,6 +153,10 @@ class PublishedVNCSocket:
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """As :meth:`Socket.send_bytes`, as base64."""
+        if self._pings.wanted(now := self._loop.time()):
+            # A viewer asks for an update after the one before, so the server sends nothing now.
+            self._pings.pinged(now)
+            await self._socket.ping()
         await self._socket.send_text(encoded(data))
 
     async def send_text(self, text: str) -> None:
@@ -146,6 +170,20 @@ class PublishedVNCSocket:
     async def finish(self) -> None:
         """As :meth:`Socket.finish`."""
         await self._socket.finish()
+
+    async def _end(self, message: str) -> None:
+        """End because the desktop is gone, as its agent says.
+
+        Raises:
+            SessionStoppedError: its session no longer runs.
+            TransportError: it does.
+        """
+        with suppress(TimeoutError):
+            async with timeout(REASON_TIMEOUT):
+                await self._ask()
+        await self.close()
+        reason = printable(shortened(message.removeprefix(GONE), MAX_REASON))
+        raise TransportError(f"the session's agent ended the tunnel: {reason}")
 
     async def _wait(self) -> bool:
         """Wait for a message; False when it is closed. In long silence, ask for the state."""

@@ -9,7 +9,7 @@ needs, until it fails to write.
 
     connecting   until the desktop accepts; tried again with growing pauses
     waiting      its greeting is sent; the first bytes from a viewer begin the use
-    in use       after 5 s without a message an empty one, and another a second later: they end
+    in use       after 5 s without a byte an empty message, and another a second later: they end
                  what still serves a viewer that left, and a viewer that is there ignores them
     anew         the viewer left, or another one waits: back to connecting
     gone         the desktop closed its connection: a viewer is told, then back to connecting
@@ -83,7 +83,7 @@ class Outlet(Protocol):
         ...
 
     async def error(self, reason: str) -> None:
-        """Say that the desktop is gone, which ends a viewer."""
+        """Say that the desktop is gone, which ends the viewer."""
         ...
 
 
@@ -124,7 +124,9 @@ class Desktop:
         self._failure: DesktopError | None = None
         self._failed = asyncio.Event()
         self._pace = Pace()
-        self._sent_at = self._loop.time()
+        #: When bytes were last sent, and set when some are.
+        self._said_at = self._loop.time()
+        self._said = asyncio.Event()
         self._greeted_at: float | None = None
         #: What was sent before any viewer answered. When the desktop closes its connection then, it
         #: still waits in the server's queue, and must not come twice.
@@ -251,17 +253,22 @@ class Desktop:
             await asyncio.sleep(FLUSH)
 
     async def _end_dead_viewers(self) -> None:
-        """While it is in use, break the silence: what serves a viewer that left ends by that."""
-        await self._used.wait()
+        """In each silence of a desktop in use, two empty messages.
+
+        What still serves a viewer that left ends by them, and then the server says so. Not more of
+        them: each is a send to a viewer that may not take care of the server's time limits.
+        """
         while True:
-            if (left := self._sent_at + QUIET - self._loop.time()) > 0:
-                await asyncio.sleep(left)
-                continue
-            await self._send(b"")
-            sent_at = self._sent_at
-            await asyncio.sleep(SECOND_EMPTY)
-            if self._sent_at == sent_at:
+            await self._used.wait()
+            self._said.clear()
+            said_at = self._said_at
+            for seconds in (QUIET, QUIET + SECOND_EMPTY):
+                await asyncio.sleep(max(0.0, said_at + seconds - self._loop.time()))
+                if self._said_at != said_at:
+                    break
                 await self._send(b"")
+            else:
+                await self._said.wait()
 
     # -- the bytes --------------------------------------------------------------------------------
 
@@ -305,8 +312,9 @@ class Desktop:
             self._greeted_at = self._greeted_at or self._loop.time()
             self._queued += data
         await self._outlet.data(data)
-        self._sent_at = self._loop.time()
         if data:
+            self._said_at = self._loop.time()
+            self._said.set()
             self._pace.sent()
 
 

@@ -20,7 +20,7 @@ from vcloud.providers.streamspace.agent.messages import (
     VNCProxyData,
     VNCProxyRequest,
 )
-from vcloud.providers.streamspace.agent.published.vnc import VNCClose, VNCData, VNCError
+from vcloud.providers.streamspace.agent.published.vnc import VNCClose, VNCData
 from vcloud.providers.streamspace.agent.published.vnc_batches import capacity
 from vcloud.providers.streamspace.agent.published.vnc_desktop import (
     Desktop,
@@ -29,6 +29,7 @@ from vcloud.providers.streamspace.agent.published.vnc_desktop import (
 )
 from vcloud.providers.streamspace.agent.vnc_server import connect_to_vnc_server
 from vcloud.providers.streamspace.models import SessionState
+from vcloud.providers.streamspace.realtime.vnc_published import GONE
 
 __all__ = ["PublishedViewers"]
 
@@ -60,9 +61,11 @@ class _Outlet:
         await self._send(self._encode(VNCData(session_id=self._session_id, data=text)))
 
     async def error(self, reason: str) -> None:
+        # Not as vnc_error: while a viewer is there, and for the next one that comes, it ends the
+        # server's whole process (a send on a closed channel; seen with a build of it).
         # A handler may have put another object in the place of its failure's message.
         error = shortened(text_of(reason), MAX_REASON)
-        await self._send(self._encode(VNCError(session_id=self._session_id, error=error)))
+        await self._send(self._encode(VNCData(session_id=self._session_id, data=GONE + error)))
 
 
 class PublishedViewers:
