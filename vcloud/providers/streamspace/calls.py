@@ -7,27 +7,37 @@ functions. A module of plain functions is such an object.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-__all__ = ["Calls", "DialectName"]
+from vcloud.providers.dialect import DialectName
 
-DialectName = Literal["documented", "published"]
+__all__ = ["Calls", "DialectName"]
 
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):
     """The functions of one dialect.
 
     The fields have no types here, because the functions make handles, and the modules of the
-    handles import this one. ``client.py`` checks them.
+    handles import this one. ``dialects/tables.py`` checks them.
 
     Attributes:
         name: the dialect's.
         sessions: its functions for sessions, a ``SessionCalls``.
-        vnc: those for a session's VNC stream, a ``VNCCalls``.
+        templates: those for templates, a ``TemplateCalls``.
+        users: those for users, a ``UserCalls``.
+        agents: those for agents, an ``AgentCalls``.
+        logs: those for a session's log, a ``LogCalls``.
+        vnc: those for its VNC stream, a ``VNCCalls``.
+        logins: those of the client itself, a ``LoginCalls``.
     """
 
     name: DialectName
     sessions: Any
+    templates: Any
+    users: Any
+    agents: Any
+    logs: Any
     vnc: Any
+    logins: Any

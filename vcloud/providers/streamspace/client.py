@@ -5,78 +5,72 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, overload
 
-from vcloud._core.arguments import text
-from vcloud._core.client import Client
-from vcloud._core.decoding.shape import Shape, plain
 from vcloud._core.dialect import Dialect
 from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
-from vcloud.auth import BearerAuth
-from vcloud.auth.bearer import login_request
-from vcloud.errors import ConfigurationError, VCloudError
+from vcloud.providers.dialect import checked_dialect, dialect_of_environment
 from vcloud.providers.streamspace.agent.handler import AgentHandler, check_handler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks
 from vcloud.providers.streamspace.agent.options import agent_options
 from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
-from vcloud.providers.streamspace.calls import Calls, DialectName
-from vcloud.providers.streamspace.dialects.documented import sessions as documented_sessions
-from vcloud.providers.streamspace.dialects.documented import vnc as documented_vnc
-from vcloud.providers.streamspace.dialects.published import sessions as published_sessions
-from vcloud.providers.streamspace.dialects.published import vnc as published_vnc
+from vcloud.providers.streamspace.calls import DialectName
+from vcloud.providers.streamspace.dialects.tables import DOCUMENTED, PUBLISHED
 from vcloud.providers.streamspace.errors import DIALECT
-from vcloud.providers.streamspace.installation import Installation, calls, calls_or_none
+from vcloud.providers.streamspace.installation import (
+    Installation,
+    calls,
+    calls_or_none,
+    installation,
+)
+from vcloud.providers.streamspace.logins import LoginClient
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
-    Login,
-    LogoutAnswer,
     Platform,
     SessionState,
 )
-from vcloud.providers.streamspace.realtime.session_ref import VNCCalls
+from vcloud.providers.streamspace.no_auth import NoAuth
 from vcloud.providers.streamspace.session import Session as StreamSpaceSession
-from vcloud.providers.streamspace.session import SessionCalls
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
-from vcloud.providers.streamspace.templates import TEMPLATES, Templates
-from vcloud.providers.streamspace.tokens import renew
+from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.variables import STREAMSPACE
 
 if TYPE_CHECKING:
+    from vcloud._core.auth import Auth
+    from vcloud._core.connections.aiohttp_compat import ClientSession
+    from vcloud._core.endpoint import Endpoint
+    from vcloud._core.endpoint_options import EndpointOptions
     from vcloud._core.environment import Variables
     from vcloud._core.session import Session
 
 __all__ = ["StreamSpace"]
 
-#: Any user may read the templates.
-_PING: Final = Request("GET", "/templates", query({"page": 1, "limit": 1}), slot=False)
 
-
-def _calls(name: DialectName, *, sessions: SessionCalls, vnc: VNCCalls) -> Calls:
-    return Calls(name=name, sessions=sessions, vnc=vnc)
-
-
-DOCUMENTED: Final = _calls("documented", sessions=documented_sessions, vnc=documented_vnc)
-PUBLISHED: Final = _calls("published", sessions=published_sessions, vnc=published_vnc)
-LOGIN: Final = plain(Login)
-LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
-
-
-class StreamSpace(Client):
+class StreamSpace(LoginClient):
     """The StreamSpace v2.0 API, with a token from :class:`~vcloud.BearerAuth`.
 
-    It has no default address: give ``StreamSpace("https://HOST/api/v1", auth=...)``.
+    It has no default address: give ``StreamSpace("https://HOST/api/v1", auth=...)``. Its other
+    arguments are those of each provider's client, and ``dialect``. A client that only serves an
+    agent of a published server needs no ``auth``; see :meth:`serve_agent`.
+
+    StreamSpace's published server answers differently from its API document. The client serves
+    both, and recognises which one it has; see :attr:`dialect`. Each method says what it does on
+    either.
 
     The service limits requests: 5 logins, 10 new sessions and 100 others in a minute. The client
     reads from the answers how many are left, and waits instead of exceeding a limit.
+
+    Args:
+        dialect: ``"documented"``: the installation answers as the API document says;
+            ``"published"``: as the published server does; None: it is recognised.
 
     Attributes:
         agents: the machines that run sessions.
@@ -88,18 +82,83 @@ class StreamSpace(Client):
     _dialect: ClassVar[Dialect] = DIALECT
     _variables: ClassVar[Variables] = STREAMSPACE
     _instance_handle = SessionRef
-    #: The dialect that the user gave; None: none.
-    _told: DialectName | None = None
+    _own_arguments = ("dialect",)
+    _without_auth: ClassVar[Auth | None] = NoAuth()
 
     agents: Agents
     sessions: Sessions
     templates: Templates
     users: Users
 
+    @overload
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        /,
+        *,
+        dialect: DialectName | None = None,
+        client_session: ClientSession | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        dialect: DialectName | None = None,
+        client_session: ClientSession | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        auth: Auth = ...,
+        dialect: DialectName | None = None,
+        client_session: ClientSession | None = None,
+        **options: Unpack[EndpointOptions],
+    ) -> None: ...
+    @concealing
+    def __init__(self, *given: Any, dialect: Any = None, **options: Any) -> None:
+        told = checked_dialect(dialect, "dialect")
+        super().__init__(*given, **options)
+        self._take(dialect=told)
+
+    @classmethod
+    @concealing
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        dialect: DialectName | None = None,
+        client_session: ClientSession | None = None,
+        **options: Unpack[EndpointOptions],
+    ) -> Self:
+        """A client with the address and the credentials of the environment.
+
+        :meth:`VCloud.from_env` lists the variables.
+
+        Args:
+            environ: the variables; those of the process when left out.
+            dialect: as for the class; it goes before ``VCLOUD_STREAMSPACE_DIALECT``.
+            client_session: as for the class.
+            options: as for the class.
+
+        Raises:
+            ConfigurationError: a variable is missing, or a value is invalid.
+        """
+        made = super().from_env(environ, client_session=client_session, **options)
+        made._take(dialect=dialect_of_environment(environ, dialect, "dialect"))  # noqa: SLF001 - of this class
+        return made
+
+    def _take(self, **own: Any) -> None:
+        dialect: DialectName | None = own.get("dialect")
+        if dialect is not None:
+            installation(self._session).tell(dialect)
+
     def _attach(self, session: Session) -> None:
         super()._attach(session)
         if session.installation is None:
-            Installation(DOCUMENTED, PUBLISHED, self._told).attach(session)
+            Installation(DOCUMENTED, PUBLISHED).attach(session)
         self.agents = Agents(session)
         self.sessions = Sessions(session)
         self.templates = Templates(session)
@@ -134,7 +193,7 @@ class StreamSpace(Client):
         return self.sessions.list(limit=100).map(_unless_ended)
 
     async def _ping(self, session: Session) -> None:
-        await session.fetch(_PING, TEMPLATES)
+        await (await calls(session)).logins.ping(session)
 
     @concealing
     def serve_agent(
@@ -216,9 +275,9 @@ class StreamSpace(Client):
                 run, it could take a session that one of them starts for an orphan.) If the
                 sessions cannot be read, ``on_error`` is called, commands continue, and they are
                 requested again; not after a 403 or 404. It is cancelled when the connection is
-                lost. No path of a published server lists an agent's sessions: there it gets those
-                that this agent itself started, with the states that it reported, also those of an
-                earlier process with ``remember``.
+                lost. No path of a published server lists an agent's sessions: there it is called
+                with ``remember`` only (a WARNING says so), with the sessions that this agent has
+                started since the file was made.
             on_lost: is called with the error when the connection of a registered agent is lost;
                 the agent connects again by itself.
             on_error: is called with every error after which the agent continues, lost connections
@@ -257,92 +316,6 @@ class StreamSpace(Client):
             ),
             hooks=hooks,
         )
-
-    @concealing
-    async def login(self, username: str | None = None, password: str | None = None) -> Login:
-        """Log in now, and use the new token from now on.  ``POST /auth/login``
-
-        Optional: a client made with ``BearerAuth.login(username, password)`` logs in by itself when
-        it needs a token.
-
-        Args:
-            username: the user to log in as; left out, the one that the client was made with.
-            password: the password. Both are kept, to log in again when the token ends.
-
-        Raises:
-            InvalidArgumentError: one without the other, or an empty one.
-            ConfigurationError: no user was given, here or when the client was made.
-            AuthenticationError: wrong user name or password. Without arguments, also for 30
-                seconds after the service said so; then nothing is sent.
-            RateLimitError: there were five logins in a minute, and the next one is allowed too late
-                to wait for it.
-        """
-        given = username is not None or password is not None
-        request = (
-            login_request(text(username or "", "username"), text(password or "", "password"))
-            if given
-            else self._bearer.credentials
-        )
-        if request is None:
-            raise ConfigurationError(
-                "there is no user to log in as: give username and password, or make the client with"
-                " BearerAuth.login"
-            )
-        login = await self._fetch_login(request)
-        self._bearer.adopt(
-            login.token, login.expires_at, now=self._session.now(), credentials=request
-        )
-        self._session.credentials_changed()
-        await self._bearer.share(now=self._session.now())
-        return login
-
-    async def _fetch_login(self, request: Request) -> Login:
-        """Log in; with the client's own credentials only if they were not just refused."""
-        own = self._session.auth
-        if not isinstance(own, BearerAuth) or request is not own.credentials:
-            return await self._session.fetch(request, LOGIN)
-        own.check_login()
-        try:
-            return await self._session.fetch(request, LOGIN)
-        except VCloudError as error:
-            own.note_failed_login(error)
-            raise
-
-    async def logout(self) -> None:
-        """End the token, at the service and here.  ``POST /auth/logout``
-
-        The next request of a client that has a password logs in again. Without a token nothing is
-        sent.
-
-        Raises:
-            AuthenticationError: a token that was given without a password has ended already.
-        """
-        if not self._bearer.has_token:
-            return
-        await self._session.fetch(Request("POST", "/auth/logout"), LOGOUT)
-        self._bearer.forget()
-        await self._bearer.share(now=self._session.now())
-
-    async def refresh_token(self) -> Login:
-        """Exchange the token for one that ends later, without a password.  ``POST /auth/refresh``
-
-        The path is not in the API document, which says to log in again. The published server has it
-        (from its source), and answers as it does to a login.
-
-        Raises:
-            AuthenticationError: the token has ended.
-            NotFoundError: the server has only the documented paths.
-        """
-        return await renew(self._session)
-
-    @property
-    def _bearer(self) -> BearerAuth:
-        auth = self._session.auth
-        if not isinstance(auth, BearerAuth):
-            raise ConfigurationError(
-                f"login and logout need a client made with BearerAuth, not {type(auth).__name__}"
-            )
-        return auth
 
 
 def _unless_ended(session: StreamSpaceSession) -> Instance | None:

@@ -119,12 +119,15 @@ class Installation:
             return self._use(found)
 
     def attach(self, session: Session) -> None:
-        """Serve a session of the client, and tell it what is known."""
+        """Serve the session of a client."""
         session.installation = self
         session.codec.explain = self.contradiction
         self._auth, self._admission = session.auth, session.admission
-        if self.dialect is not None:
-            self._use(self.dialect)
+
+    def tell(self, dialect: DialectName) -> None:
+        """The user says which one it is."""
+        self.told = dialect
+        self._use(dialect)
 
     def _use(self, found: DialectName) -> Calls:
         """Use a dialect from now on."""

@@ -36,6 +36,7 @@ class LinkOptions:
         session: the agent's, for what it sends itself.
         register: what it sends about itself.
         key: its key, or the installation's bootstrap key.
+        remembers: whether it keeps what it did in a file.
         approval_timeout: seconds that it waits for its approval; None: no limit.
         handler: knows where the VNC servers are.
         outbox: the messages to send.
@@ -47,6 +48,7 @@ class LinkOptions:
     session: Session
     register: Register
     key: APIKeyAuth | None
+    remembers: bool
     approval_timeout: float | None
     handler: AgentHandler
     outbox: Outbox
@@ -63,10 +65,12 @@ async def link_and_viewers(options: LinkOptions) -> tuple[Link, Viewers]:
             refuses its name.
         VCloudError: the installation cannot be asked.
     """
-    dialect = (await calls(options.session)).name
-    if dialect == "published":
-        return _published(options)
-    if options.key is not None:
+    session, key = options.session, options.key
+    # With its key, so that the agent needs no login to find out.
+    session = session if key is None else session.with_auth(key)
+    if (await calls(session)).name == "published":
+        return _published(options, session)
+    if key is not None:
         raise unsupported(
             options.session,
             "keys of agents",
@@ -83,11 +87,11 @@ async def link_and_viewers(options: LinkOptions) -> tuple[Link, Viewers]:
     return link, viewers
 
 
-def _published(options: LinkOptions) -> tuple[Link, Viewers]:
-    session, register = options.session, options.register
-    if options.key is not None:
-        session = session.with_auth(options.key)
-    elif not isinstance(session.transport_options.extra.get("ssl"), SSLContext):
+def _published(options: LinkOptions, session: Session) -> tuple[Link, Viewers]:
+    register = options.register
+    if options.key is None and not isinstance(
+        session.transport_options.extra.get("ssl"), SSLContext
+    ):
         # A context may hold a client certificate, which the server takes instead.
         raise ConfigurationError(
             f"{session.base_url} is StreamSpace's published server, whose agents have a key: give "
@@ -96,5 +100,7 @@ def _published(options: LinkOptions) -> tuple[Link, Viewers]:
     if register.platform != Platform.KUBERNETES:
         options.reporter.other_platform(str(register.platform))
     approval = Approval(options.reporter.pending, options.approval_timeout)
-    link = PublishedLink(session, register, approval)
+    if options.reporter.reconciles and not options.remembers:
+        options.reporter.cannot_reconcile()
+    link = PublishedLink(session, register, approval, lists_sessions=options.remembers)
     return link, PublishedViewers(options.handler, link.encode, options.reporter.error)

@@ -10,7 +10,7 @@ from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.decoding.shape import Shape, required
 from vcloud._core.hooks import Hook
 from vcloud._core.links import fault_of_link, refused_link
-from vcloud._core.request import Request, query
+from vcloud._core.request import Request
 from vcloud._core.resource import Handle
 from vcloud._core.session import Session
 from vcloud._core.websocket import Socket
@@ -26,7 +26,7 @@ from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCSocket, VNCTunnel
 from vcloud.providers.streamspace.realtime.vnc_url import checked_url
 
-__all__ = ["RealtimeSessionRef", "VNCCalls"]
+__all__ = ["LogCalls", "RealtimeSessionRef", "VNCCalls"]
 
 LOG_LINES: Final[Shape[SessionLogs, tuple[str, ...]]] = Shape(
     SessionLogs, lambda wire, session, body: tuple(required(wire.logs, body, "logs"))
@@ -51,6 +51,16 @@ class VNCCalls(Protocol):
 
     async def connect_url(self, session: Session, id: str, named: str | None, /) -> str:
         """The address with the token, for a browser."""
+        ...
+
+
+class LogCalls(Protocol):
+    """What each dialect has a function for, for a session's log."""
+
+    def request(
+        self, session: Session, id: str, /, *, tail: int, follow: bool, timestamps: bool
+    ) -> Request:
+        """The request for the lines, or for the WebSocket that they come over."""
         ...
 
 
@@ -99,19 +109,24 @@ class RealtimeSessionRef(Handle):
             InvalidArgumentError: ``tail`` is below one.
             NotFoundError: there is no such session.
             CapacityError: its agent is offline.
+            UnsupportedError: (at the first await or iteration) the published server has no logs;
+                nothing was sent.
         """
         positive_integer(tail, "tail")
-        if not follow:
-            return self._session.fetch(
-                self._log_request(tail=tail, follow=False, timestamps=timestamps), LOG_LINES
-            )
-        session = self._session
+        session, id = self._session, self.id
+
+        async def request(lines: int) -> Request:
+            by: LogCalls = (await calls(session)).logs
+            return by.request(session, id, tail=lines, follow=follow, timestamps=timestamps)
+
+        async def read() -> tuple[str, ...]:
+            return await session.fetch(await request(tail), LOG_LINES)
 
         async def connect(lines: int) -> Socket:
-            return await session.connect(
-                self._log_request(tail=lines, follow=True, timestamps=timestamps)
-            )
+            return await session.connect(await request(lines))
 
+        if not follow:
+            return read()
         return LogStream(connect, tail=tail, retry=session.retry, entropy=session.entropy)
 
     def open_vnc(self, *, first_bytes: timedelta | float = 30) -> VNCTunnel:
@@ -258,8 +273,3 @@ class RealtimeSessionRef(Handle):
         """
         by: VNCCalls = (await calls(self._session)).vnc
         return await by.connect_url(self._session, self.id, self._named_vnc_url)
-
-    def _log_request(self, *, tail: int, follow: bool, timestamps: bool) -> Request:
-        # With follow=true the service answers with a WebSocket, so follow is always sent.
-        parameters = query({"tail": tail, "follow": follow, "timestamps": timestamps})
-        return Request("GET", self._path("/logs"), parameters)

@@ -28,6 +28,7 @@ from vcloud.providers.streamspace.models import (
     Resources,
     SessionState,
     SessionStatus,
+    StreamingProtocol,
     UserQuota,
     UserRole,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "LOGIN",
     "SESSION",
     "SESSIONS",
+    "TAGGED",
     "TEMPLATE",
     "TEMPLATES",
     "USER",
@@ -115,7 +117,7 @@ class SessionAnswer(Answer, rename="camel", kw_only=True):
     persistent_home: bool | None = None
     idle_timeout: GoDurationOrEmpty | None = None
     max_session_duration: GoDurationOrEmpty | None = None
-    streaming_protocol: str | None = None
+    streaming_protocol: StreamingProtocol | None = None
     status: StatusAnswer | None = None
     created_at: Instant | None = None
     documented: msgspec.Raw | UnsetType = _foreign("id")
@@ -155,6 +157,45 @@ class CommandAnswer(Answer, rename="camel", kw_only=True):
     id: Id = msgspec.field(name="name")
     command_id: str | None = None
     message: str | None = None
+
+
+class TaggedSession(Spelled, rename=None, kw_only=True):
+    """The answer to a change of a session's tags: the database's row, in snake_case."""
+
+    optional: ClassVar = frozenset({"tags"})
+    unread: ClassVar = frozenset(
+        {
+            "active_connections",
+            "agent_id",
+            "app_type",
+            "cluster_id",
+            "cpu",
+            "created_at",
+            "idle_timeout",
+            "last_activity",
+            "last_connection",
+            "last_disconnect",
+            "max_session_duration",
+            "memory",
+            "namespace",
+            "org_id",
+            "persistent_home",
+            "platform",
+            "pod_name",
+            "state",
+            "streaming_path",
+            "streaming_port",
+            "streaming_protocol",
+            "team_id",
+            "template_name",
+            "updated_at",
+            "url",
+            "user_id",
+        }
+    )
+
+    id: Id
+    tags: tuple[str, ...] | None = None
 
 
 # -- templates ------------------------------------------------------------------------------------
@@ -299,11 +340,16 @@ class AgentAnswer(Answer, rename="camel", kw_only=True):
     last_heartbeat: Instant | None = None
     websocket_conn_id: str | None = msgspec.field(default=None, name="websocketId")
     metadata: dict[str, Any] | None = None
-    approval_status: str | None = None
+    approval: str | None = msgspec.field(default=None, name="approvalStatus")
     approved_at: Instant | None = None
     approved_by: str | None = None
     created_at: Instant | None = None
     updated_at: Instant | None = None
+
+    @property
+    def approval_status(self) -> str | None:
+        """It is empty in the answer for a single agent."""
+        return self.approval or None
 
 
 @spells(AgentList)
@@ -325,6 +371,10 @@ SESSIONS: Final[Shape[Listing, Opened[Session]]] = resources(
 )
 #: The answer to a change of a session.
 COMMAND: Final = plain(CommandAnswer)
+#: The answer to a change of a session's tags.
+TAGGED: Final[Shape[TaggedSession, tuple[str, ...]]] = Shape(
+    TaggedSession, lambda wire, session, body: wire.tags or ()
+)
 TEMPLATE: Final = resource(spelled(Template, TemplateAnswer))
 TEMPLATES: Final[Shape[Listing, Opened[Template]]] = resources(
     spelled(TemplateList, TemplatesAnswer), Template

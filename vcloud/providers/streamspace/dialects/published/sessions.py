@@ -9,12 +9,18 @@ from typing import Any, Final, NoReturn
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.session import Session
 from vcloud.errors import ConflictError, NotFoundError, VCloudError
-from vcloud.providers.streamspace.dialects.published.commands import ACCEPTED, TAGGED
+from vcloud.errors.text import shortened
 from vcloud.providers.streamspace.dialects.published.freshness import fetch_fresh
+from vcloud.providers.streamspace.dialects.published.models import (
+    COMMAND,
+    CREATED,
+    SESSION,
+    SESSIONS,
+    TAGGED,
+)
 from vcloud.providers.streamspace.errors import StreamSpaceCode
 from vcloud.providers.streamspace.models import SessionSort, SessionState, SessionUpdate, SortOrder
 from vcloud.providers.streamspace.refusals import check_query_value, unsupported
-from vcloud.providers.streamspace.session import SESSION, SESSIONS
 from vcloud.providers.streamspace.session import Session as StreamSpaceSession
 from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters
 from vcloud.providers.streamspace.wire import WholeList, listing
@@ -25,12 +31,12 @@ _SORTS: Final = (SessionSort.CREATED_AT, SessionSort.USER, SessionSort.STATE)
 
 async def fetch(session: Session, id: str) -> StreamSpaceSession:
     """``GET /sessions/{name}``"""
-    return await fetch_fresh(session, _path(id), SESSION)
+    return await fetch_fresh(session, _path(session, id), SESSION)
 
 
 async def find(session: Session, name: str) -> StreamSpaceSession | None:
     """``GET /sessions/{name}``, because a name is an id; a name that no path can hold is listed."""
-    if "/" in name or ".." in name or name == ".":
+    if "/" in name or ".." in name or name in {".", "by-tags"}:
         wanted = WholeList("/sessions", SESSIONS, keep=lambda found: found.name == name)
         return await listing(session, lambda _: wanted, page=None, limit=None).first()
     try:
@@ -57,7 +63,7 @@ async def create(session: Session, wanted: NewSession) -> StreamSpaceSession:
         tags=wanted.tags,
     )
     request = Request("POST", "/sessions", body=json_body(body), bucket="create", starts=True)
-    made = await session.fetch(request, SESSION)
+    made = await session.fetch(request, CREATED)
     if wanted.tags:
         # The create gives them to the agent and does not keep them.
         try:
@@ -99,17 +105,19 @@ def listed(session: Session, filters: SessionFilters) -> WholeList[StreamSpaceSe
 
 async def hibernate(session: Session, id: str) -> SessionUpdate:
     """``PUT /sessions/{name}/hibernate``"""
-    return await _change(session, "PUT", f"{_path(id)}/hibernate", SessionState.HIBERNATING)
+    return await _change(
+        session, "PUT", f"{_path(session, id)}/hibernate", SessionState.HIBERNATING
+    )
 
 
 async def wake(session: Session, id: str) -> SessionUpdate:
     """``PUT /sessions/{name}/wake``"""
-    return await _change(session, "PUT", f"{_path(id)}/wake", SessionState.WAKING)
+    return await _change(session, "PUT", f"{_path(session, id)}/wake", SessionState.WAKING)
 
 
 async def terminate(session: Session, id: str) -> SessionUpdate:
     """``DELETE /sessions/{name}``"""
-    return await _change(session, "DELETE", _path(id), SessionState.TERMINATING)
+    return await _change(session, "DELETE", _path(session, id), SessionState.TERMINATING)
 
 
 async def force_terminate(session: Session, id: str) -> NoReturn:  # noqa: ARG001
@@ -124,7 +132,7 @@ async def delete(session: Session, id: str, *, force: bool) -> None:
     if force:
         raise unsupported(session, "force= for delete()", "leave it out, its agent ends it")
     try:
-        await session.fetch(Request("DELETE", _path(id)), ACCEPTED)
+        await session.fetch(Request("DELETE", _path(session, id)), COMMAND)
     except ConflictError as error:
         if error.code != StreamSpaceCode.SESSION_TERMINATING:
             raise
@@ -132,14 +140,24 @@ async def delete(session: Session, id: str, *, force: bool) -> None:
 
 async def set_tags(session: Session, id: str, tags: tuple[str, ...]) -> tuple[str, ...]:
     """``PATCH /sessions/{name}/tags``"""
-    request = Request("PATCH", f"{_path(id)}/tags", body=json_body({"tags": tags}), repeatable=True)
+    request = Request(
+        "PATCH", f"{_path(session, id)}/tags", body=json_body({"tags": tags}), repeatable=True
+    )
     return await session.fetch(request, TAGGED)
 
 
 async def _change(session: Session, method: str, path: str, then: SessionState) -> SessionUpdate:
     # Repeated after a lost answer, it would be refused for what it did itself.
-    accepted = await session.fetch(Request(method, path, once=True), ACCEPTED)
-    return accepted.update(then)
+    answer = await session.fetch(Request(method, path, once=True), COMMAND)
+    return SessionUpdate(
+        id=answer.id,
+        # The answer does not name the state on the way.
+        state=then,
+        status=None,
+        updated_at=None,
+        command_id=answer.command_id,
+        message=answer.message,
+    )
 
 
 def _check_user(session: Session, user: str) -> None:
@@ -172,5 +190,12 @@ def _by(sort: SessionSort) -> Callable[[StreamSpaceSession], Any]:
     return key
 
 
-def _path(id: str) -> str:
+def _path(session: Session, id: str) -> str:
+    if "/" in id or ".." in id:
+        # The server decodes a path before it looks for the route.
+        raise unsupported(
+            session,
+            f"path to session {shortened(id, 200)!r}",
+            "find() lists it, and no other call reaches a name with / or ..",
+        )
     return f"/sessions/{path_segment(id)}"
