@@ -275,9 +275,9 @@ class StreamSpace(LoginClient):
                 run, it could take a session that one of them starts for an orphan.) If the
                 sessions cannot be read, ``on_error`` is called, commands continue, and they are
                 requested again; not after a 403 or 404. It is cancelled when the connection is
-                lost. No path of a published server lists an agent's sessions: there it gets those
-                that this agent itself started, with the states that it reported, also those of an
-                earlier process with ``remember``.
+                lost. No path of a published server lists an agent's sessions: there it is called
+                with ``remember`` only (a WARNING says so), with the sessions that this agent has
+                started since the file was made.
             on_lost: is called with the error when the connection of a registered agent is lost;
                 the agent connects again by itself.
             on_error: is called with every error after which the agent continues, lost connections

@@ -25,6 +25,7 @@ from vcloud.providers.streamspace.agent.messages import (
     CommandAck,
     CommandResult,
     CommandStatus,
+    Register,
     SessionReport,
     SessionResult,
     StartSession,
@@ -46,22 +47,20 @@ class CommandRunner:
     """Carries out an agent's commands.
 
     Args:
-        agent_id: the agent's name.
+        register: what the agent sends about itself.
         handler: carries out each command.
         outbox: takes the acknowledgements and results.
         on_error: is called with what a handler raised.
-        max_sessions: how many sessions it takes at once; None: it declared no number.
     """
 
     def __init__(
         self,
-        agent_id: str,
+        register: Register,
         handler: AgentHandler,
         outbox: Outbox,
         on_error: Callable[[Exception], None],
-        max_sessions: int | None,
     ) -> None:
-        self._agent_id = agent_id
+        self._agent_id = register.agent_id
         self._handler = handler
         self._outbox = outbox
         self._on_error = on_error
@@ -75,7 +74,8 @@ class CommandRunner:
         #: out.
         self._refusals = ResultCache()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._limits = CommandLimits(max_sessions)
+        capacity = register.capacity
+        self._limits = CommandLimits(None if capacity is None else capacity.max_sessions)
         #: Whether it refuses new sessions.
         self.draining: bool = False
         #: Whether it refuses all commands.

@@ -84,6 +84,7 @@ class AgentConnection:
         self._agent_id = agent_id
         self._link = link
         self._viewers = viewers
+        self._reconciles = reporter.reconciles and link.lists_sessions
         self._outbox = outbox
         self._commands = commands
         self._reporter = reporter
@@ -117,7 +118,7 @@ class AgentConnection:
                 self._outbox.send_all(send),
                 self._send_heartbeats(),
             ]
-            if self._reporter.reconciles:
+            if self._reconciles:
                 loops.append(self._reconcile())
             else:
                 self._commands.report_all()
@@ -265,7 +266,7 @@ class AgentConnection:
     def _now_registered(self) -> None:
         if not self.registered.is_set():
             self._registered_at = self._session.clock()
-            if self._reporter.reconciles:
+            if self._reconciles:
                 # At once, because commands may come in the same frame.
                 self._commands.may_run.clear()
         self.registered.set()

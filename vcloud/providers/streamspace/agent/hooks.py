@@ -104,6 +104,15 @@ class Reporter:
             platform,
         )
 
+    def cannot_reconcile(self) -> None:
+        """Report that ``on_registered`` is not called: the agent does not know all sessions."""
+        LOG.warning(
+            "agent %s: on_registered is not called, because no path of the published server lists"
+            " the sessions of an agent: give serve_agent(remember=PATH), so that the agent knows"
+            " those that it started",
+            self._agent_id,
+        )
+
     def duplicate_suspected(self, times: int, seconds: float) -> None:
         """Report that so many connections in a row each ended within so many seconds."""
         LOG.warning(

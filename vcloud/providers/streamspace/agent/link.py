@@ -28,6 +28,7 @@ class Link(Protocol):
             None: :meth:`connect` has registered it.
         reports_states: whether the state of a session changes by reports only, not by the results
             of commands.
+        lists_sessions: whether :meth:`assigned` knows all sessions.
         says_draining: whether :meth:`say_draining` does something.
         short_lived: seconds; a connection that ends earlier is made once more at once, and three
             in a row end the agent. 0: it has no such rule.
@@ -37,6 +38,8 @@ class Link(Protocol):
     def registration(self) -> str | None: ...
     @property
     def reports_states(self) -> bool: ...
+    @property
+    def lists_sessions(self) -> bool: ...
     @property
     def says_draining(self) -> bool: ...
     @property

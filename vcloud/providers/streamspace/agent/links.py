@@ -36,6 +36,7 @@ class LinkOptions:
         session: the agent's, for what it sends itself.
         register: what it sends about itself.
         key: its key, or the installation's bootstrap key.
+        remembers: whether it keeps what it did in a file.
         approval_timeout: seconds that it waits for its approval; None: no limit.
         handler: knows where the VNC servers are.
         outbox: the messages to send.
@@ -47,6 +48,7 @@ class LinkOptions:
     session: Session
     register: Register
     key: APIKeyAuth | None
+    remembers: bool
     approval_timeout: float | None
     handler: AgentHandler
     outbox: Outbox
@@ -98,4 +100,7 @@ def _published(options: LinkOptions, session: Session) -> tuple[Link, Viewers]:
     if register.platform != Platform.KUBERNETES:
         options.reporter.other_platform(str(register.platform))
     approval = Approval(options.reporter.pending, options.approval_timeout)
-    return PublishedLink(session, register, approval), NoViewers()
+    if options.reporter.reconciles and not options.remembers:
+        options.reporter.cannot_reconcile()
+    link = PublishedLink(session, register, approval, lists_sessions=options.remembers)
+    return link, NoViewers()

@@ -16,23 +16,20 @@ from vcloud._core.timing.running_time import timeout_running
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
-    RateLimitError,
     RequestTimeout,
-    VCloudError,
 )
 from vcloud.providers.streamspace.agent.commands import CommandRunner
-from vcloud.providers.streamspace.agent.connection import AgentConnection
-from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS, DuplicateAgentError
+from vcloud.providers.streamspace.agent.connections import Connections
+from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
-from vcloud.providers.streamspace.agent.link import Viewers
-from vcloud.providers.streamspace.agent.links import LinkOptions, link_and_viewers
-from vcloud.providers.streamspace.agent.messages import Register, SessionReport, encode_message
+from vcloud.providers.streamspace.agent.links import LinkOptions
+from vcloud.providers.streamspace.agent.messages import (
+    Register,
+)
 from vcloud.providers.streamspace.agent.options import AgentOptions
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff
-from vcloud.providers.streamspace.agent.remembering.memory import CommandMemory
-from vcloud.providers.streamspace.agent.session_reports import SessionReports
+from vcloud.providers.streamspace.agent.writing import encode_message
 from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["AgentWorker"]
@@ -68,6 +65,12 @@ class AgentWorker(Secretive):
     of the VNC server in binary messages. If it cannot reach the server, it sends
     ``vnc_proxy_error``.
 
+    On a published server (``POST /agents/register``, ``GET /agents/connect``) an administrator
+    approves a new agent first. Each change of a session's state is reported, and the last one of
+    each session after a reconnection. A connection that ends within 5 seconds is made again at
+    once, because there the first one after a drop ends both; three in a row are a
+    :class:`DuplicateAgentError`. The bytes of VNC go over the agent's own socket.
+
     The log ``vcloud.streamspace.agent`` has an INFO record when it is registered, WARNING for
     errors after which it continues, and ERROR when it ends with an error or one of its hooks
     raised.
@@ -100,21 +103,28 @@ class AgentWorker(Secretive):
         encode_message(register)
         # One attempt: the worker itself tries again, without a limit.
         self._session = session.with_options(retry=attrs.evolve(options.retry, attempts=1))
-        self._client = session
         self._register = register
-        self._handler = handler
         self._options = options
         self._stopping = asyncio.Event()
         self._outbox = Outbox()
         self._reporter = Reporter(register.agent_id, hooks)
-        max_sessions = register.capacity.max_sessions if register.capacity is not None else None
-        self._commands = CommandRunner(
-            register.agent_id, handler, self._outbox, self._reporter.error, max_sessions
-        )
+        self._commands = CommandRunner(register, handler, self._outbox, self._reporter.error)
         self._registered = asyncio.Event()
-        self._connection: AgentConnection | None = None
-        self._viewers: Viewers | None = None
-        self._memory: CommandMemory | None = None
+        parts = LinkOptions(
+            client=session,
+            session=self._session,
+            register=register,
+            key=options.key,
+            remembers=options.remember is not None,
+            approval_timeout=options.approval_timeout,
+            handler=handler,
+            outbox=self._outbox,
+            reporter=self._reporter,
+            on_token_refused=self._token_refused,
+        )
+        self._connections = Connections(
+            parts, options, commands=self._commands, registered=self._registered
+        )
         #: Set when it has ended, before its tasks are cancelled; and after it.
         self._over = asyncio.Event()
         self._ended = asyncio.Event()
@@ -162,12 +172,12 @@ class AgentWorker(Secretive):
         each heartbeat, because those say that the agent is online.
         """
         self._commands.draining = True
-        self._say_draining()
+        self._connections.drain()
 
     def stop(self) -> None:
         """End :meth:`run`: take no new commands, and give those in flight the grace time."""
         self._commands.draining = self._commands.stopping = True
-        self._say_draining()
+        self._connections.drain()
         self._stopping.set()
 
     def report_failed(self, session_id: AgentSession | str, reason: str) -> None:
@@ -209,7 +219,12 @@ class AgentWorker(Secretive):
             NotFoundError: the control plane has no such socket.
             InvalidRequestError: it does not accept what the agent sends about itself.
             AgentRejectedError: it answered the registration with ``rejected``.
-            ConfigurationError: it ran already, or the client is closed.
+            ApprovalTimeoutError: no administrator approved it within ``approval_timeout``.
+            DuplicateAgentError: on a published server, another process seems to use its name.
+            UnsupportedError: it has a key, and the installation is a documented one; or the
+                published server's filter refuses its name.
+            ConfigurationError: it ran already, the client is closed, a published server needs its
+                key, or the file of ``remember`` cannot be used.
         """
         if self._started:
             raise ConfigurationError("an agent runs once: call serve_agent() again for another")
@@ -218,7 +233,7 @@ class AgentWorker(Secretive):
         self._session.opened.add(self)
         within = WITHIN.set(self)
         refused = self._refused = asyncio.get_running_loop().create_future()
-        connecting = asyncio.create_task(self._stay_connected())
+        connecting = asyncio.create_task(self._connections.run())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({connecting, stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
@@ -236,11 +251,9 @@ class AgentWorker(Secretive):
                 refused.exception()
             await cancel_and_wait({connecting, stopping})
             await self._commands.cancel()
-            if self._viewers is not None:
-                await self._viewers.cancel()
+            await self._connections.end_viewers()
             await self._reporter.cancel()
-            if self._memory is not None:
-                await self._memory.aclose()
+            await self._connections.aclose()
             self._session.opened.discard(self)
             with suppress(ValueError):  # collected with its loop, in another context
                 WITHIN.reset(within)
@@ -297,8 +310,7 @@ class AgentWorker(Secretive):
     async def _finish(self, connecting: asyncio.Task[None]) -> None:
         await self._commands.finish(self._options.grace)
         await self._reporter.finish(self._options.grace)
-        if self._viewers is not None:
-            await self._viewers.cancel()
+        await self._connections.end_viewers()
         if self._outbox and not connecting.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:
@@ -310,93 +322,7 @@ class AgentWorker(Secretive):
             finally:
                 await cancel_and_wait({flushed})
 
-    async def _stay_connected(self) -> None:
-        backoff = ReconnectBackoff(self._options.retry)
-        while True:
-            connection = self._connection
-            try:
-                connection = connection or await self._prepare()
-                await connection.run()
-            except PERMANENT_ERRORS:
-                raise
-            except VCloudError as error:
-                registered_for = None if connection is None else connection.registered_for
-                short_lived = 0.0 if connection is None else connection.short_lived
-                duplicate = backoff.connection_lost(registered_for, short_lived=short_lived)
-                if backoff.displaced:
-                    raise DuplicateAgentError(
-                        f"agent {self.agent_id} was connected {DUPLICATE_AFTER} times in a row and "
-                        f"lost each connection within {short_lived:g} s: another process probably "
-                        "uses this agent_id. Stop it, or give each agent an agent_id of its own"
-                    ) from error
-                pause = max(backoff.delay(self._session.entropy()), _asked_pause(error))
-                self._reporter.connection_lost(
-                    error, pause, was_registered=registered_for is not None
-                )
-                if duplicate:
-                    self._reporter.duplicate_suspected(DUPLICATE_AFTER, backoff.stable_after)
-                await asyncio.sleep(pause)
-
-    async def _prepare(self) -> AgentConnection:
-        """Find out how to talk to the installation, and what was carried out before."""
-        options = LinkOptions(
-            client=self._client,
-            session=self._session,
-            register=self._register,
-            key=self._options.key,
-            approval_timeout=self._options.approval_timeout,
-            handler=self._handler,
-            outbox=self._outbox,
-            reporter=self._reporter,
-            on_token_refused=self._token_refused,
-        )
-        link, viewers = await link_and_viewers(options)
-        self._viewers = viewers
-        known = await self._recall(reports_states=link.reports_states)
-        if link.reports_states:
-            self._commands.report_states(
-                SessionReports(self.agent_id, known), viewers.session_changed
-            )
-        self._outbox.write_with(link.encode)
-        self._connection = AgentConnection(
-            self._session,
-            self.agent_id,
-            link=link,
-            viewers=viewers,
-            registered=self._registered,
-            outbox=self._outbox,
-            commands=self._commands,
-            reporter=self._reporter,
-            retry=self._options.retry,
-        )
-        return self._connection
-
-    async def _recall(self, *, reports_states: bool) -> list[SessionReport]:
-        """Read what an earlier process carried out, if the agent remembers it."""
-        path = self._options.remember
-        if path is None and not reports_states:
-            # The document's control plane sends a command again only while it has no answer.
-            return []
-        memory = self._memory = CommandMemory(path, self.agent_id, self._reporter.error)
-        known = await memory.open()
-        self._commands.remember(memory)
-        return known
-
-    def _say_draining(self) -> None:
-        if self._connection is not None:
-            self._connection.drain()
-
     def _token_refused(self, error: AuthenticationError) -> None:
         """End the agent: its own socket would be refused next."""
         if self._refused is not None and not self._refused.done():
             self._refused.set_exception(error)
-
-
-def _asked_pause(error: VCloudError) -> float:
-    """Seconds that the control plane wants to be left alone for."""
-    if not isinstance(error, RateLimitError):
-        return 0.0
-    details = error.details if isinstance(error.details, dict) else {}
-    # The published server says it in the body.
-    asked = error.retry_after or details.get("retryAfter")
-    return min(float(asked), MAX_PAUSE) if isinstance(asked, int | float) else 0.0

@@ -12,9 +12,9 @@ from vcloud.providers.streamspace.agent.messages import (
     Message,
     Register,
     SessionReport,
-    encode_message,
 )
 from vcloud.providers.streamspace.agent.parsing import iter_messages
+from vcloud.providers.streamspace.agent.writing import encode_message
 from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["DocumentedLink"]
@@ -29,6 +29,7 @@ class DocumentedLink:
         register: what the agent sends about itself.
     """
 
+    lists_sessions: bool = True
     reports_states: bool = False
     says_draining: bool = False
     short_lived: float = 0.0

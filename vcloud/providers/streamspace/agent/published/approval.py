@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
 
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.plain_json import UNREADABLE, loads
-from vcloud._core.request import Request, json_body
+from vcloud._core.request import Request, Response, json_body
 from vcloud._core.session import Session
-from vcloud.errors import DecodeError, PermissionDeniedError
+from vcloud.errors import DecodeError, PermissionDeniedError, RateLimitError
 from vcloud.providers.streamspace.agent.ending import AgentRejectedError, ApprovalTimeoutError
 
 __all__ = ["Approval", "register"]
@@ -65,26 +66,52 @@ async def register(
             )
 
 
+class _Kept:
+    """An exchange that keeps the answer: errors have no place for these fields of a refusal."""
+
+    def __init__(self, session: Session) -> None:
+        self._exchange = session.transport.exchange
+        self.fields: dict[str, Any] = {}
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        options: TransportOptions,
+    ) -> Response:
+        """Send the request, and keep what its answer says."""
+        response = await self._exchange(method, url, headers, body, options)
+        try:
+            found = loads(response.body)
+        except UNREADABLE:
+            found = None
+        self.fields = found if isinstance(found, dict) else {}
+        return response
+
+
 async def _registered(session: Session, agent_id: str, body: bytes) -> bool:
     """Register once; whether the agent is approved. One with a key of its own always is."""
     request = Request("POST", "/agents/register", body=body, slot=False, repeatable=True)
+    kept = _Kept(session)
     try:
-        response = await session.send(request)
-    except PermissionDeniedError as error:
-        details = error.details if isinstance(error.details, dict) else {}
-        if details.get("approvalStatus") == "rejected":
-            raise AgentRejectedError(
-                f"an administrator rejected agent {agent_id}: register with another agent_id, or "
-                "have it approved"
-            ) from None
+        response = await session.send(request, exchange=kept)
+    except PermissionDeniedError:
+        if kept.fields.get("approvalStatus") != "rejected":
+            raise
+        raise AgentRejectedError(
+            f"an administrator rejected agent {agent_id}: register with another agent_id, or have "
+            "it approved"
+        ) from None
+    except RateLimitError as error:
+        asked = kept.fields.get("retryAfter")
+        if error.retry_after is None and isinstance(asked, int | float):
+            error.retry_after = float(asked)
         raise
-    try:
-        answer = loads(response.body)
-    except UNREADABLE:
-        answer = None
-    if not isinstance(answer, dict) or ("agent" not in answer and "agentId" not in answer):
+    if "agent" not in kept.fields and "agentId" not in kept.fields:
         raise DecodeError(
             f"the registration of agent {agent_id} was answered with {response.status}, and with "
             "something other than an agent"
         )
-    return answer.get("approvalStatus") not in ("pending", "rejected")
+    return kept.fields.get("approvalStatus") not in ("pending", "rejected")

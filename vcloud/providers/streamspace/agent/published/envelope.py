@@ -20,7 +20,6 @@ from vcloud.providers.streamspace.agent.messages import (
     SessionReport,
     UnknownMessage,
     UnreadableMessage,
-    plain_json,
 )
 from vcloud.providers.streamspace.agent.parsing import message_of
 from vcloud.providers.streamspace.agent.published.vnc import (
@@ -29,6 +28,7 @@ from vcloud.providers.streamspace.agent.published.vnc import (
     VNCError,
     VNCReady,
 )
+from vcloud.providers.streamspace.agent.writing import plain_json
 from vcloud.providers.streamspace.models import AgentCapacity, SessionState
 
 __all__ = ["capacity_of", "enveloped", "payload_of", "read"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from vcloud._core.request import Request, json_body, path_segment, query
 from vcloud._core.session import Session
 from vcloud._core.websocket import Socket
-from vcloud.errors import APIError, InvalidArgumentError
+from vcloud.errors import InvalidArgumentError, NotFoundError
 from vcloud.providers.streamspace.agent.messages import (
-    UNWRITABLE,
     Message,
     Register,
     SessionReport,
@@ -24,6 +24,7 @@ from vcloud.providers.streamspace.agent.published.envelope import (
     read,
     with_capacity,
 )
+from vcloud.providers.streamspace.agent.writing import UNWRITABLE
 from vcloud.providers.streamspace.models import TERMINAL_STATES, AgentSession
 from vcloud.providers.streamspace.refusals import check_query_value
 
@@ -45,6 +46,7 @@ class PublishedLink:
         session: sends with the agent's key.
         own: what the agent sends about itself.
         approval: how it waits for an administrator.
+        lists_sessions: whether the agent knows its sessions, those of earlier processes too.
 
     Raises:
         UnsupportedError: the server's filter refuses the agent's name.
@@ -55,11 +57,15 @@ class PublishedLink:
     says_draining: bool = True
     short_lived: float = SHORT_LIVED
 
-    def __init__(self, session: Session, own: Register, approval: Approval) -> None:
+    def __init__(
+        self, session: Session, own: Register, approval: Approval, *, lists_sessions: bool
+    ) -> None:
         self._session = session.with_max_message(MAX_MESSAGE)
         self._agent_id = own.agent_id
         self._capacity = own.capacity
         self._approval = approval
+        #: See :class:`~vcloud.providers.streamspace.agent.link.Link`.
+        self.lists_sessions: bool = lists_sessions
         self._registered = False
         check_query_value(session, own.agent_id, "agent_id", "choose another name for the agent")
         given = {
@@ -75,16 +81,14 @@ class PublishedLink:
 
     async def connect(self) -> Socket:
         """Register the agent, if it is not, and open a connection."""
-        if not self._registered:
-            await register(self._session, self._agent_id, self._fields, self._approval)
-            self._registered = True
         request = Request("GET", "/agents/connect", self._query, slot=False)
-        try:
-            return await self._session.connect(request)
-        except APIError:
-            # The server may have forgotten the agent, or an administrator has rejected it.
-            self._registered = False
-            raise
+        if self._registered:
+            # An administrator may have deleted the agent: then it registers again.
+            with suppress(NotFoundError):
+                return await self._session.connect(request)
+        await register(self._session, self._agent_id, self._fields, self._approval)
+        self._registered = True
+        return await self._session.connect(request)
 
     def encode(self, message: Message) -> str:
         """The JSON of a message."""
