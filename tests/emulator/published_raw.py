@@ -119,5 +119,6 @@ async def published(clock: Clock | None = None, **options: Any) -> AsyncIterator
         aiohttp.ClientSession() as http,
     ):
         api = Api(emu, http)
-        api.token = (await api.login()).json["token"]
+        username = emu.credentials.streamspace_username
+        api.token = (await api.login(username)).json["token"]
         yield api
