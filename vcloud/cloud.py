@@ -7,10 +7,8 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
-from attrs import evolve
-
 from vcloud._core.arguments import positive_seconds
-from vcloud._core.endpoint import Endpoint, check_resolver, checked_observers
+from vcloud._core.endpoint import Endpoint
 from vcloud._core.endpoint_options import (
     FIXED,
     FROM_ENV,
@@ -24,7 +22,9 @@ from vcloud._core.lifetime import Lifetime
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.wrong_arguments import explained
+from vcloud.clients import make_clients
 from vcloud.errors import ConfigurationError
+from vcloud.providers.dialect import DialectName, dialect_of_environment
 from vcloud.providers.entry import Provider
 from vcloud.providers.variables import COMPUTERS, DESKTOPS, STREAMS, STREAMSPACE, VARIABLES
 
@@ -67,6 +67,8 @@ class VCloud(Lifetime):
         computers: where and how to reach Vagon Computers, with :class:`~vcloud.HMACAuth`.
         streamspace: where and how to reach StreamSpace, with :class:`~vcloud.BearerAuth`.
         desktops: where and how to reach the desktop-action API, with :class:`~vcloud.APIKeyAuth`.
+        streamspace_dialect: how the StreamSpace installation answers, ``"documented"`` or
+            ``"published"``; None: it is recognised. See :attr:`StreamSpace.dialect`.
         observers: are called for each attempt to send a request, to any provider; see
             :class:`~vcloud.Observer`.
         client_session: an ``aiohttp.ClientSession`` of your own to send through; the facade never
@@ -102,6 +104,7 @@ class VCloud(Lifetime):
         computers: Endpoint | None = None,
         streamspace: Endpoint | None = None,
         desktops: Endpoint | None = None,
+        streamspace_dialect: DialectName | None = None,
         observers: Iterable[Observer] = (),
         client_session: ClientSession | None = None,
     ) -> None:
@@ -112,29 +115,18 @@ class VCloud(Lifetime):
             "desktops": desktops,
         }
         # Not at the top of the module: `import vcloud` must not load aiohttp.
-        from vcloud._core.client import client_with  # noqa: PLC0415
         from vcloud._core.transport import Transport  # noqa: PLC0415
 
         self._transport = Transport(client_session)
-        everywhere = checked_observers(observers)
-        self._clients: dict[str, Client] = {}
-        for name, endpoint in given.items():
-            if endpoint is None:
-                continue
-            if not isinstance(endpoint, Endpoint):
-                raise ConfigurationError(
-                    f"{name} must be an Endpoint(auth=...), not {type(endpoint).__name__}"
-                )
-            check_resolver(endpoint, foreign_session=client_session is not None)
-            observed = evolve(endpoint, observers=(*endpoint.observers, *everywhere))
-            kind = _PROVIDERS[name].client_class()
-            client = client_with(kind, observed, transport=self._transport)
-            vars(self)[name] = self._clients[name] = client
-        if not self._clients:
-            raise ConfigurationError(
-                f"no provider is configured: give at least one of {', '.join(given)}, "
-                f"for example VCloud(computers=Endpoint(auth=HMACAuth(key, secret)))"
-            )
+        self._clients: dict[str, Client] = make_clients(
+            _PROVIDERS,
+            given,
+            self._transport,
+            observers=observers,
+            foreign_session=client_session is not None,
+            streamspace_dialect=streamspace_dialect,
+        )
+        vars(self).update(self._clients)
 
     @classmethod
     @concealing
@@ -146,6 +138,7 @@ class VCloud(Lifetime):
         computers: EndpointOptions | None = None,
         streamspace: EndpointOptions | None = None,
         desktops: EndpointOptions | None = None,
+        streamspace_dialect: DialectName | None = None,
         client_session: ClientSession | None = None,
         **options: Unpack[EndpointOptions],
     ) -> Self:
@@ -157,7 +150,8 @@ class VCloud(Lifetime):
         URL. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
         ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
         ``VCLOUD_STREAMSPACE_TOKEN_STORE``, the path of a file or the address of a Redis, is where
-        processes share the tokens of ``_USERNAME``.
+        processes share the tokens of ``_USERNAME``. ``VCLOUD_STREAMSPACE_DIALECT`` is its
+        ``streamspace_dialect``.
 
         ``VCLOUD_CA_FILE`` names the certificate of your own authority, in PEM. It is trusted in
         addition to the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
@@ -176,6 +170,7 @@ class VCloud(Lifetime):
             computers: the same for Vagon Computers.
             streamspace: the same for StreamSpace.
             desktops: the same for the desktop-action API.
+            streamspace_dialect: as for the class; it goes before the variable.
             client_session: as for the class.
             options: options of the Endpoints of all providers: ``VCloud.from_env(deadline=10)``.
                 ``observers`` of all are called after those of one.
@@ -186,7 +181,10 @@ class VCloud(Lifetime):
                 ``VCLOUD_CA_FILE`` cannot be read. Or there is no such option.
         """
         check_options(
-            "VCloud.from_env", options, "environ", *_PROVIDERS, "client_session", instead=FROM_ENV
+            "VCloud.from_env",
+            options,
+            *("environ", *_PROVIDERS, "streamspace_dialect", "client_session"),
+            instead=FROM_ENV,
         )
         # As the class takes them. An Endpoint would let those of one provider replace these.
         everywhere = options.pop("observers", ())
@@ -201,7 +199,10 @@ class VCloud(Lifetime):
         if not found:
             wanted = "; ".join(f"for {one.name} {one.wanted}" for one in VARIABLES)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
+        dialect = dialect_of_environment(environ, streamspace_dialect, "streamspace_dialect")
         clients: dict[str, Any] = {**found}
+        if "streamspace" in found:
+            clients["streamspace_dialect"] = dialect
         return cls(**clients, observers=everywhere, client_session=client_session)
 
     @explained("with_options", instead=FIXED)
@@ -340,7 +341,7 @@ class VCloud(Lifetime):
     ) -> Bulk[T, R]:
         """Run an async function over many items, with an outcome for each.
 
-        With a journal, a run that was killed can be continued.
+        With a journal, a killed run can be continued. Batches are not used: :class:`Bulk` says why.
 
         ::
 

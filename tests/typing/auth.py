@@ -99,6 +99,7 @@ def request_fields(value: Request) -> None:
     assert_type(value.repeatable, bool)
     assert_type(value.slot, bool)
     assert_type(value.starts, bool)
+    assert_type(value.once, bool)
     assert_type(value.label, str)
     assert_type(value.idempotent, bool)
     assert_type(value.shown_path, str)

@@ -16,6 +16,8 @@ from vcloud._core.resource import Handle
 from vcloud._core.resources import Opened
 from vcloud.providers import vagon_resources as vagon
 from vcloud.providers.streamspace import wire
+from vcloud.providers.streamspace.dialects.tables import DOCUMENTED, PUBLISHED
+from vcloud.providers.streamspace.installation import Installation
 
 
 @frozen(kw_only=True)
@@ -75,13 +77,20 @@ class ChangingList:
         session = cast(
             "Any",
             type(
-                "Session", (), {"fetch": staticmethod(self._answer), "max_pages": self.max_pages}
+                "Session",
+                (),
+                {
+                    "fetch": staticmethod(self._answer),
+                    "max_pages": self.max_pages,
+                    "installation": Installation(DOCUMENTED, PUBLISHED, "documented"),
+                },
             )(),
         )
         asked = self.per_page or self.size
         shape = cast("Any", None)
         if self.style == "pages":
-            return wire.listing(session, "/things", shape, page=start, limit=asked, filters={})
+            wanted: wire.PagedList[Thing] = wire.PagedList("/things", shape)
+            return wire.listing(session, lambda _: wanted, page=start, limit=asked)
         return vagon.listing(session, "/things", shape, page=start, per_page=asked)
 
     async def _answer(self, request: Any, _: Any) -> Any:

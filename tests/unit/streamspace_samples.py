@@ -32,7 +32,7 @@ from vcloud.providers.streamspace import (
     User,
 )
 from vcloud.providers.streamspace.agents import AgentList
-from vcloud.providers.streamspace.sessions import SessionList
+from vcloud.providers.streamspace.session import SessionList
 from vcloud.providers.streamspace.templates import TemplateList
 from vcloud.providers.streamspace.users import UserList
 
@@ -188,7 +188,10 @@ class Canned(Transport):
         return Response(self.status, {}, self.body)
 
 
-def client(body: object = None, status: int = 200, auth: Any = None) -> tuple[StreamSpace, Canned]:
+def client(
+    body: object = None, status: int = 200, auth: Any = None, dialect: str = "documented"
+) -> tuple[StreamSpace, Canned]:
     transport = Canned(status, encoded(body) if body is not None else b"")
     endpoint = Endpoint(BASE, auth=auth or BearerAuth("tok-canary"), retry=RetryPolicy(attempts=1))
-    return client_with(StreamSpace, endpoint, transport=transport), transport
+    own = {"dialect": dialect}
+    return client_with(StreamSpace, endpoint, transport=transport, own=own), transport

@@ -29,6 +29,9 @@ from vcloud import (
 from vcloud.providers.streamspace import InvalidTransitionError, SessionState, StreamSpaceCode
 from vcloud.providers.streamspace.errors import DIALECT
 
+NO_PATH = (
+    "the server has no such path (the answer began b'404 page not found'): is the base_url right?"
+)
 BASE = "https://streamspace.example.com/api/v1"
 
 
@@ -146,7 +149,13 @@ def test_forbidden_transition_with_another_message_has_no_states() -> None:
             "Bad",
             {"user": "required"},
         ),
-        (b"404 page not found", 404, NotFoundError, "the answer began b'404 page not found'", None),
+        (
+            b"404 page not found",
+            404,
+            InvalidRequestError,
+            NO_PATH,
+            None,
+        ),
         (b"", 502, ServerError, "the answer was empty", None),
         (b"[1]", 500, ServerError, "the answer began b'[1]'", None),
         (

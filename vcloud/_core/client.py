@@ -66,7 +66,11 @@ class Client(Lifetime):
     #: The class of the handles of what :meth:`instances` yields.
     _instance_handle: ClassVar[Callable[..., InstanceHandle[Any, Any]]]
     _variables: ClassVar[Variables]
+    #: The arguments that only this provider's client takes.
+    _own_arguments: ClassVar[tuple[str, ...]] = ()
     default_base_url: ClassVar[str | None] = None
+    #: The strategy of a client that was given an address and no credentials; None: it needs them.
+    _without_auth: ClassVar[Auth | None] = None
 
     @overload
     def __init__(
@@ -108,7 +112,8 @@ class Client(Lifetime):
         name = type(self).__name__
         endpoint = options.pop("endpoint", given)
         elsewhere = credentials_elsewhere(self._variables.strategy)
-        check_options(name, options, "base_url", "auth", "client_session", instead=elsewhere)
+        own = ("base_url", "auth", "client_session", *self._own_arguments)
+        check_options(name, options, *own, instead=elsewhere)
         if isinstance(endpoint, Endpoint):
             if options or endpoint is not given is not None:
                 twice = ", ".join(options) or "base_url"
@@ -123,6 +128,8 @@ class Client(Lifetime):
                 f"{name} needs an Endpoint(auth=...), not {type(endpoint).__name__}; or give its "
                 f"arguments: {name}(base_url, auth=...)"
             )
+        if "auth" not in options and endpoint is not None and self._without_auth is not None:
+            options["auth"] = self._without_auth
         if "auth" not in options:
             raise WrongArgumentsError(
                 f"{name} needs auth: write {name}(auth={self._variables.strategy}), or set "
@@ -152,7 +159,8 @@ class Client(Lifetime):
             ConfigurationError: a variable is missing, or a value is invalid.
         """
         callee = f"{cls.__name__}.from_env"
-        check_options(callee, options, "environ", "client_session", instead=FROM_ENV)
+        own = ("environ", "client_session", *cls._own_arguments)
+        check_options(callee, options, *own, instead=FROM_ENV)
         foreign = client_session is not None
         endpoint = cls._variables.required_endpoint(environ, options, foreign_session=foreign)
         return cls(endpoint, client_session=client_session)
@@ -184,6 +192,10 @@ class Client(Lifetime):
     def _attach(self, session: Session) -> None:
         """Make the collections; each provider adds its own."""
         self._session = session
+
+    def _take(self, **own: Any) -> None:
+        """Use the arguments that only this provider's client takes. They were checked."""
+        assert not own
 
     def instances(self) -> Pager[Instance]:
         """Everything that runs or could run here, in the view that all providers share."""
@@ -261,6 +273,7 @@ def client_with(
     *,
     transport: Transport | None = None,
     codec: Codec | None = None,
+    own: Mapping[str, object] | None = None,
 ) -> C:
     """A client with parts that users do not choose.
 
@@ -270,6 +283,7 @@ def client_with(
         transport: the transport of the facade, or a test double; the caller closes it. None: the
             client makes its own.
         codec: how answers are decoded; for tests. None: as for users.
+        own: the arguments that only this provider's client takes, checked. None: there are none.
 
     Raises:
         ConfigurationError: as for the class.
@@ -282,6 +296,7 @@ def client_with(
         foreign_session=False,
         codec=codec,
     )
+    client._take(**own or {})  # noqa: SLF001 - see above
     return client
 
 

@@ -28,6 +28,7 @@ from vcloud._core.decoding.mismatch import (
 from vcloud._core.decoding.plain_json import UNREADABLE, repaired, tree
 from vcloud._core.decoding.shape import BrokenItems
 from vcloud._core.decoding.short_fields import short_fields
+from vcloud._core.decoding.spelled import Spelled, is_spelled
 from vcloud._core.request import MAX_REFUSAL
 from vcloud._core.scalars import convert
 from vcloud.errors import DecodeError
@@ -54,6 +55,8 @@ class Codec:
         # By identity: a generic class such as Single[Machine] takes longer to hash than to look up.
         # The decoder holds a reference to its class.
         self._decoders: dict[int, _Decoder] = {}
+        #: Explains an answer that is not of its shape at first; None: nothing to say of it.
+        self.explain: Callable[[bytes], DecodeError | None] | None = None
 
     def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """Decode ``body`` into ``wire``.
@@ -78,17 +81,21 @@ class Codec:
         if not body.isascii():
             body.decode()  # msgspec does not check the texts of unknown fields
         if self._strict:
-            return self._structure(msgspec.json.decode(body), body, wire, sensitive=sensitive)
+            return self._made(msgspec.json.decode(body), body, wire, sensitive=sensitive)
         decoder = self._decoders.get(id(wire)) or self._decoder(wire)
         try:
             decoded: T = decoder.decode(body)
-        except msgspec.ValidationError:
+        except (DecodeError, msgspec.ValidationError):
             return self.decode_leniently(body, wire, sensitive=sensitive)
         except UNREADABLE:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a conversion may raise
             raise mismatch(error, body, wire, sensitive=sensitive) from None
         return decoded
+
+    def _made(self, value: Any, body: bytes, wire: type[T], *, sensitive: bool) -> T:
+        made: T = _finished(self._structure(value, body, wire, sensitive=sensitive))
+        return made
 
     def _structure(self, value: Any, body: bytes, wire: type[T], *, sensitive: bool) -> T:
         try:
@@ -104,9 +111,13 @@ class Codec:
 
         It accepts numbers in strings, ids as numbers and times without a zone, and its errors name
         the field.
+
+        Raises:
+            DecodeError: it cannot be decoded, or :attr:`explain` says why it must not be.
         """
+        self._check(body)
         value = tree(body, sensitive=sensitive)
-        return self._structure(value, body, wire, sensitive=sensitive)
+        return self._made(value, body, wire, sensitive=sensitive)
 
     def decode_refusal(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """Decode the fields that say whether an answer is an error. Long fields are cut.
@@ -152,6 +163,7 @@ class Codec:
         Raises:
             DecodeError: the answer cannot be decoded, for another reason than its items.
         """
+        self._check(body)
         value = tree(body, sensitive=sensitive)
         fields: tuple[str, ...] = getattr(wire, "item_fields", ())
         lists: dict[str, list[Any]] = {}
@@ -165,11 +177,17 @@ class Codec:
             found = self._decode_one_by_one(
                 items, _item_type(hints[name]), name, sensitive=sensitive
             )
-            # The object is frozen, but nothing else refers to it yet.
-            object.__setattr__(answer, name, found[0])
+            # A model is frozen, but nothing else refers to it yet.
+            put = setattr if isinstance(answer, Spelled) else object.__setattr__
+            put(answer, name, found[0])
             if found[1] is not None:
                 broken[name] = found[1]
-        return answer, broken
+        return _finished(answer), broken
+
+    def _check(self, body: bytes) -> None:
+        failure = None if self.explain is None else self.explain(body)
+        if failure is not None:
+            raise failure
 
     def mismatches(self, value: Any, wire: type[Any]) -> list[str]:
         """The fields of a JSON value that do not fit ``wire``, and what they should be.
@@ -219,9 +237,13 @@ class Codec:
 
     def _decoder(self, wire: type[Any]) -> _Decoder:
         fast = msgspec.json.Decoder(wire, dec_hook=convert)
+        decoder: _Decoder = fast
+        if is_spelled(wire):
+            decoder = _Finished(fast, wire.finish)
         # A model may know a second spelling, which msgspec would skip as unknown fields.
-        check = getattr(wire, "_check_spelling", None)
-        decoder = self._decoders[id(wire)] = fast if check is None else _Checked(fast, check)
+        elif (check := getattr(wire, "_check_spelling", None)) is not None:
+            decoder = _Checked(fast, check)
+        self._decoders[id(wire)] = decoder
         return decoder
 
 
@@ -242,7 +264,25 @@ class _Checked:
         return value
 
 
-_Decoder = msgspec.json.Decoder[Any] | _Checked
+class _Finished:
+    """A decoder of another spelling, whose results are made into the model."""
+
+    __slots__ = ("_fast", "_finish")
+
+    def __init__(self, fast: msgspec.json.Decoder[Any], finish: Callable[[Any], Any]) -> None:
+        self._fast = fast
+        self._finish = finish
+
+    def decode(self, body: bytes) -> Any:
+        return self._finish(self._fast.decode(body))
+
+
+_Decoder = msgspec.json.Decoder[Any] | _Checked | _Finished
+
+
+def _finished(answer: Any) -> Any:
+    """The model that an answer is another spelling of; any other answer as it is."""
+    return answer.finish() if isinstance(answer, Spelled) else answer
 
 
 def _names(wire: type[Any]) -> tuple[str, ...]:

@@ -10,10 +10,18 @@ from typing import Final, TypeGuard
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.outcome import Proof
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request
-from vcloud.errors import APIError, AuthenticationError, RateLimitError, ServerError
+from vcloud.errors import (
+    APIError,
+    AuthenticationError,
+    RateLimitError,
+    ServerError,
+    VCloudError,
+)
 
 #: Seconds for which every further call fails with the refusal.
 HOLD: Final = 30.0
+#: The same, where the service answers so too while it cannot look credentials up.
+TEMPORARY_HOLD: Final = 5.0
 
 
 class RefusedCredentials:
@@ -45,7 +53,7 @@ class RefusedCredentials:
     def note(self, error: AuthenticationError) -> None:
         """Note that the service refused the credentials."""
         # A copy, because an error that is raised keeps the frames that it passed.
-        self.error, self._ends = copy(error), self._clock() + HOLD
+        self.error, self._ends = copy(error), self._clock() + hold_of(error)
 
     def forget(self) -> None:
         """Forget the refusal: the service accepted the credentials, or they were replaced."""
@@ -86,12 +94,18 @@ class RefusedCredentials:
             trial.set_result(None)
 
 
+def hold_of(error: VCloudError) -> float:
+    """Seconds for which further calls fail with a refusal of credentials."""
+    temporary = isinstance(error, AuthenticationError) and error.may_be_temporary
+    return TEMPORARY_HOLD if temporary else HOLD
+
+
 def recalled(error: AuthenticationError) -> AuthenticationError:
     """The error of a call that was not sent, made from the remembered refusal."""
     made = copy(error)
     if not made.remembered:
         made.remembered = True
-        made.message += f"; this is remembered for {HOLD:g} s, so nothing was sent"
+        made.message += f"; this is remembered for {hold_of(made):g} s, so nothing was sent"
         made.args = (made.message,)
     return made
 

@@ -60,13 +60,15 @@ class Request(msgspec.Struct, frozen=True):
     slot: bool = True
     #: It may start something that costs money until it is stopped.
     starts: bool = False
+    #: True for a PUT or DELETE that must not be repeated: the service refuses it the second time.
+    once: bool = False
     #: What messages show in place of a path that holds a secret: ``/machines/{uid}``.
     label: str = ""
 
     @property
     def idempotent(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
-        return self.repeatable or self.method in IDEMPOTENT
+        return self.repeatable or (self.method in IDEMPOTENT and not self.once)
 
     @property
     def shown_path(self) -> str:

@@ -9,7 +9,7 @@ A provider adds three things:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -29,6 +29,9 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Handle)
 W = TypeVar("W")
 L = TypeVar("L", bound="ListAnswer")
+
+#: Reads one page of a list, given its number.
+PageReader = Callable[[int], Awaitable[PageAnswer[H]]]
 
 _id: Final = attrgetter("id")
 
@@ -195,6 +198,30 @@ def listing(
         page: the number of the page to begin with; None: 1.
         parameters: the other query parameters.
     """
+    return listed(session, strategy, page=page, fetch=page_reader(session, path, shape, parameters))
+
+
+def listed(
+    session: Session,
+    strategy: Strategy,
+    *,
+    page: int | None,
+    fetch: PageReader[H] | None = None,
+    open: Callable[[], PageReader[H]] | None = None,
+) -> Pager[H]:
+    """The pager of a list of resources; see :class:`Source` for ``fetch`` and ``open``."""
+    first = 1 if page is None else positive_integer(page, "page")
+    source = Source(fetch, strategy, key=_id, start=first, max_pages=session.max_pages, open=open)
+    return paged(source)
+
+
+def page_reader(
+    session: Session,
+    path: str,
+    shape: Shape[Any, Opened[H]],
+    parameters: Mapping[str, QueryValue],
+) -> PageReader[H]:
+    """What reads a page of a list: ``GET path`` with ``page`` and the other parameters."""
     rest = query(parameters)
     suffix = f"&{rest}" if rest else ""
 
@@ -208,9 +235,7 @@ def listing(
         error = session.broken_items(request, broken, page=number)
         return answer.page_answer(number, opened.items, error, broken.count)
 
-    first = 1 if page is None else positive_integer(page, "page")
-    source = Source(fetch, strategy, key=_id, start=first, max_pages=session.max_pages)
-    return paged(source)
+    return fetch
 
 
 def all_of(session: Session, path: str, shape: Shape[Any, Opened[T]]) -> Pager[T]:

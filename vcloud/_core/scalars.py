@@ -24,6 +24,7 @@ __all__ = [
     "ExactFloat",
     "Float",
     "GoDuration",
+    "GoDurationOrEmpty",
     "Id",
     "Instant",
     "Integer",
@@ -59,6 +60,7 @@ T = TypeVar("T", int, float, Decimal)
 if TYPE_CHECKING:
     Amount = Decimal
     GoDuration = timedelta
+    GoDurationOrEmpty = timedelta
     Id = str
     #: An aware point in time. A text without a zone is taken as UTC, by the lenient decoder.
     Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -95,6 +97,10 @@ else:
 
     class GoDuration(metaclass=_marker_of(timedelta)):
         """A ``timedelta`` that the wire writes as Go does: ``30m``, ``1h30m``, ``1.5s``."""
+
+    # Of object, because no function in C checks for one of two types.
+    class GoDurationOrEmpty(metaclass=_marker_of(object)):
+        """The same, or None, which the wire writes as an empty text."""
 
 
 class OpenEnum(StrEnum):
@@ -338,6 +344,10 @@ def _go_duration(value: object, _: type[timedelta]) -> timedelta:
     return _lasting(value, microseconds=-microseconds if value.startswith("-") else microseconds)
 
 
+def _go_duration_or_empty(value: object, kind: type[timedelta]) -> timedelta | None:
+    return None if value == "" else _go_duration(value, kind)
+
+
 SCALARS: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
     str: _text,
     Id: _text,
@@ -350,5 +360,9 @@ SCALARS: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
     Seconds: _seconds,
     Minutes: _minutes,
     GoDuration: _go_duration,
+    GoDurationOrEmpty: _go_duration_or_empty,
 }
-REMEMBERED: Final = {kind: _Remembered(kind) for kind in (Amount, Id, Seconds, Minutes, GoDuration)}
+REMEMBERED: Final = {
+    kind: _Remembered(kind)
+    for kind in (Amount, Id, Seconds, Minutes, GoDuration, GoDurationOrEmpty)
+}

@@ -21,6 +21,7 @@ from vcloud._core.call.credentials import obtain_credential
 from vcloud._core.call.errors import about_answer, closed
 from vcloud._core.call.loop import run
 from vcloud._core.call.sources import SYSTEM, Sources
+from vcloud._core.call.unread import unread_answer
 from vcloud._core.call.upgrades import Upgrade
 from vcloud._core.cleanup import Cleanup, Opened
 from vcloud._core.codec import Codec
@@ -28,6 +29,7 @@ from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint
+from vcloud._core.installation import Installation
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.shared_budget.budget import SharedBudget
 from vcloud._core.observed_call import Observers
@@ -116,7 +118,7 @@ class Session:
         #: Called with the id of what was ended for good, for a client that keeps a list of it.
         self.forget: Callable[[str], None] | None = None
         #: What a provider's client knows of its installation, for its handles; None: nothing.
-        self.installation: object = None
+        self.installation: Installation | None = None
 
     def stats(self) -> Stats:
         """How many requests are in flight and wait, and until when the service wants a pause."""
@@ -156,6 +158,22 @@ class Session:
             changes["retry"] = retry
         other = copy.copy(self)
         other.context = msgspec.structs.replace(self.context, **changes)
+        return other
+
+    def with_auth(self, auth: Auth) -> Self:
+        """The same session (connections, slots, limits) with other credentials."""
+        other = copy.copy(self)
+        signer = self.context.signer.with_auth(auth)
+        other.context = msgspec.structs.replace(self.context, signer=signer)
+        other.auth = auth
+        return other
+
+    def with_max_message(self, size: int) -> Self:
+        """The same session, for WebSockets with messages of so many bytes, or as many as before."""
+        options = self.context.options
+        options = msgspec.structs.replace(options, max_message=max(size, options.max_message))
+        other = copy.copy(self)
+        other.context = msgspec.structs.replace(self.context, options=options)
         return other
 
     def with_default_timeout(self, seconds: float) -> Self:
@@ -322,7 +340,8 @@ class Session:
         redactor = self._redactor_now(request)
         error = unreadable(self.context, request, redactor.response(response), shape, self)
         redactor.error(error, cut=len(response.body) > SEARCHED)
-        raise about_answer(self.context, request, error)
+        unread = unread_answer(request, response, redactor, self.dialect.id_fields)
+        raise about_answer(self.context, request, error, unread=unread)
 
     def hide(self, text: str) -> str:
         """What an error may quote of a success: its beginning, without the credentials.
@@ -344,7 +363,7 @@ class Session:
             f"{what} is not what the contract says: {broken.reason}; "
             f"error.items holds those that were read{then}"
         )
-        return about_answer(self.context, request, error)
+        return about_answer(self.context, request, error, unread=broken.unread)
 
     def _redactor_now(self, request: Request) -> Redactor:
         # Without a valid credential there is none to remove.

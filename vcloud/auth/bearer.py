@@ -11,115 +11,36 @@ from math import inf
 from typing import ClassVar, Final, Self
 from weakref import WeakKeyDictionary
 
-from attrs import field, frozen
-
-from vcloud._core.auth import Send, StatePerAddress, credential
-from vcloud._core.codec import Codec
-from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
-from vcloud._core.refused_credentials import HOLD, recalled
-from vcloud._core.request import Request, Response, json_body
-from vcloud._core.scalars import Instant
-from vcloud._core.timing.clock import boottime, monotonic
+from vcloud._core.auth import Send, StatePerAddress
+from vcloud._core.redaction.secretive import concealing
+from vcloud._core.refused_credentials import hold_of
+from vcloud._core.request import Request, Response
+from vcloud._core.timing.clock import boottime
 from vcloud._core.timing.server_clock import server_time
 from vcloud._core.wrong_arguments import explained
+from vcloud.auth.logins import (
+    Login,
+    Token,
+    bearer_headers,
+    login_answer,
+    login_request,
+    recalled_failure,
+    refresh_request,
+)
 from vcloud.auth.token_store.choosing import token_store
 from vcloud.auth.token_store.records import LEEWAY, MAX_TOKEN, ObtainedToken
 from vcloud.auth.token_store.sharing import SharedLogin
 from vcloud.auth.token_store.store import TokenStore
-from vcloud.errors import AuthenticationError, ConfigurationError, VCloudError
+from vcloud.errors import ConfigurationError, VCloudError
 
 __all__ = ["MAX_TOKEN", "BearerAuth", "Login", "Token", "login_request"]
 
-
-@frozen(kw_only=True)
-class _LoginAnswer:
-    """The answer of ``POST /auth/login``; the published server writes ``expiresAt``."""
-
-    token: str = field(repr=False)
-    expires_at: Instant | None = None
-    expiresAt: Instant | None = None  # noqa: N815 - the wire's name
-
-
-_CODEC: Final = Codec()
-
-
-def login_request(username: str, password: str, *, path: str = "/auth/login") -> Request:
-    """The request that obtains a token, and so is sent without one."""
-    body = json_body({"username": username, "password": password})
-    return Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
-
-
-@frozen(repr=False)
-class Token(Secretive):
-    """A bearer token in use.
-
-    Args:
-        headers: the headers that carry it.
-        expires_at: when it ends, as the service said; None when the service did not say.
-        renew_at: when to obtain the next one, in Unix seconds of our clock; infinite when it is
-            used until it is rejected.
-        life: for how many seconds it lasted when a login gave it.
-    """
-
-    headers: Credentials
-    expires_at: datetime | None = None
-    renew_at: float = inf
-    life: float = inf
-
-    @property
-    def text(self) -> str:
-        """The token alone."""
-        return self.headers["Authorization"].partition(" ")[2]
-
-    def obtained(self, now: float) -> ObtainedToken:
-        """What a login gave. ``now`` is Unix seconds."""
-        left = self.renew_at - now + ObtainedToken.lead(self.life)
-        return ObtainedToken(self.text, self.expires_at, self.life, left)
-
-
-def _bearer(token: str) -> Credentials:
-    return Credentials({"Authorization": f"Bearer {credential(token, 'the token')}"})
-
-
-class Login(Secretive):
-    """How tokens are obtained, and how the latest login failed.
-
-    Args:
-        request: the login, with user name and password.
-    """
-
-    __slots__ = ("_refused_until", "failure", "request")
-
-    def __init__(self, request: Request) -> None:
-        self.request: Request = request
-        #: Why the latest login failed; None when it did not.
-        self.failure: VCloudError | None = None
-        self._refused_until: float = 0.0
-
-    def check(self) -> None:
-        """Raise, if the service rejected the credentials within the last 30 seconds.
-
-        Raises:
-            AuthenticationError: that answer, which was remembered.
-        """
-        if self.failure is not None and monotonic() < self._refused_until:
-            raise _recalled(self.failure)
-
-    def failed(self, error: VCloudError, hold: float = HOLD) -> None:
-        """Remember why a login failed. ``hold``: for how many seconds, where it was refused.
-
-        Only the service's own rejection of the credentials delays the next login. Other errors (a
-        gateway's page, no answer, a 5xx) say nothing about the credentials.
-        """
-        # A copy, because what is raised keeps the frames that it passed.
-        self.failure = copy(error)
-        if isinstance(error, AuthenticationError) and not error.outcome_unknown:
-            self._refused_until = monotonic() + hold
-
-
-def _recalled(failure: VCloudError) -> VCloudError:
-    """A copy of the error of another task's login, for a task that waited for it."""
-    return recalled(failure) if isinstance(failure, AuthenticationError) else copy(failure)
+#: New tokens in a row that were refused before they served anybody, after which no call tries a
+#: further one. Some services end all logins with each change that anybody makes.
+MAX_USELESS: Final = 8
+#: Seconds before the second such login, and the most before any. They double.
+PAUSE: Final = 0.1
+MAX_PAUSE: Final = 2.0
 
 
 class BearerAuth(StatePerAddress):
@@ -148,7 +69,7 @@ class BearerAuth(StatePerAddress):
     def __init__(self, token: str) -> None:
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("token must be the token alone, without Bearer before it")
-        self._given: tuple[Token | None, Request | None] = (Token(_bearer(token)), None)
+        self._given: tuple[Token | None, Request | None] = (Token(bearer_headers(token)), None)
         self._store: TokenStore | None = None
         self._reset()
 
@@ -190,13 +111,22 @@ class BearerAuth(StatePerAddress):
     def _reset(self) -> None:
         token, request = self._given
         self._token: Token | None = token
-        #: None for a token that cannot be replaced.
+        #: None for a token that was given as it is.
         self._login: Login | None = None if request is None else Login(request)
+        #: How a given token that was refused is exchanged; None: it was not refused.
+        self._exchange: Login | None = None
         self._shared: SharedLogin | None = None
         # A token that must not be taken from the store again.
         self._refused: str | None = None
         # The headers' value of a token that another process obtained.
         self._borrowed: str | None = None
+        #: The name of the field in which the last login's answer said when its token ends: services
+        #: of one kind differ in it. None: there was no login, or its answer did not say.
+        self.expiry_field: str | None = None
+        # The path that exchanges a given token for another one; None: the service has none.
+        self._refresh_path: str | None = None
+        # How many tokens in a row were refused before they served anybody.
+        self._useless = 0
         # A lock belongs to the loop that first waits for it, and an Endpoint may serve one client
         # after another.
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
@@ -211,7 +141,7 @@ class BearerAuth(StatePerAddress):
     @property
     def has_token(self) -> bool:
         """Whether there is a token, expired or not."""
-        return self._token is not None
+        return self._token is not None or self._exchange is not None
 
     @property
     def expires_at(self) -> datetime | None:
@@ -244,20 +174,24 @@ class BearerAuth(StatePerAddress):
         waiting task logs in, and nothing is left running. When this returns there is a token, even
         if the token of the other task has been rejected meanwhile.
         """
-        token, failure = self._token, self._able_to_log_in().failure
+        token, failure = self._token, self._source().failure
         self.check_login()
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if self._token is not None and self._token is not token:
                 return
-            login = self._able_to_log_in()
+            login = self._source()
             if login.failure is not None and login.failure is not failure:
-                raise _recalled(login.failure)
+                raise recalled_failure(login.failure)
+            # Not as fast as the service ends what it gives.
+            if self._useless > 1:
+                await asyncio.sleep(min(MAX_PAUSE, PAUSE * 2 ** (self._useless - 2)))
             try:
                 self._use(*await self._obtain(login.request, send, now))
             except VCloudError as error:
                 # A copy, because a raised error keeps the frames that it passed: the decoder's,
                 # which hold the answer, and those of all waiting tasks.
-                login.failed(error, HOLD if self._shared is None else self._shared.hold)
+                shared = None if self._shared is None else min(self._shared.hold, hold_of(error))
+                login.failed(error, shared)
                 failure = copy(error)
             else:
                 return
@@ -270,11 +204,12 @@ class BearerAuth(StatePerAddress):
 
         async def log_in() -> ObtainedToken:
             response = await send(request)
-            answer = _CODEC.decode(response.body, _LoginAnswer, sensitive=True)
+            answer = login_answer(response.body)
             server_now = server_time(response.headers)
+            expires_at, self.expiry_field = answer.end
             return ObtainedToken.of(
                 answer.token,
-                answer.expires_at or answer.expiresAt,
+                expires_at,
                 server_now=now if server_now is None else server_now,
             )
 
@@ -310,13 +245,23 @@ class BearerAuth(StatePerAddress):
                 None if self._token is None else self._token.obtained(now), refused=self._refused
             )
 
-    def _able_to_log_in(self) -> Login:
-        if self._login is None:
+    def _source(self) -> Login:
+        """What obtains the next token."""
+        source = self._login or self._exchange
+        if source is None:
             raise ConfigurationError(
                 "the token was dropped by a logout, and there is no password to log in with: "
                 "make the client with BearerAuth.login(username, password)"
             )
-        return self._login
+        return source
+
+    def allow_refresh(self, path: str) -> None:
+        """Exchange a given token that the service refuses for another one.
+
+        Args:
+            path: where the service does that, below the base URL.
+        """
+        self._refresh_path = path
 
     def check_login(self) -> None:
         """Raise, if the service rejected the credentials within the last 30 seconds.
@@ -324,8 +269,8 @@ class BearerAuth(StatePerAddress):
         Raises:
             AuthenticationError: that answer, which was remembered.
         """
-        if self._login is not None:
-            self._login.check()
+        if (source := self._login or self._exchange) is not None:
+            source.check()
 
     def note_failed_login(self, error: VCloudError) -> None:
         """Remember why a login failed; see :meth:`Login.failed`."""
@@ -361,24 +306,49 @@ class BearerAuth(StatePerAddress):
         self._use(obtained, now, credentials)
 
     def _use(self, token: ObtainedToken, now: float, credentials: Request | None = None) -> None:
-        headers = _bearer(token.text)
+        headers = bearer_headers(token.text)
         request = credentials or self.credentials
         self._login = None if request is None else Login(request)
         # A token that cannot be replaced is used until it is rejected.
         renew_at = inf if request is None else now + token.renew_in
         self._token = Token(headers, token.expires_at, renew_at, token.life)
+        self._exchange = None
         self._borrowed = headers["Authorization"] if token.borrowed else None
 
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
         """Drop the token if it is the rejected one. A newer token is kept."""
-        if self._login is None:
+        if not self._is_replaceable:
             return False
-        if (
-            self._token is not None
-            and sent.get("Authorization") == self._token.headers["Authorization"]
-        ):
-            self.forget()
+        token = self._token
+        if token is not None and sent.get("Authorization") == token.headers["Authorization"]:
+            self._useless += 1
+            self.replace()
         return True
+
+    @property
+    def _is_replaceable(self) -> bool:
+        """Whether another token can be obtained."""
+        return self._login is not None or self._refresh_path is not None
+
+    def replace(self) -> None:
+        """Drop the token, if another one can be obtained for the next request."""
+        token, path = self._token, self._refresh_path
+        if token is None or not self._is_replaceable:
+            return
+        self.forget()
+        if self._login is None and path is not None:
+            self._exchange = Login(refresh_request(token.text, path=path))
+
+    def accepted(self, sent: Mapping[str, str], *, now: float) -> None:  # noqa: ARG002 - protocol
+        """Note that a new token served."""
+        self._useless = 0
+
+    def may_have_ended(self) -> bool:
+        """Whether a new token that was refused may have ended meanwhile, so that one more helps.
+
+        The service must say that it ended. It is not believed for ever.
+        """
+        return self._useless < MAX_USELESS
 
     def unproven(self, sent: Mapping[str, str]) -> bool:
         """Whether these headers have a token of another process, which may have ended since.
@@ -389,10 +359,10 @@ class BearerAuth(StatePerAddress):
 
     def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
         """Whether the credentials are rejected: not if a login can obtain another token."""
-        return self._login is None
+        return not self._is_replaceable
 
     def forget(self) -> None:
         """Drop the token; the next request logs in again."""
         if self._token is not None:
             self._refused = self._token.text
-        self._token = None
+        self._token = self._exchange = None

@@ -16,11 +16,21 @@ def is_cancelling() -> bool:
 
 def is_refused_unsent(error: BaseException | None) -> bool:
     """Whether an action failed because its client's credentials had been refused before."""
+    return all(one is not None and one.remembered for one in _refusals(error))
+
+
+def is_refused_for_now(error: BaseException | None) -> bool:
+    """Whether every such refusal may be a temporary one, so that a run continues."""
+    return all(one is not None and one.may_be_temporary for one in _refusals(error))
+
+
+def _refusals(error: BaseException | None) -> list[AuthenticationError | None]:
+    """The refusal of credentials behind an error, or behind each of a group; None: another one."""
     if isinstance(error, BaseExceptionGroup):
-        return all(is_refused_unsent(one) for one in error.exceptions)
+        return [found for one in error.exceptions for found in _refusals(one)]
     while error is not None and not isinstance(error, AuthenticationError):
         error = error.__cause__
-    return error is not None and error.remembered
+    return [error]
 
 
 def rate_limit_waits(error: BaseException | None, count: AttemptCount) -> list[float | None]:

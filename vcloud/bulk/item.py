@@ -17,7 +17,13 @@ from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout_at
 from vcloud.bulk.entry import Entry
-from vcloud.bulk.failures import error_text, is_cancelling, is_refused_unsent, rate_limit_waits
+from vcloud.bulk.failures import (
+    error_text,
+    is_cancelling,
+    is_refused_for_now,
+    is_refused_unsent,
+    rate_limit_waits,
+)
 from vcloud.bulk.journal_writer import JournalWriter
 from vcloud.bulk.options import BulkOptions
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
@@ -260,7 +266,8 @@ class ItemRun(Generic[T, R]):
             return OutcomeStatus.FAILED if self._count.changes else OutcomeStatus.UNDONE
         if self._count.attempts or not is_refused_unsent(error):
             return OutcomeStatus.FAILED
-        self._state.credentials_refused = True
+        if not is_refused_for_now(error):
+            self._state.credentials_refused = True
         return OutcomeStatus.UNDONE
 
     def _interrupted(self, why: str) -> Outcome[T, R]:

@@ -26,7 +26,8 @@
     ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` has the last state
     └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` likewise
 
-Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a ``ConflictError``),
+Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a ``ConflictError``)
+and ``UnrecognisedError`` (a ``ConnectError``),
 ``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.
 
 All of them can be pickled and copied, and none of them carries a secret.
@@ -87,10 +88,12 @@ class VCloudError(Exception):
             repeat it. The text says so, too. False when it provably did nothing, when it says how
             it failed, and for requests that change nothing.
         typed: characters of a text that were confirmed as typed on a desktop; else None.
+        created: what the call created before this error; else None. It exists: keep it, or end it.
     """
 
     outcome_unknown: bool = False
     typed: int | None = None
+    created: Any = None
 
     def __init__(self, *args: object, outcome_unknown: bool = False) -> None:
         super().__init__(*[shortened(a, MAX_TEXT) if type(a) is str else a for a in args])
@@ -253,17 +256,25 @@ class AuthenticationError(APIError):
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
             credentials within the last 30 seconds.
+        may_be_temporary: True where the service answers so too while it cannot look credentials up,
+            as StreamSpace's published server does while its database is away. It is then remembered
+            for 5 seconds, and a bulk run continues.
+        login_ended: True where the service says that the login has ended which the token is of.
         clock_difference: by how much the answer's ``Date`` is ahead of this machine's clock
             (negative: behind it), if signatures depend on the time and the two differ by more than
             a day. That is not corrected; the text says what to do. None otherwise.
     """
 
     remembered: bool = False
+    may_be_temporary: bool = False
+    login_ended: bool = False
     clock_difference: timedelta | None = None
 
     def __str__(self) -> str:
-        """As for any APIError, and the difference of the clocks where it may be the reason."""
+        """As for any APIError, and what else may be the reason."""
         said = super().__str__()
+        if self.may_be_temporary:
+            said += "; the service answers so too while its database is away"
         if self.clock_difference is None:
             return said
         side = "behind" if self.clock_difference > timedelta() else "ahead of"
@@ -318,9 +329,16 @@ class DecodeError(VCloudError):
 
     Attributes:
         items: of a list with undecodable items, the other items; empty for any other answer.
+        status: of the answer to a request that changes something, the HTTP status, one of success:
+            the service did something. None for any other answer.
+        body: its first 2000 characters, without secrets; None when it may be a secret itself.
+        ids: the ids in it, as far as they can be found: what was made may be running.
     """
 
     items: tuple[Any, ...] = ()
+    status: int | None = None
+    body: str | None = None
+    ids: tuple[str, ...] = ()
 
 
 class LimitExceededError(VCloudError):

@@ -62,7 +62,8 @@ async def obtain_credential(call: Call) -> None:
 
     Raises:
         RequestTimeout: the deadline passed.
-        VCloudError: what the strategy raised.
+        VCloudError: what the strategy raised; or the login shows that the client is made for
+            another kind of installation.
     """
     context, signer = call.context, call.context.signer
     if call.request.authenticated:
@@ -71,6 +72,8 @@ async def obtain_credential(call: Call) -> None:
             with context.waits.for_reason(WaitReason.LOGIN, call.watch):
                 async with limit:
                     await signer.auth.acquire(call.session.send, now=signer.now())
+            if (installation := call.session.installation) is not None:
+                installation.logged_in(signer.auth)
         except VCloudError as failure:
             # Nothing of this request was sent since, however the login ended.
             failure.outcome_unknown = call.outcome_unknown

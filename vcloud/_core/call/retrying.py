@@ -19,7 +19,7 @@ from vcloud._core.observe import WaitReason
 from vcloud._core.outcome import Proof, may_repeat
 from vcloud._core.process_limits import OwnLimitError
 from vcloud._core.retry import Decision, RetryAfter, Verdict, decide
-from vcloud.errors import APIError, DecodeError
+from vcloud.errors import APIError, AuthenticationError, DecodeError, VCloudError
 
 
 async def prepare_retry(call: Call) -> None:
@@ -55,6 +55,8 @@ def _seconds_to_retry(call: Call) -> float:
         if not _may_sign_again(call):
             raise final(call)
         call.renewed = True
+        # An ended login says nothing about the service, and may occur again and again.
+        call.forgiven += isinstance(call.error, AuthenticationError) and call.error.login_ended
         return 0.0
     if not isinstance(decision, RetryAfter):
         raise final(call, _why_stopped(call))
@@ -83,10 +85,16 @@ def _decision(call: Call) -> Decision:
         repeatable=may_repeat(call.request, call.proof) and not is_refused_for_good(call, error),
         attempt=call.attempt,
         random=context.entropy(),
-        renewed=call.renewed and not context.signer.is_unproven(call.headers),
+        renewed=call.renewed and not _may_renew_again(call, error),
         forgiven=call.forgiven,
         longest_wait=longest_wait_after(call, error),
     )
+
+
+def _may_renew_again(call: Call, error: VCloudError) -> bool:
+    """Whether credentials that were renewed may be renewed once more."""
+    signer = call.context.signer
+    return signer.is_unproven(call.headers) or signer.has_ended(error)
 
 
 def _may_sign_again(call: Call) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,10 @@ class Signer:
 
     __slots__ = (
         "_base_path",
+        "_clock",
         "_clock_difference",
         "_may_be_a_copy",
+        "_may_have_ended",
         "_nonce",
         "_refused_after_jump",
         "_root_path",
@@ -63,6 +66,7 @@ class Signer:
         elapsed: Callable[[], float] | None,
     ) -> None:
         self.auth: Auth = auth
+        self._clock = clock
         #: The service's last refusal of the credentials, if any.
         self.refused: RefusedCredentials = RefusedCredentials(clock)
         if elapsed is None:
@@ -86,12 +90,24 @@ class Signer:
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             auth, "clock_difference", None
         )
+        # For strategies that obtain tokens, which a service may end early.
+        self._may_have_ended: Callable[[], bool] | None = getattr(auth, "may_have_ended", None)
         # For strategies that take credentials over from other processes.
         self._unproven: Callable[..., bool] | None = getattr(auth, "unproven", None)
         # The same, after this machine's clock was put back or forward.
         self._refused_after_jump: Callable[..., bool] | None = getattr(
             auth, "refused_after_jump", None
         )
+
+    def with_auth(self, auth: Auth) -> Signer:
+        """The same address and time with other credentials, which do not depend on the time."""
+        other = copy.copy(self)
+        other.auth = auth
+        other.refused = RefusedCredentials(self._clock)
+        other._may_be_a_copy = other._clock_difference = None  # noqa: SLF001 - of this class
+        other._unproven = other._refused_after_jump = None  # noqa: SLF001
+        other.works_once = False
+        return other
 
     def sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         """The headers of one attempt. The strategy must be ready.
@@ -183,6 +199,11 @@ class Signer:
     def is_unproven(self, sent: Mapping[str, str]) -> bool:
         """Whether these credentials are of another process, so that renewed ones may help."""
         return self._unproven is not None and self._unproven(sent)
+
+    def has_ended(self, error: VCloudError) -> bool:
+        """Whether renewed credentials were refused because their login has ended meanwhile."""
+        ended = isinstance(error, AuthenticationError) and error.login_ended
+        return ended and self._may_have_ended is not None and self._may_have_ended()
 
     def end_trial(self, tries: bool) -> None:  # noqa: FBT001 - what the wait for it gave
         """Release the calls that wait for one that tried refused credentials.

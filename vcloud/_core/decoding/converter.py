@@ -13,9 +13,11 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 import attrs
 import cattrs
+import msgspec
 from cattrs.gen import make_dict_structure_fn
 
 from vcloud._core.decoding.models import DOCUMENTED
+from vcloud._core.decoding.spelled import Spelled, is_spelled
 from vcloud._core.scalars import SCALARS, Float, Integer, OpenEnum, shown, without_exact_floats
 from vcloud._core.timing.clock import datetime_class
 from vcloud.errors.text import shortened
@@ -50,6 +52,9 @@ def lenient_converter(*, strict: bool) -> cattrs.Converter:
     # The wire has no union but "or null".
     converter.register_structure_hook_factory(
         _is_model, lambda kind: _model(kind, converter, strict=strict)
+    )
+    converter.register_structure_hook_factory(
+        is_spelled, lambda kind: _spelled(kind, converter, strict=strict)
     )
     return converter
 
@@ -146,3 +151,49 @@ def _model(
         return build(value if adapt is None else adapt(value), kind)
 
     return structure
+
+
+def _spelled(
+    kind: type[Spelled], converter: cattrs.Converter, *, strict: bool
+) -> Callable[[Any, Any], Any]:
+    fields = [
+        (field, field.encode_name, _builder(field, converter))
+        for field in msgspec.structs.fields(kind)
+    ]
+    known = {name for _, name, _ in fields} | kind.unread
+    demanded = [
+        name
+        for field, name, _ in fields
+        if strict and field.name not in kind.optional and field.default is not msgspec.UNSET
+    ]
+
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"expected an object, got {shown(value)}")
+        if absent := [name for name in demanded if name not in value]:
+            raise ValueError(f"the documented {', '.join(absent)} is absent")
+        if strict and (extra := value.keys() - known):
+            raise ValueError(f"the fields {', '.join(sorted(extra))} are not known")
+        made: dict[str, Any] = {}
+        errors: list[Exception] = []
+        for field, name, build in fields:
+            try:
+                if name in value:
+                    made[field.name] = build(value[name], field.type)
+                elif field.required:
+                    raise KeyError(name)  # noqa: TRY301 - is noted like the others
+            except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
+                error.add_note(cattrs.AttributeValidationNote("", name, field.type))
+                errors.append(error)
+        if errors:
+            raise cattrs.ClassValidationError("", errors, kind)  # pyright: ignore[reportCallIssue]
+        return kind(**made)
+
+    return structure
+
+
+def _builder(field: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    # Of a field that may be unset it only matters whether it is there.
+    if field.default is msgspec.UNSET:
+        return lambda value, _: value
+    return converter.get_structure_hook(field.type)

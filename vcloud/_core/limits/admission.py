@@ -104,6 +104,13 @@ class Admission:
             bucket = self._buckets[name] = Bucket(allowance, shared)
         return bucket
 
+    def forget_documented(self) -> None:
+        """The service has none of the documented limits."""
+        self._expected = {}
+        for bucket in self._buckets.values():
+            bucket.allowance.forget_documented()
+        self._admit()
+
     @property
     def free(self) -> int:
         """How many more may be in flight."""

@@ -154,6 +154,12 @@ class Allowance:
         self._read(headers, now, wall, good=False)
         self._set_bounded()
 
+    def forget_documented(self) -> None:
+        """The service has none of the documented limits. One that an answer announced holds."""
+        if self._announced is not None and self._announced.state is WindowState.UNCONFIRMED:
+            self._announced = None
+            self._set_bounded()
+
     def _read(self, headers: Mapping[str, str], now: float, wall: float, *, good: bool) -> None:
         seen = limits(headers, now=self._clock.read(headers, now) or wall)
         if seen is not None and seen.reset_in is not None:

@@ -54,6 +54,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         "_anonymous",
         "_before",
         "_coverage",
+        "_fetch",
         "_in_flight",
         "_known",
         "_left",
@@ -75,6 +76,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._fetch = source.reader()
         # How many more items each limit of the source lets pass.
         self._left = source.limits()
         self.number = None if 0 in self._left else source.start
@@ -118,7 +120,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
                 *await (
                     self._in_flight[0]
                     if self._in_flight
-                    else _read(self._source.fetch, self._next, self._totals)
+                    else _read(self._fetch, self._next, self._totals)
                 )
             )
         except BaseException:
@@ -299,7 +301,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
             for number in range(
                 page.next + len(in_flight), min(page.last, page.number + ahead) + 1
             ):
-                in_flight.append(begin(_read(self._source.fetch, number, self._totals)))
+                in_flight.append(begin(_read(self._fetch, number, self._totals)))
 
 
 class Items(_Iteration, AsyncIterator[T]):

@@ -50,7 +50,8 @@ class Source(msgspec.Struct, frozen=True):
     """A list at a service, and how it is read.
 
     Attributes:
-        fetch: reads one page, given its number; returns what the strategy takes.
+        fetch: reads one page, given its number; returns what the strategy takes. None: ``open``
+            makes it.
         strategy: says which page follows.
         key: returns the identity of an item, or None for an item without one. None: no item has
             one.
@@ -59,15 +60,25 @@ class Source(msgspec.Struct, frozen=True):
         start: the number of the first page to read.
         max_pages: how many pages one iteration may read.
         ahead: how many pages are read ahead.
+        open: makes the ``fetch`` of one iteration, for a list that keeps something between its
+            pages.
     """
 
-    fetch: Callable[[int], Awaitable[Any]]
+    fetch: Callable[[int], Awaitable[Any]] | None = None
     strategy: Strategy = AsFetched()
     key: Callable[[Any], object] | None = None
     steps: tuple[Callable[[Any], Any] | int, ...] = ()
     start: int = 1
     max_pages: int = MAX_PAGES
     ahead: int = 0
+    open: Callable[[], Callable[[int], Awaitable[Any]]] | None = None
+
+    def reader(self) -> Callable[[int], Awaitable[Any]]:
+        """What reads the pages of one iteration."""
+        if self.fetch is not None:
+            return self.fetch
+        assert self.open is not None
+        return self.open()
 
     def limits(self) -> tuple[int, ...]:
         """How many items each number among the steps lets pass."""

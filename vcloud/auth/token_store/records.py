@@ -91,6 +91,7 @@ class Refusal(msgspec.Struct, omit_defaults=True, frozen=True):
         code: the service's code.
         meaning: what the documents say of the code.
         provider: whose login it was.
+        may_be_temporary: whether the service answers so too while it cannot look credentials up.
     """
 
     message: str
@@ -98,6 +99,7 @@ class Refusal(msgspec.Struct, omit_defaults=True, frozen=True):
     code: int | str | None = None
     meaning: str = ""
     provider: str = ""
+    may_be_temporary: bool = False
 
 
 class Record(msgspec.Struct, omit_defaults=True, frozen=True):

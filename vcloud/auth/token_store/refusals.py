@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vcloud._core.refused_credentials import HOLD, recalled
+from vcloud._core.refused_credentials import HOLD, hold_of, recalled
 from vcloud._core.request import Request
 from vcloud.auth.token_store.records import Record, Refusal
 from vcloud.auth.token_store.store import Found
@@ -26,8 +26,16 @@ def record_of(error: AuthenticationError, salt: str, check: str) -> Record:
         salt: of the check.
         check: what the password becomes with this salt.
     """
-    words = Refusal(error.message, error.status, error.code, error.meaning, error.provider)
-    return Record("refused", salt, check, life=HOLD, left=HOLD, refusal=words)
+    words = Refusal(
+        error.message,
+        error.status,
+        error.code,
+        error.meaning,
+        error.provider,
+        error.may_be_temporary,
+    )
+    hold = hold_of(error)
+    return Record("refused", salt, check, life=hold, left=hold, refusal=words)
 
 
 def left(found: Found | None) -> float:
@@ -46,5 +54,8 @@ def error_of(refusal: Refusal, base_url: str, request: Request) -> Authenticatio
         request: the login.
     """
     known = msgspec.structs.asdict(refusal)
+    temporary = known.pop("may_be_temporary")
     url = f"{base_url}{request.path}"
-    return recalled(AuthenticationError(**known, method=request.method, url=url))
+    made = AuthenticationError(**known, method=request.method, url=url)
+    made.may_be_temporary = temporary
+    return recalled(made)

@@ -16,13 +16,14 @@ from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
-from vcloud._core.request import Request, Response
+from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.scalars import Integer, instant_or_none
 from vcloud.errors import (
     APIError,
     AuthenticationError,
     CapacityError,
     ConflictError,
+    ConnectError,
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
@@ -30,9 +31,11 @@ from vcloud.errors import (
     ServerError,
 )
 from vcloud.errors.text import MAX_WORD, shortened
+from vcloud.providers.streamspace.login_words import mark_refusal
 from vcloud.providers.streamspace.models import SessionState
+from vcloud.providers.streamspace.server_words import NO_PATH, Words, words_of
 
-__all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode"]
+__all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
 
 
 class InvalidTransitionError(ConflictError):
@@ -48,6 +51,13 @@ class InvalidTransitionError(ConflictError):
 
     from_state: SessionState | None = None
     to_state: SessionState | None = None
+
+
+class UnrecognisedError(ConnectError):
+    """The installation could not be asked which StreamSpace it is, so nothing else was sent.
+
+    ``__cause__`` is why. The next call asks again.
+    """
 
 
 class StreamSpaceCode(StrEnum):
@@ -165,8 +175,8 @@ _TRANSITION = re.compile(r"Cannot transition from '([^']*)' to '([^']*)'")
 class StreamSpaceDialect(msgspec.Struct, frozen=True):
     """StreamSpace's errors: an HTTP status, and a body with ``error``, ``message`` and ``code``.
 
-    The published server sends no ``code``, but a message, details or fields beside ``error``, and
-    plain text for unknown paths (from its source).
+    The published server sends no ``code``. What its words mean is in
+    :mod:`~vcloud.providers.streamspace.server_words`.
     """
 
     provider: str
@@ -177,8 +187,18 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         RateLimit(100, 60),
     )
     fixed_paths: frozenset[str] = frozenset(
-        {"/agent/vnc", "/agent/ws", "/agents/stats", "/auth/login", "/auth/logout", "/auth/refresh"}
+        {
+            "/agent/vnc",
+            "/agent/ws",
+            "/agents/stats",
+            "/auth/login",
+            "/auth/logout",
+            "/auth/refresh",
+            "/auth/setup/status",
+        }
     )
+    #: The published server's sessions and templates have names only.
+    id_fields: tuple[str, ...] = ("id", "name", "agentId", "agent_id")
 
     def succeeded(self, answer: object) -> bool:
         """Whether the answer is a success: it has no ``error``, which only failures have."""
@@ -192,22 +212,24 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             return None
         body = without_sent_secrets(_object(response.body), request)
         known = _CODES.get(str(body.get("code")))
-        message = _message(body) or (
-            known.meaning if known else excerpt(response.body, sensitive=request.sensitive)
-        )
-        transition = _TRANSITION.search(message)
+        words = _words(request, response, body) if known is None else Words()
+        code = known or _CODES.get(words.code or "")
+        meaning = words.meaning or (code.meaning if code else "")
+        quoted = excerpt(response.body, sensitive=request.sensitive)
+        message = _message(body) or meaning or quoted
+        if words is NO_PATH:
+            message = f"the server has no such path ({message}): is the base_url right?"
+        transition = words.states or _transition(message)
         kind = (
-            known.error
-            if known
-            else InvalidTransitionError
-            if transition
-            else error_for_status(response.status)
+            words.error
+            or (code.error if code else None)
+            or (InvalidTransitionError if transition else error_for_status(response.status))
         )
         made = kind(
             message,
             status=response.status,
-            code=known or _word(body, "code"),
-            meaning=known.meaning if known else "",
+            code=code or _word(body, "code"),
+            meaning=meaning,
             provider=self.provider,
             method=request.method,
             url=url,
@@ -218,10 +240,11 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         )
         if isinstance(made, RateLimitError):
             made.retry_after = _retry_after(body, response, now)
+        if isinstance(made, AuthenticationError):
+            mark_refusal(made, request, body)
         if isinstance(made, InvalidTransitionError) and transition:
             made.from_state, made.to_state = (
-                SessionState(shortened(transition[1], MAX_WORD)),
-                SessionState(shortened(transition[2], MAX_WORD)),
+                SessionState(shortened(state, MAX_WORD)) for state in transition
             )
         return made
 
@@ -231,7 +254,8 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         Below 500, ``error`` alone is enough to recognise the service. From 500 on there must be a
         code, a message, details or fields beside it, as in the document and, as a rule, on the
         published server: many gateways write ``{"error": ...}`` alone, others a numeric ``status``
-        beside it. ``SESSION_PROVISIONING_FAILED`` says how the create ended.
+        beside it. ``SESSION_PROVISIONING_FAILED`` says how the create ended, and so do some words
+        of the published server's database.
         """
         body = _object(response.body)
         # Only a text can be one of the documented codes.
@@ -240,6 +264,8 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             form = Form.FAILURE
         elif code in _CODES:
             form = Form.CODE
+        elif _words(request, response, body).outcome:
+            form = Form.FAILURE
         elif _word(body, "error") and not isinstance(body.get("status"), int):
             more = any(body.get(name) for name in ("code", "message", "details", "fields"))
             form = Form.OWN if more or response.status < 500 else Form.FOREIGN
@@ -249,6 +275,20 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
 
 
 DIALECT = StreamSpaceDialect("streamspace")
+
+
+def _words(request: Request, response: Response, body: Mapping[str, Any]) -> Words:
+    """What the words of an answer without a documented code mean."""
+    upgrade = request.bucket in {UPGRADES, UPGRADES_WITHOUT_SLOT}
+    words = words_of(response.status, body, upgrade=upgrade)
+    # What was cut off may have been an error.
+    return Words() if words is None or (words is NO_PATH and response.cut) else words
+
+
+def _transition(message: str) -> tuple[str, str] | None:
+    """The states that a message of the document names."""
+    found = _TRANSITION.search(message)
+    return None if found is None else (found[1], found[2])
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ __all__ = ["KIND", "STATES"]
 
 STATES: Final[Mapping[str, InstanceState]] = {
     SessionState.PENDING: InstanceState.STARTING,
+    SessionState.STARTING: InstanceState.STARTING,
     SessionState.WAKING: InstanceState.STARTING,
     SessionState.RUNNING: InstanceState.RUNNING,
     # Not hibernated yet: it cannot be woken.

@@ -28,8 +28,10 @@ __all__ = [
     "SessionStatus",
     "SessionUpdate",
     "SortOrder",
+    "StreamingProtocol",
     "TemplateResources",
     "TemplateVNC",
+    "UserQuota",
     "UserRole",
     "Utilization",
 ]
@@ -62,14 +64,36 @@ class SessionState(OpenEnum):
     HIBERNATED = "hibernated"
     TERMINATING = "terminating"
     TERMINATED = "terminated"
-    #: Not in the document; the published server has it, like the two below.
+    #: Not in the document; the published server has it, like the three below.
+    STARTING = "starting"
     HIBERNATING = "hibernating"
     WAKING = "waking"
     FAILED = "failed"
 
 
+class StreamingProtocol(OpenEnum):
+    """How a session shows its desktop. Only the published server says so.
+
+    It is found from the image and the port of its template.
+    """
+
+    #: For a VNC viewer.
+    VNC = "vnc"
+    #: A web page, like the next.
+    SELKIES = "selkies"
+    GUACAMOLE = "guacamole"
+    #: For an X2Go client; this SDK has none.
+    X2GO = "x2go"
+
+
 #: States that a session never leaves.
 TERMINAL_STATES: Final = frozenset({SessionState.TERMINATED, SessionState.FAILED})
+
+
+#: States on the way to another, whose end the agents of a published StreamSpace may not report.
+UNREPORTED: Final = frozenset(
+    {SessionState.HIBERNATING, SessionState.WAKING, SessionState.TERMINATING}
+)
 
 
 class SessionSort(OpenEnum):
@@ -93,6 +117,8 @@ class UserRole(OpenEnum):
 
     ADMIN = "admin"
     USER = "user"
+    #: Not in the document; on the published server, who may make templates.
+    OPERATOR = "operator"
 
 
 _CPU: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)m?")
@@ -153,17 +179,26 @@ class TemplateResources(Resources):
 class AgentCapacity(WireModel):
     """How much an agent can take. A Docker agent has only the numbers of sessions.
 
+    Which numbers there are depends on the installation: ``max_cpu``, ``max_memory`` and
+    ``current_sessions`` are the API document's, the last three the published server's.
+
     Attributes:
         max_cpu: cores.
         max_memory: memory. The document gives no unit; its example, 256, can only be GB.
         max_sessions: how many sessions at once.
         current_sessions: how many it has now.
+        cpu: cores, as a quantity of Kubernetes: ``16``, ``16000m``.
+        memory: bytes, likewise: ``64Gi``.
+        storage: bytes, likewise: ``1Ti``.
     """
 
     max_cpu: Float | None = None
     max_memory: Float | None = None
     max_sessions: Integer | None = None
     current_sessions: Integer | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    storage: str | None = None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
@@ -236,12 +271,23 @@ class SessionStatus(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class SessionUpdate(NamedModel):
-    """The answer to a change of a session's state: the changed fields."""
+    """The answer to a change of a session's state: the changed fields.
+
+    Attributes:
+        id: the session's id.
+        state: its state now. On the published server the one on the way, such as ``hibernating``.
+        status: details of its state; None on the published server.
+        updated_at: when it changed; None on the published server.
+        command_id: the id of the command that its agent gets; only the published server says it.
+        message: the server's words; only the published server says them.
+    """
 
     id: Id
     state: SessionState
     status: SessionStatus | None
     updated_at: Instant | None
+    command_id: str | None = None
+    message: str | None = None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
@@ -255,6 +301,33 @@ class TemplateVNC(WireModel):
     port: Integer | None
     resolution: str | None = None
     color_depth: Integer | None = None
+
+
+@frozen(kw_only=True, field_transformer=none_when_absent)
+class UserQuota(WireModel):
+    """What the sessions of a user may take together, as the published server says.
+
+    Quantities are those of Kubernetes: ``4000m``, ``8Gi``. That server enforces others.
+
+    Attributes:
+        max_sessions: how many sessions at once.
+        max_cpu: cores.
+        max_memory: bytes.
+        max_storage: bytes of the home directory.
+        used_sessions: how many sessions there are.
+        used_cpu: cores that they have.
+        used_memory: bytes that they have.
+        used_storage: bytes of the home directory.
+    """
+
+    max_sessions: Integer | None
+    max_cpu: str | None
+    max_memory: str | None
+    max_storage: str | None
+    used_sessions: Integer | None
+    used_cpu: str | None
+    used_memory: str | None
+    used_storage: str | None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

@@ -2,12 +2,200 @@
 
 from __future__ import annotations
 
-from vcloud._core.request import Request, path_segment
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Final, NoReturn
+
+from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.session import Session
-from vcloud.providers.streamspace.sessions import SESSION
-from vcloud.providers.streamspace.sessions import Session as StreamSpaceSession
+from vcloud.errors import ConflictError, NotFoundError, VCloudError
+from vcloud.errors.text import shortened
+from vcloud.providers.streamspace.dialects.published.freshness import fetch_fresh
+from vcloud.providers.streamspace.dialects.published.models import (
+    COMMAND,
+    CREATED,
+    SESSION,
+    SESSIONS,
+    TAGGED,
+)
+from vcloud.providers.streamspace.errors import StreamSpaceCode
+from vcloud.providers.streamspace.models import SessionSort, SessionState, SessionUpdate, SortOrder
+from vcloud.providers.streamspace.refusals import check_query_value, unsupported
+from vcloud.providers.streamspace.session import Session as StreamSpaceSession
+from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters
+from vcloud.providers.streamspace.wire import WholeList, listing
+
+#: What a list can be sorted by here.
+_SORTS: Final = (SessionSort.CREATED_AT, SessionSort.USER, SessionSort.STATE)
 
 
 async def fetch(session: Session, id: str) -> StreamSpaceSession:
-    """``GET /sessions/{session_id}``"""
-    return await session.fetch(Request("GET", f"/sessions/{path_segment(id)}"), SESSION)
+    """``GET /sessions/{name}``"""
+    return await fetch_fresh(session, _path(session, id), SESSION)
+
+
+async def find(session: Session, name: str) -> StreamSpaceSession | None:
+    """``GET /sessions/{name}``, because a name is an id; a name that no path can hold is listed."""
+    if "/" in name or ".." in name or name in {".", "by-tags"}:
+        wanted = WholeList("/sessions", SESSIONS, keep=lambda found: found.name == name)
+        return await listing(session, lambda _: wanted, page=None, limit=None).first()
+    try:
+        return await fetch(session, name)
+    except NotFoundError:
+        return None
+
+
+async def create(session: Session, wanted: NewSession) -> StreamSpaceSession:
+    """``POST /sessions``, and for the tags ``PATCH /sessions/{name}/tags``"""
+    for name, value, instead in (
+        ("platform", wanted.platform, "the server itself chooses; leave it out"),
+        ("state", wanted.state, "leave it out, and hibernate() the session when it is running"),
+    ):
+        if value is not None:
+            raise unsupported(session, f"{name}= for sessions.create()", instead)
+    body = drop_none(
+        user=wanted.user,
+        template=wanted.template,
+        resources=wanted.resources,
+        persistentHome=wanted.persistent_home,
+        idleTimeout=wanted.idle_timeout,
+        maxSessionDuration=wanted.max_session_duration,
+        tags=wanted.tags,
+    )
+    request = Request("POST", "/sessions", body=json_body(body), bucket="create", starts=True)
+    made = await session.fetch(request, CREATED)
+    if wanted.tags:
+        # The create gives them to the agent and does not keep them.
+        try:
+            await set_tags(session, made.id, wanted.tags)
+        except VCloudError as error:
+            error.created = made
+            raise
+    return made
+
+
+def listed(session: Session, filters: SessionFilters) -> WholeList[StreamSpaceSession]:
+    """``GET /sessions``; what the server does not do itself is done here."""
+    if filters.agent_id is not None:
+        raise unsupported(
+            session, "agent_id= for sessions.list()", "it does not say which agent runs a session"
+        )
+    if filters.tags is not None:
+        raise unsupported(
+            session, "tags= for sessions.list()", "it shows no tags; keep their sessions' ids"
+        )
+    if filters.sort is not None and filters.sort not in _SORTS:
+        raise unsupported(
+            session,
+            f"sort={str(filters.sort)!r} for sessions.list()",
+            f"sort by {', '.join(_SORTS)}, or sort the items",
+        )
+    if filters.user is not None:
+        _check_user(session, filters.user)
+    sort = filters.sort or (SessionSort.CREATED_AT if filters.order is not None else None)
+    return WholeList(
+        "/sessions",
+        SESSIONS,
+        {"user": filters.user},
+        keep=_keep(filters),
+        sort=None if sort is None else _by(sort),
+        descending=filters.order != SortOrder.ASC,
+    )
+
+
+async def hibernate(session: Session, id: str) -> SessionUpdate:
+    """``PUT /sessions/{name}/hibernate``"""
+    return await _change(
+        session, "PUT", f"{_path(session, id)}/hibernate", SessionState.HIBERNATING
+    )
+
+
+async def wake(session: Session, id: str) -> SessionUpdate:
+    """``PUT /sessions/{name}/wake``"""
+    return await _change(session, "PUT", f"{_path(session, id)}/wake", SessionState.WAKING)
+
+
+async def terminate(session: Session, id: str) -> SessionUpdate:
+    """``DELETE /sessions/{name}``"""
+    return await _change(session, "DELETE", _path(session, id), SessionState.TERMINATING)
+
+
+async def force_terminate(session: Session, id: str) -> NoReturn:  # noqa: ARG001
+    """No path of the server ends a session at once."""
+    raise unsupported(
+        session, "way to end a session at once", "terminate() ends it in any state, by its agent"
+    )
+
+
+async def delete(session: Session, id: str, *, force: bool) -> None:
+    """``DELETE /sessions/{name}``; one that is ending already is left as it is."""
+    if force:
+        raise unsupported(session, "force= for delete()", "leave it out, its agent ends it")
+    try:
+        await session.fetch(Request("DELETE", _path(session, id)), COMMAND)
+    except ConflictError as error:
+        if error.code != StreamSpaceCode.SESSION_TERMINATING:
+            raise
+
+
+async def set_tags(session: Session, id: str, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """``PATCH /sessions/{name}/tags``"""
+    request = Request(
+        "PATCH", f"{_path(session, id)}/tags", body=json_body({"tags": tags}), repeatable=True
+    )
+    return await session.fetch(request, TAGGED)
+
+
+async def _change(session: Session, method: str, path: str, then: SessionState) -> SessionUpdate:
+    # Repeated after a lost answer, it would be refused for what it did itself.
+    answer = await session.fetch(Request(method, path, once=True), COMMAND)
+    return SessionUpdate(
+        id=answer.id,
+        # The answer does not name the state on the way.
+        state=then,
+        status=None,
+        updated_at=None,
+        command_id=answer.command_id,
+        message=answer.message,
+    )
+
+
+def _check_user(session: Session, user: str) -> None:
+    instead = "leave it out, and compare each session's user"
+    if not user:
+        raise unsupported(session, "list of the sessions of user=''", instead)
+    check_query_value(session, user, "user", instead)
+
+
+def _keep(filters: SessionFilters) -> Callable[[StreamSpaceSession], bool] | None:
+    """Whether a session belongs to a list, as far as the server does not look at it."""
+    state, template, platform = filters.state, filters.template, filters.platform
+    if state is None and template is None and platform is None:
+        return None
+    return lambda session: (
+        (state is None or session.state == state)
+        and (template is None or session.template == template)
+        and (platform is None or session.platform == platform)
+    )
+
+
+def _by(sort: SessionSort) -> Callable[[StreamSpaceSession], Any]:
+    """The value of a session that a list is sorted by; sessions without one come as the least."""
+    value = attrgetter(sort)
+
+    def key(session: StreamSpaceSession) -> tuple[bool, Any]:
+        found = value(session)
+        return found is not None, found
+
+    return key
+
+
+def _path(session: Session, id: str) -> str:
+    if "/" in id or ".." in id:
+        # The server decodes a path before it looks for the route.
+        raise unsupported(
+            session,
+            f"path to session {shortened(id, 200)!r}",
+            "find() lists it, and no other call reaches a name with / or ..",
+        )
+    return f"/sessions/{path_segment(id)}"
