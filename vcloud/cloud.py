@@ -186,7 +186,6 @@ class VCloud(Lifetime):
             *("environ", *_PROVIDERS, "streamspace_dialect", "client_session"),
             instead=FROM_ENV,
         )
-        dialect = dialect_of_environment(environ, streamspace_dialect, "streamspace_dialect")
         # As the class takes them. An Endpoint would let those of one provider replace these.
         everywhere = options.pop("observers", ())
         given = {
@@ -200,6 +199,7 @@ class VCloud(Lifetime):
         if not found:
             wanted = "; ".join(f"for {one.name} {one.wanted}" for one in VARIABLES)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
+        dialect = dialect_of_environment(environ, streamspace_dialect, "streamspace_dialect")
         clients: dict[str, Any] = {**found}
         if "streamspace" in found:
             clients["streamspace_dialect"] = dialect
@@ -341,7 +341,7 @@ class VCloud(Lifetime):
     ) -> Bulk[T, R]:
         """Run an async function over many items, with an outcome for each.
 
-        With a journal, a run that was killed can be continued.
+        With a journal, a killed run can be continued. Batches are not used: :class:`Bulk` says why.
 
         ::
 

@@ -38,7 +38,9 @@ async def refused(
     endpoint = Endpoint(
         provider.document["base_url"], auth=provider.auth(), retry=RetryPolicy(attempts=1)
     )
-    client = client_with(provider.client_class, endpoint, transport=transport, codec=Codec())
+    client = client_with(
+        provider.client_class, endpoint, transport=transport, codec=Codec(), own=provider.own
+    )
     with pytest.raises(APIError) as caught:
         await provider.calls[operation][0](client)
     return caught.value

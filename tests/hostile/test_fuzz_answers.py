@@ -169,7 +169,9 @@ class Fuzzed:
         auth = AUTHS[case.provider.api]()
         end = Endpoint(self._peer.url, auth=auth, retry=ONCE, timeout=GUARD / 2, max_pages=3)
         async with (
-            client_with(case.provider.client_class, end, codec=_CODEC) as client,
+            client_with(
+                case.provider.client_class, end, codec=_CODEC, own=case.provider.own
+            ) as client,
             asyncio.timeout(GUARD),
         ):
             try:

@@ -56,7 +56,9 @@ async def error_of(api: str, secret: str, answer: Response) -> VCloudError:
     auth, call = CALLS[api]
     transport = CannedTransport(answer.status, answer.body, CIMultiDict(answer.headers))  # type: ignore[arg-type]
     endpoint = Endpoint(PROVIDERS[api].document["base_url"], auth=auth(secret), retry=ONCE)
-    client = client_with(PROVIDERS[api].client_class, endpoint, transport=transport)
+    client = client_with(
+        PROVIDERS[api].client_class, endpoint, transport=transport, own=PROVIDERS[api].own
+    )
     with pytest.raises(VCloudError) as caught:
         await call(client)
     return caught.value

@@ -38,11 +38,13 @@ from vcloud.providers.streamspace import (
     InvalidTransitionError,
     SessionState,
     StreamSpaceCode,
+    UnrecognisedError,
 )
 
 
 def every(error: VCloudError) -> None:
     assert_type(error.outcome_unknown, bool)
+    assert_type(error.created, Any)
     assert_type(error.user_message, str)
     assert_type(error.to_dict(), dict[str, Any])
     assert_type(printable("text"), str)
@@ -76,6 +78,9 @@ def others(
     failed: WaitFailed,
 ) -> None:
     assert_type(decoding.items, tuple[Any, ...])
+    assert_type(decoding.status, int | None)
+    assert_type(decoding.body, str | None)
+    assert_type(decoding.ids, tuple[str, ...])
     assert_type(cleanup.provider, str)
     assert_type(cleanup.ids, tuple[str, ...])
     assert_type(timeout.last, str | None)
@@ -107,6 +112,7 @@ def kinds() -> tuple[type[Exception], ...]:
         ServerError,
     )
     conflict: type[ConflictError] = InvalidTransitionError
+    connect = UnrecognisedError
     every: tuple[type[VCloudError], ...] = (
         transport,
         connect,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
-from vcloud import Instance, Pager, Stats, StreamSpace
+from vcloud import BearerAuth, Endpoint, Instance, Pager, Stats, StreamSpace, VCloud
 from vcloud.providers.streamspace import (
     Agent,
+    AgentAction,
     AgentCapacity,
+    AgentCommand,
+    AgentKey,
     AgentRef,
     Agents,
     AgentSession,
     AgentStats,
     AgentStatus,
     AgentUpdate,
+    ApprovalStatus,
     Login,
     LoginUser,
     LogStream,
@@ -26,12 +30,14 @@ from vcloud.providers.streamspace import (
     SessionState,
     SessionStatus,
     SessionUpdate,
+    StreamingProtocol,
     Template,
     TemplateRef,
     TemplateResources,
     Templates,
     TemplateVNC,
     User,
+    UserQuota,
     UserRole,
     Users,
     Utilization,
@@ -51,6 +57,14 @@ async def client(streamspace: StreamSpace) -> None:
     assert_type(await streamspace.login("me", "password"), Login)
     assert_type(await streamspace.refresh_token(), Login)
     assert_type(await streamspace.logout(), None)
+    assert_type(streamspace.dialect, Literal["documented", "published"] | None)
+    assert_type(await streamspace.recognise(), Literal["documented", "published"])
+    endpoint = Endpoint("https://host/api/v1", auth=BearerAuth("token"))
+    StreamSpace(endpoint, dialect="published")
+    StreamSpace("https://host/api/v1", auth=BearerAuth("token"), dialect=None, timeout=5)
+    StreamSpace.from_env(dialect="documented")
+    VCloud(streamspace=endpoint, streamspace_dialect="published")
+    VCloud.from_env(streamspace_dialect="published")
 
 
 async def collections(streamspace: StreamSpace) -> None:
@@ -94,6 +108,7 @@ async def sessions(session: SessionRef) -> None:
     assert_type(await session.terminate(), SessionUpdate)
     assert_type(await session.force_terminate(), SessionUpdate)
     assert_type(await session.delete(force=True), None)
+    assert_type(await session.set_tags(["a"]), tuple[str, ...])
     assert_type(await session.start(), SessionUpdate)
     assert_type(await session.stop(), SessionUpdate)
     assert_type(await session.wait_until(SessionState.RUNNING), Session)
@@ -146,6 +161,8 @@ def session_fields(value: Session) -> None:
     assert_type(value.resources, Resources | None)
     assert_type(value.persistent_home, bool | None)
     assert_type(value.idle_timeout, timedelta | None)
+    assert_type(value.max_session_duration, timedelta | None)
+    assert_type(value.streaming_protocol, StreamingProtocol | None)
     assert_type(value.tags, tuple[str, ...])
     assert_type(value.status, SessionStatus | None)
     assert_type(value.platform_metadata, dict[str, Any])
@@ -171,6 +188,8 @@ def session_update_fields(value: SessionUpdate) -> None:
     assert_type(value.state, SessionState)
     assert_type(value.status, SessionStatus | None)
     assert_type(value.updated_at, datetime | None)
+    assert_type(value.command_id, str | None)
+    assert_type(value.message, str | None)
 
 
 def agent_fields(value: Agent) -> None:
@@ -187,7 +206,39 @@ def agent_fields(value: Agent) -> None:
     assert_type(value.sessions, tuple[AgentSession, ...])
     assert_type(value.created_at, datetime | None)
     assert_type(value.updated_at, datetime | None)
+    assert_type(value.approval_status, ApprovalStatus | None)
+    assert_type(value.approved_at, datetime | None)
+    assert_type(value.approved_by, str | None)
     assert_type(value.raw, dict[str, Any])
+
+
+async def administration(agent: AgentRef, templates: Templates, users: Users) -> None:
+    assert_type(await agent.approve(), AgentKey)
+    assert_type(await agent.reject(), None)
+    assert_type(await agent.generate_key(), AgentKey)
+    assert_type(await agent.rotate_key(), AgentKey)
+    command = agent.command(AgentAction.STOP_SESSION, "session", payload={"sessionId": "session"})
+    assert_type(await command, AgentCommand)
+    assert_type(await agent.delete(), None)
+    assert_type(await templates.create("name", 1, manifest={}, tags=["a"]), Template)
+    assert_type(await users.me(), User)
+    assert_type(await users.create("name", "a@b.c", "password", full_name="Name"), User)
+
+
+def agent_key_fields(value: AgentKey) -> None:
+    assert_type(value.agent_id, str)
+    assert_type(value.api_key, str)
+    assert_type(value.created_at, datetime | None)
+
+
+def agent_command_fields(value: AgentCommand) -> None:
+    assert_type(value.id, str | None)
+    assert_type(value.command_id, str)
+    assert_type(value.agent_id, str | None)
+    assert_type(value.session_id, str | None)
+    assert_type(value.action, AgentAction | None)
+    assert_type(value.status, str | None)
+    assert_type(value.created_at, datetime | None)
 
 
 def agent_capacity_fields(value: AgentCapacity) -> None:
@@ -195,6 +246,9 @@ def agent_capacity_fields(value: AgentCapacity) -> None:
     assert_type(value.max_memory, float | None)
     assert_type(value.max_sessions, int | None)
     assert_type(value.current_sessions, int | None)
+    assert_type(value.cpu, str | None)
+    assert_type(value.memory, str | None)
+    assert_type(value.storage, str | None)
 
 
 def agent_session_fields(value: AgentSession) -> None:
@@ -243,6 +297,10 @@ def template_fields(value: Template) -> None:
     assert_type(value.tags, tuple[str, ...])
     assert_type(value.created_at, datetime | None)
     assert_type(value.updated_at, datetime | None)
+    assert_type(value.repository_id, int | None)
+    assert_type(value.app_type, str | None)
+    assert_type(value.manifest, Any)
+    assert_type(value.install_count, int | None)
     assert_type(value.raw, dict[str, Any])
 
 
@@ -272,7 +330,23 @@ def user_fields(value: User) -> None:
     assert_type(value.active, bool | None)
     assert_type(value.created_at, datetime | None)
     assert_type(value.last_login, datetime | None)
+    assert_type(value.full_name, str | None)
+    assert_type(value.provider, str | None)
+    assert_type(value.updated_at, datetime | None)
+    assert_type(value.quota, UserQuota | None)
+    assert_type(value.groups, tuple[str, ...])
     assert_type(value.raw, dict[str, Any])
+
+
+def user_quota_fields(value: UserQuota) -> None:
+    assert_type(value.max_sessions, int | None)
+    assert_type(value.max_cpu, str | None)
+    assert_type(value.max_memory, str | None)
+    assert_type(value.max_storage, str | None)
+    assert_type(value.used_sessions, int | None)
+    assert_type(value.used_cpu, str | None)
+    assert_type(value.used_memory, str | None)
+    assert_type(value.used_storage, str | None)
 
 
 def login_fields(value: Login) -> None:

@@ -238,4 +238,7 @@ def answered(
     """A client that gets this for everything it asks."""
     transport = CannedTransport(status, body, CIMultiDict(headers))  # type: ignore[arg-type]
     endpoint = Endpoint(provider.document["base_url"], auth=provider.auth(), retry=ONCE, **settings)
-    return client_with(provider.client_class, endpoint, transport=transport, codec=codec), transport
+    client = client_with(
+        provider.client_class, endpoint, transport=transport, codec=codec, own=provider.own
+    )
+    return client, transport

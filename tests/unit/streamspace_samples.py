@@ -188,8 +188,10 @@ class Canned(Transport):
         return Response(self.status, {}, self.body)
 
 
-def client(body: object = None, status: int = 200, auth: Any = None) -> tuple[StreamSpace, Canned]:
+def client(
+    body: object = None, status: int = 200, auth: Any = None, dialect: str = "documented"
+) -> tuple[StreamSpace, Canned]:
     transport = Canned(status, encoded(body) if body is not None else b"")
     endpoint = Endpoint(BASE, auth=auth or BearerAuth("tok-canary"), retry=RetryPolicy(attempts=1))
-    own = {"dialect": "documented"}
+    own = {"dialect": dialect}
     return client_with(StreamSpace, endpoint, transport=transport, own=own), transport

@@ -105,7 +105,8 @@ class Refusing(Transport):
 def make(provider: Provider) -> tuple[Any, Refusing]:
     transport = Refusing()
     endpoint = Endpoint(provider.document["base_url"], auth=provider.auth(), retry=ONCE)
-    return client_with(provider.client_class, endpoint, transport=transport), transport
+    client = client_with(provider.client_class, endpoint, transport=transport, own=provider.own)
+    return client, transport
 
 
 @frozen

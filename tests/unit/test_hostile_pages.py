@@ -138,7 +138,9 @@ def test_an_iteration_ends_and_asks_no_more_than_it_may(
             endpoint = Endpoint(
                 provider.document["base_url"], auth=provider.auth(), retry=ONCE, max_pages=MAX_PAGES
             )
-            pager = listed(client_with(provider.client_class, endpoint, transport=shelf))
+            pager = listed(
+                client_with(provider.client_class, endpoint, transport=shelf, own=provider.own)
+            )
             got = runner.run(collect(pager.prefetch(ahead) if ahead else pager))
             ids = [one.id for one in got]
             assert shelf.asked <= MAX_PAGES + ahead

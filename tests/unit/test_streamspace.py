@@ -280,7 +280,8 @@ async def test_login_is_a_secret_and_its_token_is_used_from_then_on() -> None:
 
 
 async def test_renewal_exchanges_the_token_in_the_published_servers_form() -> None:
-    made, transport = client({"token": "new", "expiresAt": "2999-01-01T00:00:00.123456789Z"})
+    answer = {"token": "new", "expiresAt": "2999-01-01T00:00:00.123456789Z"}
+    made, transport = client(answer, dialect="published")
     assert (await made.refresh_token()).user is None
     assert transport.asked == [("POST", "/auth/refresh", b'{"token":"tok-canary"}')]
     assert (await made.sessions.ref(ID).connect_url()).endswith("token=new")

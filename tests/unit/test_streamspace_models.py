@@ -120,18 +120,20 @@ def test_session_of_the_published_server_has_its_name_as_its_id_and_none_for_mis
 
 
 async def test_lists_of_the_published_server_are_one_page_under_any_of_its_names() -> None:
-    bodies: tuple[dict[str, Any], ...] = (
-        {"items": [camel(SESSION)], "total": 1},
-        {"sessions": [camel(SESSION)], "total": 1},
-        {"items": [SESSION], "total": 1},
+    bodies: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("published", {"sessions": [camel(SESSION)], "total": 1}),
+        ("documented", {"items": [SESSION], "total": 1}),
     )
-    for body in bodies:
-        made, transport = client(body)
+    for dialect, body in bodies:
+        made, transport = client(body, dialect=dialect)
         (page,) = [page async for page in made.sessions.list().pages()]
         assert (page.total, page.next) == (1, None)
         assert page.items[0].id == ID
         assert page.items[0].raw == next(iter(body.values()))[0]
         assert len(transport.asked) == 1
+    made, _ = client({"items": [camel(SESSION)], "total": 1})
+    with pytest.raises(DecodeError, match='dialect="published"'):
+        await made.sessions.list().all()
     made, _ = client({"templates": None, "total": 0})
     assert await made.templates.list().all() == []
 

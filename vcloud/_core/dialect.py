@@ -27,7 +27,15 @@ class Dialect(Protocol):
 
     @property
     def fixed_paths(self) -> Collection[str]:
-        """Its paths that begin with two words (``/agents/stats``). Elsewhere an id follows."""
+        """Its paths that begin with two words, as ``/agents/stats``, or have no id at all.
+
+        Elsewhere an id follows the first word.
+        """
+        ...
+
+    @property
+    def id_fields(self) -> Collection[str]:
+        """The fields of its answers that hold the id of what was made, the best first."""
         ...
 
     def succeeded(self, answer: Any) -> bool:

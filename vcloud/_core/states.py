@@ -128,7 +128,12 @@ class Stateful(Handle, Generic[H, S]):
             hide=session.hide,
             attempt=session.attempt_timeout,
             what=self._described(),
+            explain=self._explained,
         )
+
+    def _explained(self, last: H) -> str:  # noqa: ARG002 - for those that know more
+        """Why the resource may still be as it was last seen, for a wait that ran out, or ``""``."""
+        return ""
 
     def _described(self) -> str:
         """The resource as errors name it."""
@@ -162,6 +167,7 @@ async def wait_until(
     what: str,
     hide: Callable[[str], str] = str,
     attempt: float = TIMEOUT,
+    explain: Callable[[H], str] = lambda last: "",
 ) -> H:
     """Poll until the state is one of ``wanted``.
 
@@ -182,6 +188,7 @@ async def wait_until(
         what: names the resource in errors.
         hide: removes secrets from a state that an error shows.
         attempt: seconds for the poll after time is up.
+        explain: says why the resource may still be as it was last seen; ``""``: unknown.
 
     Raises:
         InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that
@@ -197,6 +204,7 @@ async def wait_until(
         terminal_states=terminal_states,
         what=shortened(what),
         hide=hide,
+        explain=explain,
     )
     interval, seconds = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
     if not seconds:
@@ -223,8 +231,10 @@ class _Wait(Generic[H]):
     terminal_states: abc.Collection[str]
     what: str
     hide: Callable[[str], str]
-    #: The last state seen.
+    explain: Callable[[H], str]
+    #: The last state seen, and the resource that was in it.
     last: str | None = None
+    seen: H | None = None
 
     @property
     def names(self) -> str:
@@ -237,7 +247,7 @@ class _Wait(Generic[H]):
         Raises:
             WaitFailed: it never will be.
         """
-        resource = await self.refresh()
+        resource = self.seen = await self.refresh()
         self.last = last = self.state_of(resource)
         if last in self.goals:
             return resource
@@ -249,11 +259,13 @@ class _Wait(Generic[H]):
     def timed_out(self, seconds: float) -> WaitTimeout:
         """The error for a wait of so many seconds."""
         last = None if self.last is None else self.hide(self.last)
+        why = "" if self.seen is None else self.explain(self.seen)
+        more = f"; {why}" if why else ""
         if not seconds:
-            return WaitTimeout(f"{self.what} is {word(last)}, not {self.names}", last=last)
+            return WaitTimeout(f"{self.what} is {word(last)}, not {self.names}{more}", last=last)
         seen = "its state was never seen" if last is None else f"it was still {word(last)}"
         return WaitTimeout(
-            f"{self.what} did not become {self.names} within {seconds:g} s: {seen}", last=last
+            f"{self.what} did not become {self.names} within {seconds:g} s: {seen}{more}", last=last
         )
 
 

@@ -54,6 +54,10 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     remaining items of that client, which are undone. The run continues with the items of other
     clients. A run of ``cloud.bulk`` ends if the facade has only one client.
 
+    **No batches.** Each item has requests of its own, also where a service has batches. Those of
+    StreamSpace's published server tell no agent: its terminate takes the sessions off the list
+    while their desktops go on running, and hibernate and wake only write the state.
+
     **Fairness.** A run takes turns with all other calls of its client, for slots and rate limits.
 
     **Rate limits.** The run waits for a rate limit until the ``deadline``; without a deadline, up

@@ -14,7 +14,7 @@ from vcloud.emulator.admin.routes import PREFIX, TOKEN_HEADER
 from vcloud.emulator.credentials import Credentials
 from vcloud.emulator.faults.named import HEADER, NAMES
 from vcloud.emulator.server import Emulator
-from vcloud.emulator.services import BALANCE
+from vcloud.emulator.services import BALANCE, DIALECTS
 
 _EPILOG = f"""\
 Faults, for the error paths of your program:
@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             allow_hosts=options.allow_hosts,
             seed=options.seed,
             credentials=credentials,
+            streamspace=options.streamspace,
         )
         asyncio.run(_serve(emulator, taken))
     except (ValueError, OverflowError, OSError, ModuleNotFoundError) as error:
@@ -85,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds in a real one")
     parser.add_argument(
         "--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents"
+    )
+    parser.add_argument(
+        "--streamspace",
+        choices=DIALECTS,
+        default=DIALECTS[0],
+        help="StreamSpace as its document says, or as its published server answers "
+        "(default: %(default)s)",
     )
     _add_backend(parser)
     _add_faults(parser)

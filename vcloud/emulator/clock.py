@@ -22,6 +22,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, Literal, Self
 
+Precision = Literal["seconds", "milliseconds", "microseconds"]
+
 _SHIFT: ContextVar[float] = ContextVar("vcloud_emulator_clock_shift", default=0.0)
 
 
@@ -132,12 +134,12 @@ class Clock:
             with self._lock:
                 self._sleepers.discard(wake)
 
-    def iso(self, at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
+    def iso(self, at: float, timespec: Precision = "milliseconds") -> str:
         """A simulated instant as the service prints it: shifted by `offset`, in UTC, with a Z."""
         return written(at + self._off, timespec)
 
 
-def written(at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
+def written(at: float, timespec: Precision = "milliseconds") -> str:
     """A time of day, in epoch seconds, as the services print it: in UTC, with a Z."""
     text = datetime.fromtimestamp(at, UTC).isoformat(timespec=timespec)
     return text.removesuffix("+00:00") + "Z"

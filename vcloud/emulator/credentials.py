@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from random import Random
-from secrets import SystemRandom
+from secrets import SystemRandom, token_hex
 from typing import Final, Self
 
 from attrs import evolve, field, fields, frozen
@@ -48,6 +48,8 @@ class Credentials:
     streamspace_password: str = field(repr=False)
     streamspace_token: str | None = field(default=None, repr=False)
     """A token for the administrator that never expires; None accepts only those of logins."""
+    streamspace_bootstrap_key: str = field(factory=lambda: token_hex(32), repr=False)
+    """The key with which agents of the published StreamSpace register: 64 hexadecimal digits."""
     desktops_api_key: str = field(repr=False)
     emulator_token: str = field(repr=False)
     """The token for the emulator's administration while it serves real desktops."""
@@ -72,6 +74,7 @@ class Credentials:
             streamspace_password=random.randbytes(16).hex(),
             desktops_api_key=f"ck_{random.randbytes(24).hex()}",
             emulator_token=random.randbytes(24).hex(),
+            streamspace_bootstrap_key=random.randbytes(32).hex(),
         )
 
     def given(self, environ: Mapping[str, str]) -> tuple[Self, tuple[str, ...]]:

@@ -36,6 +36,8 @@ class AccessDetails:
     ca_file: str | None
     administered: bool
     """Whether the emulator's own administration needs its token."""
+    published: bool
+    """Whether StreamSpace is the published one."""
 
     def endpoints(self, trust: ssl.SSLContext | None, options: EndpointOptions) -> Endpoints:
         """The arguments for `VCloud`, with these options.
@@ -79,4 +81,9 @@ class AccessDetails:
             "VCLOUD_STREAMSPACE_USERNAME": given.streamspace_username,
             "VCLOUD_STREAMSPACE_PASSWORD": given.streamspace_password,
             "VCLOUD_STREAMSPACE_URL": self.streamspace_url,
+            **(
+                {"VCLOUD_STREAMSPACE_BOOTSTRAP_KEY": given.streamspace_bootstrap_key}
+                if self.published
+                else {}
+            ),
         }

@@ -26,8 +26,9 @@ from vcloud.emulator.faults.rules import Faults
 from vcloud.emulator.net.listener import Listener, Refusing
 from vcloud.emulator.net.tls import Authority
 from vcloud.emulator.seeds import Seeds
-from vcloud.emulator.services import BALANCE, ServiceOptions, Services
+from vcloud.emulator.services import BALANCE, DIALECTS, ServiceOptions, Services
 from vcloud.emulator.settable import naming_nearest
+from vcloud.emulator.streamspace.published.service import PublishedStreamSpace
 from vcloud.emulator.thread import EmulatorThread
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Emulator(Services):
         streams: Vagon Streams.
         desktops: the desktop-action API.
         streamspace: StreamSpace, its control plane and its viewers.
+        published_streamspace: with `streamspace="published"`, this instead of it.
     """
 
     @naming_nearest
@@ -107,6 +109,7 @@ class Emulator(Services):
         allow_hosts: Iterable[str] = (),
         seed: Seed | None = None,
         credentials: Credentials | None = None,
+        streamspace: str = DIALECTS[0],
     ) -> None:
         """Prepare an emulator with this many computers.
 
@@ -143,6 +146,9 @@ class Emulator(Services):
         down. That is unsafe if other people can reach the emulator: anyone who knows the seed has
         every key. It is refused for real desktops. `credentials` are used as they are.
 
+        `streamspace="published"` serves StreamSpace as its published server answers, which differs
+        from its document in nearly every answer; its state is in `published_streamspace` then.
+
         To listen on another host than loopback, set `allow_remote`. The emulator answers requests
         that are addressed to loopback (an address, `localhost`, or a name below it), to `host`, to
         `tls_names` or to `allow_hosts`; with `allow_remote` to any address. It refuses others with
@@ -157,7 +163,7 @@ class Emulator(Services):
         )
         seeds = Seeds(machines, status, idle, sessions, desktops, real=self._real)
         options = ServiceOptions(
-            seeds, balance, default_region, tuple(visitors), rate_limits, self._real, seed
+            seeds, balance, default_region, tuple(visitors), rate_limits, seed, streamspace
         )
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
         self._prepare(fault_seed, keep_calls)
@@ -213,7 +219,11 @@ class Emulator(Services):
         tls = self._authority.server_context if self._authority else None
         listener = Listener(self._dispatcher.serve, tls=tls)
         context = self._dispatcher.context = FaultContext(
-            clock=self.clock, calls=self.calls, listener=listener, elsewhere=self.elsewhere
+            clock=self.clock,
+            calls=self.calls,
+            listener=listener,
+            elsewhere=self.elsewhere,
+            streamspace=self._streamspace,
         )
         try:
             port = await listener.listen(self._address.socket_host, self._address.port)
@@ -239,7 +249,7 @@ class Emulator(Services):
         context = self._dispatcher.context
         # WebSockets and stalled answers do not end by themselves.
         try:
-            await self.streamspace.aclose()
+            await self._streamspace.aclose()
             await self._dispatcher.aclose()
             await self.elsewhere.aclose()
         finally:
@@ -248,7 +258,7 @@ class Emulator(Services):
                 self._dispatcher.context = None
                 self._home.loop = None
                 # Once more, for those that began before the socket was closed.
-                await self.streamspace.aclose()
+                await self._streamspace.aclose()
                 await self._dispatcher.aclose()
 
     def run(self, function: Callable[[], T]) -> T:
@@ -269,7 +279,7 @@ class Emulator(Services):
         return EmulatorStats(
             addresses=() if listener is None else listener.addresses,
             connections=0 if listener is None else len(listener.connections),
-            websockets=self.streamspace.live.count,
+            websockets=self._streamspace.live.count,
             unsent=0 if listener is None else listener.unsent,
             faults=self._dispatcher.faults_in_progress,
         )
@@ -361,8 +371,9 @@ class Emulator(Services):
             computers_url=f"{url}{self.computers.prefix}",
             desktops_url=f"{url}{self.desktops.prefix}",
             streams_url=f"{url}{self.streams.prefix}",
-            streamspace_url=f"{url}{self.streamspace.prefix}",
+            streamspace_url=f"{url}{self._streamspace.prefix}",
             exposed=url.startswith("http:") and not self._address.loopback,
             ca_file=str(self.ca_file) if self._authority else None,
             administered=self._real,
+            published=isinstance(self._streamspace, PublishedStreamSpace),
         )

@@ -15,8 +15,10 @@ from vcloud.emulator.computers.service import Computers
 from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.desktops import Desktops
 from vcloud.emulator.seeds import Seeds, add_machines
+from vcloud.emulator.settable import known_word
 from vcloud.emulator.state_loop import StateLoop
 from vcloud.emulator.streams.service import Streams
+from vcloud.emulator.streamspace.published.service import PublishedStreamSpace
 from vcloud.emulator.streamspace.service import StreamSpace
 from vcloud.emulator.vagon.account import Account
 from vcloud.emulator.vagon.service import Organization, amount, envelope, region
@@ -24,6 +26,10 @@ from vcloud.emulator.vagon.signature import Signatures
 
 BALANCE: Final = Decimal("1000000.00")
 """What the Vagon organisation has to spend, unless something else is said."""
+
+
+DIALECTS: Final = ("documented", "published")
+"""The API of StreamSpace's document, and what its published server answers."""
 
 
 class Service(Protocol):
@@ -45,9 +51,13 @@ class ServiceOptions:
     default_region: str | None
     visitors: tuple[str, ...]
     rate_limits: bool
-    real: bool
-    """Whether desktops run on real X displays."""
     seed: Seed | None
+    streamspace: str
+    """Which StreamSpace is served: one of `DIALECTS`."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse another StreamSpace."""
+        known_word(self.streamspace, DIALECTS, "streamspace")
 
 
 class Services:
@@ -60,7 +70,6 @@ class Services:
         computers: Vagon Computers.
         streams: Vagon Streams.
         desktops: the desktop-action API.
-        streamspace: StreamSpace, its control plane and its viewers.
     """
 
     def __init__(self, clock: Clock, credentials: Credentials, options: ServiceOptions) -> None:
@@ -84,19 +93,48 @@ class Services:
         self.desktops: Desktops = Desktops(
             clock,
             home=self._home,
-            backend=(lambda _: real()) if options.real else None,
+            backend=(lambda _: real()) if options.seeds.real else None,
             seed=seed,
             key=credentials.desktops_api_key,
         )
-        self.streamspace: StreamSpace = StreamSpace(
+        kind = PublishedStreamSpace if options.streamspace == "published" else StreamSpace
+        self._streamspace: StreamSpace | PublishedStreamSpace = kind(
             clock, credentials, rate_limits=options.rate_limits, seed=seed, home=self._home
         )
         for _ in range(options.seeds.sessions):
-            self.streamspace.add_session()
+            self._streamspace.add_session()
         for _ in range(options.seeds.desktops):
             self.desktops.add_desktop()
-        # Every user of the machine can connect to loopback.
-        self.streamspace.control.token_required = options.real
+        if isinstance(self._streamspace, StreamSpace):
+            # Every user of the machine can connect to loopback.
+            self._streamspace.control.token_required = options.seeds.real
+
+    @property
+    def streamspace(self) -> StreamSpace:
+        """StreamSpace as its document says, its control plane and its viewers.
+
+        Raises:
+            RuntimeError: the emulator serves the published one.
+        """
+        if isinstance(self._streamspace, StreamSpace):
+            return self._streamspace
+        msg = "this emulator serves the published StreamSpace: use emulator.published_streamspace"
+        raise RuntimeError(msg)
+
+    @property
+    def published_streamspace(self) -> PublishedStreamSpace:
+        """StreamSpace as its published server answers.
+
+        Raises:
+            RuntimeError: the emulator serves the documented one.
+        """
+        if isinstance(self._streamspace, PublishedStreamSpace):
+            return self._streamspace
+        msg = (
+            "this emulator serves StreamSpace as its document says: use emulator.streamspace, or "
+            'Emulator(streamspace="published")'
+        )
+        raise RuntimeError(msg)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request with the service at its path, or with 404 if there is none."""
@@ -105,18 +143,17 @@ class Services:
         for service in self._services():
             if path == service.prefix or path.startswith(f"{service.prefix}/"):
                 return await service.answer(request, body)
+        if isinstance(self._streamspace, PublishedStreamSpace):
+            # What is at the root of its host, such as /health, and what is nowhere.
+            return await self._streamspace.answer(request, body)
         return self._no_service(path)
 
     def _services(self) -> tuple[Service, ...]:
-        return (
-            self.computers,
-            self.streams,
-            self.desktops,
-            self.streamspace,
-            # StreamSpace has its WebSockets at the host's root.
-            self.streamspace.control,
-            self.streamspace.viewers,
-        )
+        served = (self.computers, self.streams, self.desktops, self._streamspace)
+        if isinstance(self._streamspace, StreamSpace):
+            # It has its WebSockets at the host's root.
+            return (*served, self._streamspace.control, self._streamspace.viewers)
+        return served
 
     def _no_service(self, path: str) -> web.Response:
         timestamp = self.clock.iso(self.clock.now(), timespec="seconds")

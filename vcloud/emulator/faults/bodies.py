@@ -49,14 +49,21 @@ def page_of_proxy(status: int) -> bytes:
     return _HTML.format(title=title).encode()
 
 
-def refusal(path: str, status: int, extra: Mapping[str, Any], clock: Clock) -> bytes:
-    """A refusal in the form of the service that `path` belongs to."""
+def refusal(
+    path: str, status: int, extra: Mapping[str, Any], clock: Clock, *, published: bool = False
+) -> bytes:
+    """A refusal in the form of the service that `path` belongs to.
+
+    `published` is whether StreamSpace is the published one.
+    """
     message = f"{phrase(status)}, on order"
     timestamp = clock.iso(clock.now(), timespec="seconds")
     if path.startswith((f"{Computers.prefix}/", f"{Streams.prefix}/")):
         return envelope(status, message, timestamp, dict(extra))
     if path.startswith(f"{Desktops.prefix}/"):
         return msgspec.json.encode({"status": "error", "error": message, "docs": DOCS, **extra})
+    if published:
+        return msgspec.json.encode({"error": phrase(status), "message": message, **extra})
     if path.startswith(f"{StreamSpace.prefix}/"):
         code = {"code": "RATE_LIMIT_EXCEEDED"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
         return msgspec.json.encode(

@@ -13,6 +13,8 @@ from vcloud.emulator.calls import Call, CallLog
 from vcloud.emulator.clock import Clock, monotonic
 from vcloud.emulator.faults.redirect_host import RedirectHost
 from vcloud.emulator.net.listener import Listener, reset
+from vcloud.emulator.streamspace.published.service import PublishedStreamSpace
+from vcloud.emulator.streamspace.service import StreamSpace
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -45,8 +47,15 @@ class FaultContext:
     calls: CallLog
     listener: Listener
     elsewhere: RedirectHost
+    streamspace: StreamSpace | PublishedStreamSpace | None = None
+    """The StreamSpace that is served."""
     url: str = ""
     """Where the emulator listens, without any API's path."""
+
+    @property
+    def published(self) -> bool:
+        """Whether StreamSpace is the published one."""
+        return isinstance(self.streamspace, PublishedStreamSpace)
 
 
 class Exchange:

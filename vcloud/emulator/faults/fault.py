@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self, get_args
 
-from attrs import field, frozen
+from attrs import frozen
 
 from vcloud.emulator.faults import limits
+from vcloud.emulator.faults.published import StreamSpaceFaults
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 Body = bytes | str | dict[str, Any] | list[Any]
@@ -23,15 +24,12 @@ ENUMERATED: Final = (
 
 
 @frozen
-class Fault:
+class Fault(StreamSpaceFaults):
     """One way for a request to fail: a name and its arguments. Use the class methods.
 
     "Processed" means that the service handled the request, whatever the client then receives. A
     fault that needs a body, a JSON object or a page of a list leaves any other answer unchanged.
     """
-
-    name: str
-    arguments: Mapping[str, Any] = field(factory=dict)
 
     # -- the connection ----------------------------------------------------------------------------
 
@@ -284,8 +282,8 @@ class Fault:
     ) -> dict[str, Self]:
         """One or more of each kind, by name, for tests that try all of them.
 
-        `seconds` is how long stalls last (None: until the client disconnects), `size` the size of
-        the large bodies.
+        Those of StreamSpace alone are not among them. `seconds` is how long stalls last (None:
+        until the client disconnects), `size` the size of the large bodies.
         """
         return {
             **cls._connections(seconds),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -14,6 +15,8 @@ from vcloud.emulator.faults import bodies
 from vcloud.emulator.faults.exchange import Exchange, FaultContext, Handle, NotApplicableError
 from vcloud.emulator.faults.fault import Change, Fault
 from vcloud.emulator.net.websockets import wants_socket
+from vcloud.emulator.streamspace.published.service import PublishedStreamSpace
+from vcloud.emulator.streamspace.published.troubles import Troubles, with_troubles
 
 Action = Callable[..., Awaitable[web.StreamResponse]]
 
@@ -144,7 +147,7 @@ async def _too_many(
     x: Exchange, *, retry_after: float | str | None, form: str
 ) -> web.StreamResponse:
     headers, extra = _retry_fields(x, retry_after, form)
-    body = bodies.refusal(x.path, 429, extra, x.context.clock)
+    body = bodies.refusal(x.path, 429, extra, x.context.clock, published=x.context.published)
     return x.send(web.Response(status=429, body=body, headers=headers, content_type=JSON))
 
 
@@ -175,7 +178,7 @@ async def _server_error(
     if processed:
         await x.process()
     headers, _ = _retry_fields(x, retry_after, "seconds")
-    body = bodies.refusal(x.path, status, {}, x.context.clock)
+    body = bodies.refusal(x.path, status, {}, x.context.clock, published=x.context.published)
     return x.send(web.Response(status=status, body=body, headers=headers, content_type=JSON))
 
 
@@ -319,26 +322,60 @@ async def _clock(x: Exchange, *, offset: float) -> web.StreamResponse:
         return x.send(await x.process())
 
 
+# -- what StreamSpace does at times ----------------------------------------------------------------
+
+
+async def _end_logins(x: Exchange) -> web.StreamResponse:
+    response = await x.process()
+    if x.context.streamspace is None or response.status >= HTTPStatus.BAD_REQUEST:
+        raise NotApplicableError(response)
+    x.context.streamspace.tokens.revoke_all()
+    return x.send(response)
+
+
+async def _repeat_commands(x: Exchange) -> web.StreamResponse:
+    response = await x.process()
+    if not isinstance(x.context.streamspace, PublishedStreamSpace):
+        raise NotApplicableError(response)
+    x.context.streamspace.repeat_commands()
+    return x.send(response)
+
+
+def _having(found: Troubles) -> Action:
+    async def action(x: Exchange) -> web.StreamResponse:
+        x.applied = isinstance(x.context.streamspace, PublishedStreamSpace)
+        with with_troubles(found):
+            response = await x.process()
+        return x.send(response, applied=x.applied)
+
+    return action
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
     "clock": _clock,
     "content_type": _content_type,
+    "database_away": _having(Troubles(database_away=True)),
     "deep": _deep,
     "delay": _delay,
     "drip": _drip,
     "duplicate_pages": _duplicate_pages,
     "edit": _edit,
     "empty": _empty,
+    "end_logins": _end_logins,
     "endless_pages": _endless_pages,
     "gzip_bomb": _gzip_bomb,
     "html": _html,
     "huge_body": _huge_body,
     "invalid_json": _invalid_json,
+    "kept_answer": _having(Troubles(keeps_answers=True)),
     "missing": _replacing(lambda found: bodies.GONE),
     "not_an_object": _not_an_object,
     "not_utf8": _not_utf8,
     "nulls": _replacing(lambda found: None),
+    "other_replica": _having(Troubles(other_replica=True)),
     "redirect": _redirect,
     "refuse": _refuse,
+    "repeat_commands": _repeat_commands,
     "reply": _reply,
     "reset_after": _reset_after,
     "reset_before": _reset_before,

@@ -62,6 +62,14 @@ class Routes(Generic[H]):
         segments = tuple(template.removeprefix("/").split("/"))
         self._paths.setdefault(segments, _Path(segments)).handlers[method] = handler
 
+    def table(self) -> list[tuple[str, str]]:
+        """Method and path of every route."""
+        return [
+            (method, f"{self._prefix}/{'/'.join(segments)}")
+            for segments, path in self._paths.items()
+            for method in path.handlers
+        ]
+
     def find(self, method: str, raw_path: str) -> Found[H]:
         """The handler for a request.
 

@@ -30,6 +30,8 @@ MAX_REASON = 123
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, NOT_ACCEPTABLE = 1000, 1001, 1002, 1003
 POLICY, INTERNAL = 1008, 1011
 """Close codes of RFC 6455."""
+ABNORMAL = 1006
+"""The code of a connection that ends without a close frame (RFC 6455, 7.4.1): none is sent."""
 
 _QUIET = frozenset({NORMAL, GOING_AWAY, 1005})
 
@@ -69,13 +71,32 @@ def offered(request: web.BaseRequest) -> list[str]:
 class Socket(web.WebSocketResponse):
     """A WebSocket that reports to its peer what was wrong with the peer's frames."""
 
-    def __init__(self, protocol: RequestHandler, subprotocols: Sequence[str] = ()) -> None:
-        """Serve one connection, with the first of these subprotocols that is offered."""
+    def __init__(
+        self,
+        protocol: RequestHandler,
+        subprotocols: Sequence[str] = (),
+        *,
+        max_message: int = MAX_MESSAGE,
+        autoping: bool = True,
+    ) -> None:
+        """Serve one connection, with the first of these subprotocols that is offered.
+
+        Without `autoping`, pings are not answered, and `receive` returns them and pongs.
+        """
         # Frames of pictures hardly shrink, and compressing them would block the loop.
         super().__init__(
-            max_msg_size=MAX_MESSAGE, timeout=STALLED, compress=False, protocols=subprotocols
+            max_msg_size=max_message,
+            timeout=STALLED,
+            compress=False,
+            protocols=subprotocols,
+            autoping=autoping,
         )
         self._protocol = protocol
+
+    @property
+    def transport(self) -> asyncio.BaseTransport | None:
+        """The connection; None once it is lost."""
+        return self._protocol.transport
 
     @property
     def violation(self) -> str:
@@ -109,13 +130,15 @@ class OpenWebSockets:
         use: Use,
         *,
         subprotocols: Sequence[str] = (),
+        max_message: int = MAX_MESSAGE,
+        autoping: bool = True,
     ) -> web.StreamResponse:
         """Upgrade, give `use` the socket, and close it as `use` returns.
 
         The first of `subprotocols` that the client offers is chosen; without one, none is.
         """
         known = [one for one in offered(request) if one in subprotocols]
-        socket = Socket(request.protocol, known)
+        socket = Socket(request.protocol, known, max_message=max_message, autoping=autoping)
         socket.headers.update(headers)
         if known:
             # aiohttp reads only the first header of that name.
@@ -150,6 +173,9 @@ class OpenWebSockets:
     ) -> None:
         """Close it, and wait until the peer has taken what was sent; not long when all close."""
         transport = request.transport
+        if close.code == ABNORMAL:
+            cut(transport)
+            return
         # A separate task: after a cancelled send, aiohttp's close may raise CancelledError too.
         closing = asyncio.create_task(socket.close(code=close.code, message=close.message))
         taking = asyncio.create_task(_taken(closing, transport))
@@ -162,6 +188,16 @@ class OpenWebSockets:
             await cancel_and_wait(closing, taking, ending)
             if transport is not None and transport.get_write_buffer_size():
                 transport.abort()
+
+
+def cut(transport: asyncio.BaseTransport | None) -> None:
+    """End a connection without a close frame; what a slow peer has not taken yet is lost."""
+    if not isinstance(transport, asyncio.WriteTransport):
+        return
+    if transport.get_write_buffer_size():
+        transport.abort()
+    else:
+        transport.close()
 
 
 async def _use(socket: web.WebSocketResponse, use: Use) -> Close:

@@ -26,9 +26,19 @@ from vcloud.providers.streamspace.agent.messages import (
     WakeSession,
 )
 from vcloud.providers.streamspace.agent.worker import AgentWorker
+from vcloud.providers.streamspace.agent_models import (
+    AgentAction,
+    AgentCommand,
+    AgentKey,
+    ApprovalStatus,
+)
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
-from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
+from vcloud.providers.streamspace.errors import (
+    InvalidTransitionError,
+    StreamSpaceCode,
+    UnrecognisedError,
+)
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -44,22 +54,28 @@ from vcloud.providers.streamspace.models import (
     SessionStatus,
     SessionUpdate,
     SortOrder,
+    StreamingProtocol,
     TemplateResources,
     TemplateVNC,
+    UserQuota,
     UserRole,
     Utilization,
 )
 from vcloud.providers.streamspace.realtime.log_stream import LogStream
 from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
-from vcloud.providers.streamspace.sessions import Session, SessionRef, Sessions
+from vcloud.providers.streamspace.session import Session, SessionRef
+from vcloud.providers.streamspace.sessions import Sessions
 from vcloud.providers.streamspace.templates import Template, TemplateRef, Templates
 from vcloud.providers.streamspace.users import User, Users
 
 __all__ = [
     "Agent",
+    "AgentAction",
     "AgentCapacity",
+    "AgentCommand",
     "AgentHandler",
+    "AgentKey",
     "AgentRef",
     "AgentRejectedError",
     "AgentSession",
@@ -68,6 +84,7 @@ __all__ = [
     "AgentUpdate",
     "AgentWorker",
     "Agents",
+    "ApprovalStatus",
     "ApprovalTimeoutError",
     "Command",
     "CommandData",
@@ -95,12 +112,15 @@ __all__ = [
     "StopSession",
     "StreamSpace",
     "StreamSpaceCode",
+    "StreamingProtocol",
     "Template",
     "TemplateRef",
     "TemplateResources",
     "TemplateVNC",
     "Templates",
+    "UnrecognisedError",
     "User",
+    "UserQuota",
     "UserRole",
     "Users",
     "Utilization",

@@ -23,6 +23,7 @@ from vcloud.errors import (
     AuthenticationError,
     CapacityError,
     ConflictError,
+    ConnectError,
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
@@ -34,7 +35,7 @@ from vcloud.providers.streamspace.login_words import mark_refusal
 from vcloud.providers.streamspace.models import SessionState
 from vcloud.providers.streamspace.server_words import NO_PATH, Words, words_of
 
-__all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode"]
+__all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
 
 
 class InvalidTransitionError(ConflictError):
@@ -50,6 +51,13 @@ class InvalidTransitionError(ConflictError):
 
     from_state: SessionState | None = None
     to_state: SessionState | None = None
+
+
+class UnrecognisedError(ConnectError):
+    """The installation could not be asked which StreamSpace it is, so nothing else was sent.
+
+    ``__cause__`` is why. The next call asks again.
+    """
 
 
 class StreamSpaceCode(StrEnum):
@@ -179,8 +187,18 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         RateLimit(100, 60),
     )
     fixed_paths: frozenset[str] = frozenset(
-        {"/agent/vnc", "/agent/ws", "/agents/stats", "/auth/login", "/auth/logout", "/auth/refresh"}
+        {
+            "/agent/vnc",
+            "/agent/ws",
+            "/agents/stats",
+            "/auth/login",
+            "/auth/logout",
+            "/auth/refresh",
+            "/auth/setup/status",
+        }
     )
+    #: The published server's sessions and templates have names only.
+    id_fields: tuple[str, ...] = ("id", "name", "agentId", "agent_id")
 
     def succeeded(self, answer: object) -> bool:
         """Whether the answer is a success: it has no ``error``, which only failures have."""
@@ -262,7 +280,9 @@ DIALECT = StreamSpaceDialect("streamspace")
 def _words(request: Request, response: Response, body: Mapping[str, Any]) -> Words:
     """What the words of an answer without a documented code mean."""
     upgrade = request.bucket in {UPGRADES, UPGRADES_WITHOUT_SLOT}
-    return words_of(response.status, body, upgrade=upgrade) or Words()
+    words = words_of(response.status, body, upgrade=upgrade)
+    # What was cut off may have been an error.
+    return Words() if words is None or (words is NO_PATH and response.cut) else words
 
 
 def _transition(message: str) -> tuple[str, str] | None:

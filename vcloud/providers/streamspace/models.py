@@ -90,6 +90,12 @@ class StreamingProtocol(OpenEnum):
 TERMINAL_STATES: Final = frozenset({SessionState.TERMINATED, SessionState.FAILED})
 
 
+#: States on the way to another, whose end the agents of a published StreamSpace may not report.
+UNREPORTED: Final = frozenset(
+    {SessionState.HIBERNATING, SessionState.WAKING, SessionState.TERMINATING}
+)
+
+
 class SessionSort(OpenEnum):
     """The field that a list of sessions is sorted by."""
 
@@ -111,6 +117,8 @@ class UserRole(OpenEnum):
 
     ADMIN = "admin"
     USER = "user"
+    #: Not in the document; on the published server, who may make templates.
+    OPERATOR = "operator"
 
 
 _CPU: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)m?")
@@ -171,14 +179,17 @@ class TemplateResources(Resources):
 class AgentCapacity(WireModel):
     """How much an agent can take. A Docker agent has only the numbers of sessions.
 
+    Which numbers there are depends on the installation: ``max_cpu``, ``max_memory`` and
+    ``current_sessions`` are the API document's, the last three the published server's.
+
     Attributes:
         max_cpu: cores.
         max_memory: memory. The document gives no unit; its example, 256, can only be GB.
         max_sessions: how many sessions at once.
         current_sessions: how many it has now.
-        cpu: as the published server has it, a quantity such as ``16``.
-        memory: likewise, such as ``64Gi``.
-        storage: likewise.
+        cpu: cores, as a quantity of Kubernetes: ``16``, ``16000m``.
+        memory: bytes, likewise: ``64Gi``.
+        storage: bytes, likewise: ``1Ti``.
     """
 
     max_cpu: Float | None = None

@@ -28,15 +28,15 @@ from vcloud.auth import BearerAuth
 from vcloud.errors import (
     APIError,
     ConfigurationError,
-    ConnectError,
     DecodeError,
     LimitExceededError,
     TransportError,
     VCloudError,
 )
 from vcloud.providers.streamspace.calls import DialectName
+from vcloud.providers.streamspace.errors import UnrecognisedError
 
-__all__ = ["REFRESH", "UnrecognisedError", "of_login", "recognised", "spelling_of"]
+__all__ = ["REFRESH", "of_login", "recognised", "spelling_of"]
 
 #: The path of the login, and of the exchange of a token.
 LOGIN: Final = "/auth/login"
@@ -62,13 +62,6 @@ _DOCUMENTED: Final = frozenset(
 )
 #: Keys of the database's row, with which the published server answers a change of tags.
 _ROW: Final = frozenset({"template_name", "user_id"})
-
-
-class UnrecognisedError(ConnectError):
-    """The installation could not be asked which StreamSpace it is, so nothing else was sent.
-
-    ``__cause__`` is why. The next call asks again.
-    """
 
 
 async def recognised(session: Session) -> DialectName:
@@ -151,10 +144,10 @@ async def _is_setup(session: Session, request: Request = _SETUP, *, root: bool =
 
 
 async def _is_elsewhere(session: Session) -> bool:
-    """Whether the published server's API is not at the base URL, but at ``/api/v1`` below it."""
+    """Whether the published server's API is not at the base URL, but below it."""
     if _has_api(session):
         return False
-    below = msgspec.structs.replace(_SETUP, path=f"/api/v1{_SETUP.path}")
+    below = msgspec.structs.replace(_SETUP, path=f"{_missing_path(session)}{_SETUP.path}")
     try:
         return await _is_setup(session.with_options(retry=_ONCE), below)
     except UnrecognisedError:
@@ -178,7 +171,7 @@ async def _explain_base_url(session: Session, error: VCloudError) -> None:
         ConfigurationError: with the right one.
     """
     status = error.status if isinstance(error, APIError) else 200
-    if status in {200, 404, 405} and await _is_elsewhere(session):
+    if status in {200, 301, 302, 303, 307, 308, 404, 405} and await _is_elsewhere(session):
         raise _wrong_base_url(session) from None
 
 
@@ -186,10 +179,15 @@ def _has_api(session: Session) -> bool:
     return _API.search(urlsplit(session.base_url).path) is not None
 
 
+def _missing_path(session: Session) -> str:
+    """What a base URL without the path of an API lacks at its end."""
+    return "/v1" if session.base_url.endswith("/api") else "/api/v1"
+
+
 def _wrong_base_url(session: Session) -> ConfigurationError:
     return ConfigurationError(
-        f"base_url {session.base_url} is where the installation begins, and its API is below it: "
-        f"give {session.base_url}/api/v1"
+        f"base_url {session.base_url} is above the API of the installation: "
+        f"give {session.base_url}{_missing_path(session)}"
     )
 
 

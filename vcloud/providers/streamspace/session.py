@@ -15,10 +15,11 @@ from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud._core.session import Session as CoreSession
 from vcloud._core.states import Lifecycle
 from vcloud.providers.streamspace.arguments import checked_tags
-from vcloud.providers.streamspace.installation import calls
+from vcloud.providers.streamspace.installation import calls, calls_or_none
 from vcloud.providers.streamspace.instances import KIND, STATES
 from vcloud.providers.streamspace.models import (
     TERMINAL_STATES,
+    UNREPORTED,
     DeleteAnswer,
     Platform,
     Resources,
@@ -64,8 +65,13 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
     async def refresh(self) -> Session:
         """Fetch the session as it is now.  ``GET /sessions/{session_id}``
 
+        It is never what a cache of the published server has: once an answer carried ``X-Cache``,
+        each request has a query parameter that varies.
+
         Raises:
             NotFoundError: there is no such session, or it is another user's.
+            UnsupportedError: the published server has no path to an id with ``/`` or ``..``, here
+                and in every method; nothing was sent.
         """
         by: SessionCalls = (await calls(self._session)).sessions
         return await by.fetch(self._session, self.id)
@@ -73,37 +79,53 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
     async def hibernate(self) -> SessionUpdate:
         """Save the state of a running session, and give up its container.
 
-        ``PATCH /sessions/{session_id}``
+        ``PATCH /sessions/{session_id}``; on the published server ``PUT
+        /sessions/{name}/hibernate``. There the session is ``hibernating`` until its agent reports,
+        and a command that is made while the agent is away is lost.
 
         Raises:
             NotFoundError: there is no such session.
             InvalidTransitionError: it is not running.
-            ConflictError: it is terminating.
+            ConflictError: it is terminating, or no agent has it.
             CapacityError: its agent is offline.
+            TransportError: with ``outcome_unknown``, when the answer was lost. It is not sent
+                again.
         """
         by: SessionCalls = (await calls(self._session)).sessions
         return await by.hibernate(self._session, self.id)
 
     async def wake(self) -> SessionUpdate:
-        """Wake a hibernated session.  ``PATCH /sessions/{session_id}``
+        """Wake a hibernated session.
+
+        ``PATCH /sessions/{session_id}``; on the published server ``PUT /sessions/{name}/wake``.
+        There the session is ``waking`` until its agent reports.
 
         Raises:
             NotFoundError: there is no such session.
             InvalidTransitionError: it is not hibernated.
-            ConflictError: it is terminating.
+            ConflictError: it is terminating, or no agent has it.
             CapacityError: its agent is offline, draining or full.
+            TransportError: with ``outcome_unknown``, when the answer was lost. It is not sent
+                again.
         """
         by: SessionCalls = (await calls(self._session)).sessions
         return await by.wake(self._session, self.id)
 
     async def terminate(self) -> SessionUpdate:
-        """End a running or hibernated session gracefully.  ``PATCH /sessions/{session_id}``
+        """End a running or hibernated session gracefully.
+
+        ``PATCH /sessions/{session_id}``; on the published server ``DELETE /sessions/{name}``, which
+        ends a session in any state. There it is ``terminating`` until its agent reports, and stays
+        on the list.
 
         Raises:
             NotFoundError: there is no such session.
             InvalidTransitionError: it is neither running nor hibernated.
-            ConflictError: it is terminating already.
+            ConflictError: it is terminating already (on the published server also when it has
+                terminated), or no agent has it.
             CapacityError: its agent is offline.
+            TransportError: with ``outcome_unknown``, when the answer was lost. It is not sent
+                again.
         """
         by: SessionCalls = (await calls(self._session)).sessions
         return await by.terminate(self._session, self.id)
@@ -114,6 +136,7 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
         Raises:
             NotFoundError: there is no such session.
             PermissionDeniedError: you are not an administrator.
+            UnsupportedError: the published server has no way to do it; nothing was sent.
         """
         by: SessionCalls = (await calls(self._session)).sessions
         return await by.force_terminate(self._session, self.id)
@@ -121,8 +144,8 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
     async def delete(self, *, force: bool = False) -> None:
         """End the session, in any state.  ``DELETE /sessions/{session_id}``
 
-        The document's answer is 204. The published server's answer, 202 with a body, is accepted
-        too.
+        A session that is terminating, or has terminated, is left as it is. The published server's
+        agent ends it; :meth:`terminate` says more.
 
         Args:
             force: do not wait for a graceful shutdown.
@@ -130,7 +153,10 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
         Raises:
             NotFoundError: there is no such session.
             PermissionDeniedError: ``force``, and you are not an administrator.
+            ConflictError: no agent has it, on the published server.
             CapacityError: its agent is offline.
+            UnsupportedError: ``force``, which the published server has no way for; nothing was
+                sent.
         """
         by: SessionCalls = (await calls(self._session)).sessions
         await by.delete(self._session, self.id, force=force)
@@ -164,6 +190,16 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
         """Terminate it: :meth:`terminate`, as every :class:`~vcloud.Controllable` names it."""
         return await self.terminate()
 
+    def _explained(self, last: Session) -> str:
+        by = calls_or_none(self._session)
+        if by is None or by.name != "published" or last.state not in UNREPORTED:
+            return ""
+        leaves = "" if last.state == SessionState.TERMINATING else ", and only terminate() leads on"
+        return (
+            f"this installation's agent may never report the end of {last.state}: StreamSpace's own"
+            f" agents do not{leaves}"
+        )
+
     def _path(self, rest: str = "") -> str:
         return f"/sessions/{path_segment(self.id)}{rest}"
 
@@ -172,7 +208,10 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
 class Session(NamedModel, NullAsEmpty, SessionRef):
     """A session as it was when it was fetched.
 
-    A list leaves some fields out: they are None or empty there, as said below.
+    A list leaves some fields out: they are None or empty there, as said below. The published server
+    has no ``agent_id``, ``updated_at``, ``status.message`` and ``status.started_at``; its answer to
+    a create also has no ``platform``, ``created_at`` and ``streaming_protocol``, which
+    :meth:`refresh` fetches.
 
     Attributes:
         id: its UUID; on the published server its name.

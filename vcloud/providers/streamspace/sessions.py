@@ -52,17 +52,24 @@ class Sessions(IdCollection[SessionRef]):
 
         It is pending at first: use :meth:`SessionRef.wait_until`. The request is never sent twice.
 
+        On the published server ``tags`` need a second request, ``PATCH /sessions/{name}/tags``: the
+        first one only gives them to the agent. If that fails, the session runs, and
+        ``error.created`` has it.
+
         Args:
-            user: its owner, or the owner's ``username``.
+            user: its owner, or the owner's ``username``. On the published server only its built-in
+                administrator can have sessions.
             template: its template, one of :attr:`StreamSpace.templates`, or the template's name.
-            platform: what it runs on; None: the service chooses.
-            state: its first state, ``running`` or ``hibernated``; None: running.
+            platform: what it runs on; None: the service chooses. Not on the published server.
+            state: its first state, ``running`` or ``hibernated``; None: running. Not on the
+                published server.
             resources: the limits of its resources; None: those of the template.
             persistent_home: whether the home directory is kept after it; None: it is.
             idle_timeout: how long it may be idle before it hibernates, in whole seconds, at least
-                one; seconds or timedelta. None: as the template says.
+                one; seconds or timedelta. None: as the template says. The published server only
+                passes it on to the agent: nothing there acts on it.
             max_session_duration: the longest time that it may last, likewise. Only the published
-                server has it, and only passes it on to the agent.
+                server has it, and it too only passes it on.
             tags: words to find it by.
 
         Raises:
@@ -75,6 +82,7 @@ class Sessions(IdCollection[SessionRef]):
             ConflictError: there is a session of the same name.
             CapacityError: no agent of the platform is online, or has room.
             PermissionDeniedError: it is for another user, and you are not an administrator.
+            UnsupportedError: what the installation has no way for, as said above; nothing was sent.
             TransportError: with ``outcome_unknown``, when the answer was lost: the session may
                 exist.
         """
@@ -108,22 +116,32 @@ class Sessions(IdCollection[SessionRef]):
     ) -> Pager[Session]:
         """List the sessions that match all given filters.  ``GET /sessions``
 
+        The published server sends all sessions at once, terminated ones too, the newest first, and
+        looks at ``user`` only: the other filters and the sort order are applied here. With its
+        cache on, the list may be up to 30 seconds old; :meth:`SessionRef.refresh` never is.
+
         Args:
             user: sessions of this user, or of this ``username``.
             template: sessions of this template, or of the one with this name.
             platform: sessions on this platform.
-            agent_id: sessions on this agent, or on the one with this ``agent_id``.
+            agent_id: sessions on this agent, or on the one with this ``agent_id``. Not on the
+                published server.
             state: sessions in this state.
-            tags: sessions with all these tags.
-            page: the page to begin with; the first is 1.
-            limit: sessions per page, at most 100; the service's default is 20.
-            sort: the field to sort by; None: the time of creation.
+            tags: sessions with all these tags. Not on the published server.
+            page: the page to begin with; the first is 1. Not on the published server.
+            limit: sessions per page, at most 100; the service's default is 20. On the published
+                server it is only the size of ``pages()``; without it there is one page.
+            sort: the field to sort by; None: the time of creation. The published server does not
+                say ``updated_at``.
             order: the sort order; None: descending.
 
         Raises:
             InvalidArgumentError: a page or limit out of bounds, a tag that is empty or has a comma,
                 or an unknown platform, state, sort or order.
             InvalidRequestError: the service does not know a value.
+            UnsupportedError: an argument that the published server has no way for, or a ``user``
+                that its filter of query values refuses (one with ``--`` or ``;``, say). Raised by
+                the first iteration, before anything is sent.
         """
         filters = session_filters(
             user=user,
@@ -147,7 +165,8 @@ class Sessions(IdCollection[SessionRef]):
         """The session with this name, or None.  ``GET /sessions``
 
         The service has no filter for names: pages of 100 are read until the session comes. As in
-        any list, some of its fields are missing: :meth:`SessionRef.refresh` fetches all.
+        any list, some of its fields are missing: :meth:`SessionRef.refresh` fetches all. On the
+        published server the name is the id: ``GET /sessions/{name}``.
 
         Args:
             name: the whole name, in the same case.

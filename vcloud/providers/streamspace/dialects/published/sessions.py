@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.session import Session
 from vcloud.errors import ConflictError, NotFoundError, VCloudError
+from vcloud.errors.text import shortened
 from vcloud.providers.streamspace.dialects.published.freshness import fetch_fresh
 from vcloud.providers.streamspace.dialects.published.models import (
     COMMAND,
@@ -30,7 +31,7 @@ _SORTS: Final = (SessionSort.CREATED_AT, SessionSort.USER, SessionSort.STATE)
 
 async def fetch(session: Session, id: str) -> StreamSpaceSession:
     """``GET /sessions/{name}``"""
-    return await fetch_fresh(session, _path(id), SESSION)
+    return await fetch_fresh(session, _path(session, id), SESSION)
 
 
 async def find(session: Session, name: str) -> StreamSpaceSession | None:
@@ -104,17 +105,19 @@ def listed(session: Session, filters: SessionFilters) -> WholeList[StreamSpaceSe
 
 async def hibernate(session: Session, id: str) -> SessionUpdate:
     """``PUT /sessions/{name}/hibernate``"""
-    return await _change(session, "PUT", f"{_path(id)}/hibernate", SessionState.HIBERNATING)
+    return await _change(
+        session, "PUT", f"{_path(session, id)}/hibernate", SessionState.HIBERNATING
+    )
 
 
 async def wake(session: Session, id: str) -> SessionUpdate:
     """``PUT /sessions/{name}/wake``"""
-    return await _change(session, "PUT", f"{_path(id)}/wake", SessionState.WAKING)
+    return await _change(session, "PUT", f"{_path(session, id)}/wake", SessionState.WAKING)
 
 
 async def terminate(session: Session, id: str) -> SessionUpdate:
     """``DELETE /sessions/{name}``"""
-    return await _change(session, "DELETE", _path(id), SessionState.TERMINATING)
+    return await _change(session, "DELETE", _path(session, id), SessionState.TERMINATING)
 
 
 async def force_terminate(session: Session, id: str) -> NoReturn:  # noqa: ARG001
@@ -129,7 +132,7 @@ async def delete(session: Session, id: str, *, force: bool) -> None:
     if force:
         raise unsupported(session, "force= for delete()", "leave it out, its agent ends it")
     try:
-        await session.fetch(Request("DELETE", _path(id)), COMMAND)
+        await session.fetch(Request("DELETE", _path(session, id)), COMMAND)
     except ConflictError as error:
         if error.code != StreamSpaceCode.SESSION_TERMINATING:
             raise
@@ -137,7 +140,9 @@ async def delete(session: Session, id: str, *, force: bool) -> None:
 
 async def set_tags(session: Session, id: str, tags: tuple[str, ...]) -> tuple[str, ...]:
     """``PATCH /sessions/{name}/tags``"""
-    request = Request("PATCH", f"{_path(id)}/tags", body=json_body({"tags": tags}), repeatable=True)
+    request = Request(
+        "PATCH", f"{_path(session, id)}/tags", body=json_body({"tags": tags}), repeatable=True
+    )
     return await session.fetch(request, TAGGED)
 
 
@@ -185,5 +190,12 @@ def _by(sort: SessionSort) -> Callable[[StreamSpaceSession], Any]:
     return key
 
 
-def _path(id: str) -> str:
+def _path(session: Session, id: str) -> str:
+    if "/" in id or ".." in id:
+        # The server decodes a path before it looks for the route.
+        raise unsupported(
+            session,
+            f"path to session {shortened(id, 200)!r}",
+            "find() lists it, and no other call reaches a name with / or ..",
+        )
     return f"/sessions/{path_segment(id)}"

@@ -1,0 +1,1 @@
+"""StreamSpace as its published server answers it."""
