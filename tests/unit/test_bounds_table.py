@@ -59,9 +59,9 @@ from vcloud.providers.streamspace.agent import (
     parsing,
     reconnect,
     result_cache,
-    vnc_connections,
     worker,
 )
+from vcloud.providers.streamspace.agent.documented import vnc_connections
 from vcloud.providers.streamspace.realtime import (
     log_overlap,
     log_replay,

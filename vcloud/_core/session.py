@@ -160,6 +160,22 @@ class Session:
         other.context = msgspec.structs.replace(self.context, **changes)
         return other
 
+    def with_auth(self, auth: Auth) -> Self:
+        """The same session (connections, slots, limits) with other credentials."""
+        other = copy.copy(self)
+        signer = self.context.signer.with_auth(auth)
+        other.context = msgspec.structs.replace(self.context, signer=signer)
+        other.auth = auth
+        return other
+
+    def with_max_message(self, size: int) -> Self:
+        """The same session, for WebSockets with messages of so many bytes, or as many as before."""
+        options = self.context.options
+        options = msgspec.structs.replace(options, max_message=max(size, options.max_message))
+        other = copy.copy(self)
+        other.context = msgspec.structs.replace(self.context, options=options)
+        return other
+
     def with_default_timeout(self, seconds: float) -> Self:
         """The same session, with this timeout for an attempt if the user chose none."""
         if self.context.timeout_chosen:

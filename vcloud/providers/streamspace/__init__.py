@@ -5,7 +5,11 @@ Collections and handles come from a client; their constructors are not for users
 
 from __future__ import annotations
 
-from vcloud.providers.streamspace.agent.connection import AgentRejectedError
+from vcloud.providers.streamspace.agent.ending import (
+    AgentRejectedError,
+    ApprovalTimeoutError,
+    DuplicateAgentError,
+)
 from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, VNCAddress
 from vcloud.providers.streamspace.agent.messages import (
     Command,
@@ -81,9 +85,11 @@ __all__ = [
     "AgentWorker",
     "Agents",
     "ApprovalStatus",
+    "ApprovalTimeoutError",
     "Command",
     "CommandData",
     "CommandFailed",
+    "DuplicateAgentError",
     "HibernateSession",
     "InvalidTransitionError",
     "LogStream",

@@ -194,7 +194,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             "/auth/login",
             "/auth/logout",
             "/auth/refresh",
-            "/auth/setup",
+            "/auth/setup/status",
         }
     )
     #: The published server's sessions and templates have names only.

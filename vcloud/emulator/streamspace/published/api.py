@@ -17,6 +17,7 @@ from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator, new_uuid
 from vcloud.emulator.net.routing import Found, NoRouteError, Routes, WrongMethodError
 from vcloud.emulator.net.websockets import Use
+from vcloud.emulator.settable import ById
 from vcloud.emulator.streamspace.published import headers
 from vcloud.emulator.streamspace.published.access import (
     COOKIE,
@@ -139,8 +140,8 @@ class PublishedApi:
         self.tokens: Tokens = Tokens(clock, self.random)
         self.limits: AgentLimits = AgentLimits(clock, enabled=rate_limits)
         self.cache: Cache = Cache(clock)
-        self.users: dict[str, User] = {}
-        self.agents: dict[str, Agent] = {}
+        self.users: dict[str, User] = ById()
+        self.agents: dict[str, Agent] = ById()
         self.bootstrap_key: str = ""
         """The installation's key, with which any agent may register and connect."""
         self.caching: bool = False

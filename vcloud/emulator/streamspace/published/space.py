@@ -81,7 +81,7 @@ class Space(PublishedApi):
         """Where state is changed."""
         self.hub: Hub = NoHub()
         """Where agents are connected."""
-        self.templates: dict[str, Template] = {}
+        self.templates: dict[str, Template] = ById()
         self.sessions: dict[str, Session] = ById()
         self.commands: list[Command] = []
         """Every command ever made: none leaves the status `pending` in the server's database."""
