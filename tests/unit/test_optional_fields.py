@@ -280,8 +280,8 @@ LEFT_OUT = {
         "lastLogin", "region", "capacity", "lastHeartbeat", "metadata", "approvedAt", "approvedBy",
         "status.message", "podName",
         # The client does not read these.
-        "activeConnections", "streamingPort", "streamingPath", "url", "orgId", "userId", "categories",
-        "filters",
+        "activeConnections", "streamingPort", "streamingPath", "url", "orgId", "userId",
+        "categories", "filters",
     },
     "desktops": {"base_image", "base64_image", "output", "status"},
 }  # fmt: skip
