@@ -27,8 +27,7 @@
     └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` likewise
 
 Providers add to it: ``InvalidTransitionError`` (a ``ConflictError``) and ``UnrecognisedError`` (a
-``ConnectError``) of ``vcloud.providers.streamspace``, and ``ActionsFailed`` and ``NoStreamError``
-of ``vcloud.providers.desktops``.
+``ConnectError``) of StreamSpace, ``ActionsFailed`` and ``NoStreamError`` of the desktops.
 
 All of them can be pickled and copied, and none of them carries a secret.
 
