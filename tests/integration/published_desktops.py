@@ -109,6 +109,10 @@ class World:
         await until(lambda: self.state(session) == "running" and self.desktops.connections > before)
         return session
 
+    def drop_agent(self) -> None:
+        """End the agent's connection, as the server does."""
+        self.emulator.published_streamspace.realtime.server.hub.unregister("agent-1")
+
     def state(self, session: SessionRef) -> str:
         return str(self.emulator.published_streamspace.sessions[session.id].state)
 

@@ -207,8 +207,9 @@ async def test_a_viewer_before_the_desktop_is_up_waits_for_it(tmp_path: Path) ->
         opening = asyncio.create_task(session.open_vnc().aopen())
         await asyncio.sleep(3)
         world.desktops.path = path
-        async with await opening as tunnel:
-            assert await tunnel.read() == GREETING
+        tunnel = await opening
+        assert await tunnel.read() == GREETING
+        await tunnel.aclose()
 
 
 @virtual
@@ -231,11 +232,7 @@ async def test_no_byte_within_the_bound_is_an_error_that_says_what_is_known(
 async def test_an_agent_that_is_away_is_waited_for(tmp_path: Path) -> None:
     async with desktops(tmp_path) as world:
         session = await world.running()
-        hub = world.emulator.published_streamspace
-        (connection,) = [hub.realtime.server.hub.get("agent-1")]
-        assert connection is not None
-        connection.close()
-        await until(lambda: not hub.connected("agent-1"))
+        world.drop_agent()
         async with session.open_vnc() as tunnel:
             assert await tunnel.read() == GREETING
 
@@ -245,9 +242,7 @@ async def test_what_an_agent_that_reconnects_had_open_is_opened_anew(tmp_path: P
     async with desktops(tmp_path) as world:
         session = await world.running()
         await until(lambda: world.desktops.connections == 1)
-        connection = world.emulator.published_streamspace.realtime.server.hub.get("agent-1")
-        assert connection is not None
-        connection.close()
+        world.drop_agent()
         await until(lambda: world.desktops.connections == 2)
         async with session.open_vnc() as tunnel:
             assert await tunnel.read() == GREETING
