@@ -15,7 +15,6 @@ from vcloud import (
     ConflictError,
     InvalidRequestError,
     NotFoundError,
-    Request,
 )
 from vcloud.emulator import Clock, Emulator
 from vcloud.providers.streamspace import (
@@ -138,12 +137,11 @@ async def test_only_the_administrator_can_have_sessions(server: tuple[StreamSpac
             await client.sessions.create(name, TEMPLATE)
 
 
-async def test_path_that_the_server_lacks_is_no_thing_that_is_gone(
-    server: tuple[StreamSpace, Any],
-) -> None:
-    client, _ = server
-    with pytest.raises(InvalidRequestError, match="has no such path"):
-        await client._session.send(Request("GET", "/sessions/s/logs"))  # noqa: SLF001 - no method
+async def test_path_that_the_server_lacks_is_no_thing_that_is_gone() -> None:
+    async with published(lambda asked: (404, {})) as (client, _):
+        for call in (client.sessions.get("s"), client.sessions.ref("s").delete()):
+            with pytest.raises(InvalidRequestError, match="has no such path"):
+                await call
 
 
 IN_USE = 'pq: update or delete on table "agents" violates foreign key constraint "x"'

@@ -178,10 +178,12 @@ class PublishedVNCSocket:
             SessionStoppedError: its session no longer runs.
             TransportError: it does.
         """
-        with suppress(TimeoutError):
-            async with timeout(REASON_TIMEOUT):
-                await self._ask()
-        await self.close()
+        try:
+            with suppress(TimeoutError):
+                async with timeout(REASON_TIMEOUT):
+                    await self._ask()
+        finally:
+            await self.close()
         reason = printable(shortened(message.removeprefix(GONE), MAX_REASON))
         raise TransportError(f"the session's agent ended the tunnel: {reason}")
 
