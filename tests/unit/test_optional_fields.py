@@ -73,6 +73,13 @@ NEEDED = {
         "auth.refresh": {"token"},
         "agents.list": {"agents", "agents[].id", "agents[].agentId"},
         "agents.get": {"id", "agentId"},
+        # Nothing else shows that it was the service that answered.
+        "agents.delete": {"message", "agentId"},
+        "agents.reject": {"message", "agentId"},
+        "agents.approve": {"agentId", "apiKey"},
+        "agents.generate_key": {"agentId", "apiKey"},
+        "agents.rotate_key": {"agentId", "apiKey"},
+        "agents.command": {"id", "commandId"},
         "sessions.list": {"sessions", "sessions[].name"},
         "sessions.create": {"name"},
         "sessions.get": {"name"},
@@ -278,10 +285,10 @@ LEFT_OUT = {
     "streamspace-published": {
         "agents", "sessions", "templates", "users", "quota", "groups", "resources", "lastActivity",
         "lastLogin", "region", "capacity", "lastHeartbeat", "metadata", "approvedAt", "approvedBy",
-        "status.message", "podName",
+        "message", "podName",
         # The client does not read these.
-        "activeConnections", "streamingPort", "streamingPath", "url", "orgId", "userId", "categories",
-        "filters",
+        "activeConnections", "streamingPort", "streamingPath", "url", "orgId", "userId",
+        "categories", "filters", "warning", "usage", "rotated", "payload",
     },
     "desktops": {"base_image", "base64_image", "output", "status"},
 }  # fmt: skip
