@@ -292,6 +292,8 @@ LEFT_OUT = {
     },
     "desktops": {"base_image", "base64_image", "output", "status"},
 }  # fmt: skip
+#: An approval gives a key as well, and does not say when it was made.
+APPROVED = {("agents.generate_key", "createdAt"), ("agents.rotate_key", "createdAt")}
 #: Objects each key of which may be missing.
 LOOSE = {
     "permissions", "texts", "metadata", "by_platform", "platform_metadata", "environment",
@@ -313,6 +315,8 @@ def test_the_strict_codec_demands_every_field_that_the_document_always_shows(
         strict.decode(json.dumps(answer).encode(), kind)
         for path in {path for _, _, path in places(answer)} - {DIALECTS}:
             above = path.split(".")[:-1]
+            if (case.operation, path) in APPROVED:
+                continue
             if not LOOSE.isdisjoint(above) or f".{path}".endswith(
                 tuple(f".{name}" for name in LEFT_OUT[api])
             ):
