@@ -315,15 +315,24 @@ class Session:
             DecodeError: it answered with a plain success.
             TransportError: no connection.
         """
+        upgraded = await self.upgrade(request, root=root, token_query=token_query)
+        if isinstance(upgraded, Response):
+            raise DecodeError(
+                f"{self.context.label(request, root=root)}: a WebSocket was requested, and the "
+                f"answer is a plain one ({upgraded.status})"
+            )
+        return upgraded
+
+    async def upgrade(
+        self, request: Request, *, root: bool = False, token_query: str | None = None
+    ) -> Socket | Response:
+        """As :meth:`connect`, but a plain success is returned."""
         upgrade = Upgrade(self.context, request, token_query)
         bucket = UPGRADES if request.slot else UPGRADES_WITHOUT_SLOT
         request = msgspec.structs.replace(request, bucket=bucket)
         answer = await self.send(request, exchange=upgrade, root=root)
         if upgrade.socket is None:
-            raise DecodeError(
-                f"{self.context.label(request, root=root)}: a WebSocket was requested, and the "
-                f"answer is a plain one ({answer.status})"
-            )
+            return answer
         self.sockets.add(upgrade.socket)
         return upgrade.socket
 

@@ -56,6 +56,9 @@ class Heartbeat:
         self.received_at = now
         self._pinged = False
 
+    def peer_pinged(self, now: float) -> None:
+        """The peer sent a ping of its own."""
+
     def check(self, now: float, *, reading: bool = True, taken: int | None = None) -> Verdict:
         """What to do now. :attr:`due` is then the time of the next check.
 
@@ -86,4 +89,76 @@ class Heartbeat:
         self._pinged = True
         self._pinged_at = self.sent = now
         self.due = now + self.interval
+        return "ping"
+
+
+#: For CarefulPings, in seconds. The peer may fail when a message is sent to it that it must answer
+#: while it sends. So a ping waits for a quiet moment of this length,
+QUIET: Final = 0.3
+#: is sent at least so long after the one before,
+SHORTEST: Final = 3.0
+#: and at the latest so long after it, or after the peer's first ping.
+LATEST: Final = 8.0
+#: Seconds of silence after which a peer that has not pinged yet is lost: it pings within 60.
+FIRST_PING: Final = 75.0
+#: Seconds of silence after which one that pings is lost.
+NO_ANSWER: Final = 30.0
+
+
+class CarefulPings(Heartbeat):
+    """Pings for a peer that sets a time limit for its sends with each ping, and never clears it.
+
+    ::
+
+        trusting    until the peer's first ping; nothing is sent: its sends have no limit yet
+        careful     a ping in a quiet moment, every 3 to 8 seconds, each of which moves the limit on
+
+    StreamSpace's published server is one: a ping from either side gives it 10 seconds, and the
+    first picture after that ends its whole process (seen with a build of it).
+
+    Args:
+        now: the loop's clock.
+    """
+
+    __slots__ = ("_careful_since",)
+
+    def __init__(self, now: float) -> None:
+        super().__init__(FIRST_PING, now)
+        #: When the last ping was sent, after the peer's first one; None before that.
+        self._careful_since: float | None = None
+
+    def peer_pinged(self, now: float) -> None:
+        """The peer sent a ping: its limit runs from now on."""
+        self._careful_since = now
+
+    def pinged(self, now: float) -> None:
+        """A ping was sent to it, not by :meth:`check`."""
+        self._careful_since = now
+
+    def wanted(self, now: float) -> bool:
+        """Whether a moment known to be quiet should be used for a ping."""
+        since = self._careful_since
+        return since is not None and now >= since + SHORTEST
+
+    def check(
+        self,
+        now: float,
+        *,
+        reading: bool = True,  # noqa: ARG002 - reading never pauses here
+        taken: int | None = None,  # noqa: ARG002 - a ping is needed all the same
+    ) -> Verdict:
+        """What to do now, as for any heartbeat."""
+        since = self._careful_since
+        silence = FIRST_PING if since is None else NO_ANSWER
+        if now >= (lost_at := self.received_at + silence):
+            return "lost"
+        if since is None:
+            self.due = lost_at
+            return "wait"
+        when = min(max(since + SHORTEST, self.received_at + QUIET), since + LATEST)
+        if now < when:
+            self.due = min(when, lost_at)
+            return "wait"
+        self._careful_since = self.sent = now
+        self.due = now + SHORTEST
         return "ping"

@@ -19,7 +19,7 @@ from vcloud.providers.streamspace.agent.messages import Register
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.published.approval import Approval
 from vcloud.providers.streamspace.agent.published.link import PublishedLink
-from vcloud.providers.streamspace.agent.published.vnc import NoViewers
+from vcloud.providers.streamspace.agent.published.vnc_viewers import PublishedViewers
 from vcloud.providers.streamspace.installation import calls
 from vcloud.providers.streamspace.models import Platform
 from vcloud.providers.streamspace.refusals import unsupported
@@ -103,4 +103,4 @@ def _published(options: LinkOptions, session: Session) -> tuple[Link, Viewers]:
     if options.reporter.reconciles and not options.remembers:
         options.reporter.cannot_reconcile()
     link = PublishedLink(session, register, approval, lists_sessions=options.remembers)
-    return link, NoViewers()
+    return link, PublishedViewers(options.handler, link.encode, options.reporter.error)

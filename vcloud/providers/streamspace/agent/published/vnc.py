@@ -7,10 +7,9 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from vcloud._core.scalars import Id, Integer
-from vcloud.providers.streamspace.agent.link import Send
-from vcloud.providers.streamspace.agent.messages import Message, SessionReport
+from vcloud.providers.streamspace.agent.messages import Message
 
-__all__ = ["NoViewers", "VNCClose", "VNCData", "VNCError", "VNCReady"]
+__all__ = ["VNCClose", "VNCData", "VNCError", "VNCReady"]
 
 
 @frozen(kw_only=True)
@@ -57,22 +56,3 @@ class VNCError(Message):
 
     session_id: Id
     error: str
-
-
-class NoViewers:
-    """Handles no viewers: the place of those of the published server."""
-
-    def receive(self, message: Message) -> None:
-        """Ignore it."""
-
-    def connected(self, send: Send) -> None:
-        """Do nothing."""
-
-    def disconnected(self) -> None:
-        """Do nothing."""
-
-    def session_changed(self, report: SessionReport) -> None:
-        """Do nothing."""
-
-    async def cancel(self) -> None:
-        """Do nothing."""
