@@ -189,8 +189,12 @@ NOT_DECODED: Final = {
 }
 
 
+#: A ping sends a request of its own where no call of the document will do.
+PINGS: Final = [Case(PROVIDERS["streamspace-published"], "ping", lambda c: c.ping(), [{}])]
+
+
 def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
-    tested = {wire for case in cases(*PROVIDERS) for wire in wires(case, run)}
+    tested = {wire for case in [*cases(*PROVIDERS), *PINGS] for wire in wires(case, run)}
     shapes = {
         shape.wire
         for module in modules()
