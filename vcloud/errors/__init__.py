@@ -26,8 +26,9 @@
     ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` has the last state
     └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` likewise
 
-Providers add to it: ``InvalidTransitionError`` (a ``ConflictError``) and ``UnrecognisedError`` (a
-``ConnectError``) of StreamSpace, ``ActionsFailed`` and ``NoStreamError`` of the desktops.
+Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a ``ConflictError``)
+and ``UnrecognisedError`` (a ``ConnectError``),
+``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.
 
 All of them can be pickled and copied, and none of them carries a secret.
 
@@ -38,20 +39,18 @@ act on a terminal, begin a line or reverse the text is replaced by a visible esc
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from vcloud.errors.clocks import clocks_differ
 from vcloud.errors.copying import rebuilt
 from vcloud.errors.details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
 from vcloud.errors.people import message_for_people
 from vcloud.errors.plain import plain_error
 from vcloud.errors.text import printable, shortened
-from vcloud.errors.wording import MAX_TEXT, MAX_URL, UNKNOWN, adds, escaping, short_number
+from vcloud.errors.wording import MAX_TEXT, MAX_URL, UNKNOWN, adds, clock, escaping, short_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 __all__ = [
     "APIError",
@@ -256,8 +255,9 @@ class AuthenticationError(APIError):
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
             credentials within the last 30 seconds.
-        may_be_temporary: True where the service answers so too while its database is away, as
-            StreamSpace's published server. It is remembered for 5 seconds; a bulk run continues.
+        may_be_temporary: True where the service answers so too while it cannot look credentials up,
+            as StreamSpace's published server does while its database is away. It is then remembered
+            for 5 seconds, and a bulk run continues.
         login_ended: True where the service says that the login has ended which the token is of.
         clock_difference: by how much the answer's ``Date`` is ahead of this machine's clock
             (negative: behind it), if signatures depend on the time and the two differ by more than
@@ -274,9 +274,7 @@ class AuthenticationError(APIError):
         said = super().__str__()
         if self.may_be_temporary:
             said += "; the service answers so too while its database is away"
-        if self.clock_difference is not None:
-            said += f"; {clocks_differ(self.clock_difference)}"
-        return said
+        return said if self.clock_difference is None else f"{said}; {clock(self.clock_difference)}"
 
 
 class PermissionDeniedError(APIError):
