@@ -49,7 +49,7 @@ def test_the_effect_of_every_change_is_checked_in_the_service() -> None:
     changing = {target.id for target in TARGETS if target.method != "GET"}
     seen = {target.id for target in TARGETS if target.effect is not None}
     assert changing - seen == targets.TRACELESS
-    known = {target.id for target in TARGETS}
+    known = {f"{target.provider.api}:{target.name}" for target in TARGETS}
     for table_of in (
         targets.LISTS,
         targets.SOCKETS,
