@@ -1,4 +1,4 @@
-"""Every endpoint of all providers, in both dialects of StreamSpace, under every fault: each cell exists and passes.
+"""Every endpoint of all providers under every fault: each cell exists and passes.
 
 ``python -m tests.faults`` prints the whole table.
 """
