@@ -24,7 +24,9 @@ from vcloud.providers.streamspace import (
 )
 
 KUBERNETES, DOCKER = "k8s-prod-us-east-1", "docker-host-01"
-DOCUMENTED = [state for state in SessionState if state not in {"hibernating", "waking", "failed"}]
+DOCUMENTED = [
+    state for state in SessionState if state not in {"starting", "hibernating", "waking", "failed"}
+]
 
 
 async def _login(client: StreamSpace, emulator: Emulator) -> None:
