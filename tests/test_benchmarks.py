@@ -15,6 +15,7 @@ from tests.benchmarks.soak import MINUTES, soak
 
 ROWS = {
     "call_path": {"single object", "page of 20"},
+    "overhead": {"page of 20, decoding", "page of 20", "list of 1000", "memory of 1000"},
     "listing": {"one by one", "8 pages ahead"},
     "fanout": {"CPU time", "wall time"},
     "memory": {"waiting, 10 in flight, traced", "all in flight, traced"},

@@ -1,7 +1,7 @@
 """Runs all benchmarks, or the named ones, each in its own process.
 
-    python -m tests.benchmarks [call_path listing fanout memory imports budget profile tunnel storm
-                                soak]
+    python -m tests.benchmarks [call_path overhead listing fanout memory imports budget profile
+                                tunnel storm soak]
         [--rounds N] [--quick] [--uvloop]
 
 Without --rounds, each benchmark has its own default. Each can also be run alone, for example with
@@ -17,6 +17,7 @@ from tests.benchmarks.harness import ROOT, options, parser
 
 BENCHMARKS = (
     "call_path",
+    "overhead",
     "listing",
     "fanout",
     "memory",

@@ -11,7 +11,10 @@ import asyncio
 import json
 import re
 import sys
+from functools import cache
 from typing import ClassVar
+
+from tests.benchmarks.canned_sessions import answered
 
 PAGES = 50
 PER_PAGE = 20
@@ -92,6 +95,13 @@ class Canned(asyncio.Protocol):
     pages: ClassVar = [packed(page(number)) for number in range(1, PAGES + 1)]
     held: ClassVar[list[tuple[asyncio.Transport, bytes]]] = []
 
+    @staticmethod
+    @cache
+    def sessions(target: bytes) -> bytes | None:
+        """The answer to a request for StreamSpace's sessions; None: it is for something else."""
+        found = answered(target)
+        return None if found is None else packed(found)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
@@ -112,6 +122,8 @@ class Canned(asyncio.Protocol):
         if target.partition(b"?")[0].endswith(b"/machines"):
             found = re.search(rb"[?&]page=(\d+)", target)
             answer = self.pages[int(found[1]) - 1 if found else 0]
+        if (sessions := self.sessions(target)) is not None:
+            answer = sessions
         if target.startswith(b"/hold/"):
             self.held.append((self._transport, answer))
         elif later := re.match(rb"/(\d+)ms/", target):

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.contract import streamspace_published_scenarios as published
+from tests.contract.contract_harness import PROVIDERS
 from vcloud import AuthenticationError
 from vcloud.emulator import Emulator
 from vcloud.emulator.credentials import ADMIN
@@ -25,7 +27,7 @@ from vcloud.providers.streamspace import (
 
 KUBERNETES, DOCKER = "k8s-prod-us-east-1", "docker-host-01"
 DOCUMENTED = [
-    state for state in SessionState if state not in {"starting", "hibernating", "waking", "failed"}
+    SessionState(state) for state in PROVIDERS["streamspace"].document["enums"]["session.state"]
 ]
 
 
@@ -207,4 +209,15 @@ SCENARIOS: dict[str, Callable[[StreamSpace, Emulator], Awaitable[None]]] = {
     "templates.get": _get_template,
     "users.list": _list_users,
     "users.create": _create_user,
+}
+PUBLISHED_SCENARIOS: dict[str, Callable[[StreamSpace, Emulator], Awaitable[None]]] = {
+    "auth.login": published.login,
+    "auth.refresh": published.refresh,
+    "sessions.create": published.create_session,
+    "sessions.list": published.list_sessions,
+    "sessions.get": published.get_session,
+    "sessions.hibernate": published.hibernate,
+    "sessions.wake": published.wake,
+    "sessions.delete": published.delete_session,
+    "sessions.set_tags": published.set_tags,
 }

@@ -12,7 +12,6 @@ import pytest
 
 from tests.contract.contract_harness import PROVIDERS, Provider, RecordingTransport, leaves, pattern
 from vcloud import Endpoint
-from vcloud.emulator import Emulator
 
 OPERATIONS = [
     pytest.param(provider, op, id=f"{name}:{op['id']}")
@@ -57,7 +56,7 @@ async def test_all_documented_names_of_an_operation_are_on_the_wire(
 async def _exchanges(provider: Provider, operation: dict[str, Any]) -> list[Any]:
     """What a scenario sends to the operation, and what it receives."""
     transport = RecordingTransport()
-    async with Emulator(speed=100) as emulator:
+    async with provider.emulator(speed=100) as emulator:
         endpoint = cast("dict[str, Endpoint]", emulator.endpoints())[provider.api]
         assert endpoint.base_url is not None
         client = provider.make(transport, base_url=endpoint.base_url, auth=endpoint.auth)

@@ -78,6 +78,9 @@ def others(
     failed: WaitFailed,
 ) -> None:
     assert_type(decoding.items, tuple[Any, ...])
+    assert_type(decoding.status, int | None)
+    assert_type(decoding.body, str | None)
+    assert_type(decoding.ids, tuple[str, ...])
     assert_type(cleanup.provider, str)
     assert_type(cleanup.ids, tuple[str, ...])
     assert_type(timeout.last, str | None)

@@ -36,6 +36,8 @@ from vcloud.providers.streams import User as StreamUser
 from vcloud.providers.streamspace import (
     Agent,
     AgentCapacity,
+    AgentCommand,
+    AgentKey,
     AgentSession,
     AgentStats,
     AgentUpdate,
@@ -56,6 +58,7 @@ from vcloud.providers.streamspace import (
     TemplateResources,
     TemplateVNC,
     User,
+    UserQuota,
     Utilization,
     VNCPort,
     VNCProxyData,
@@ -68,7 +71,9 @@ from vcloud.testing import (
     ActionResultFields,
     ActiveTaskFields,
     AgentCapacityFields,
+    AgentCommandFields,
     AgentFields,
+    AgentKeyFields,
     AgentSessionFields,
     AgentStatsFields,
     AgentUpdateFields,
@@ -116,6 +121,7 @@ from vcloud.testing import (
     TemplateResourcesFields,
     TemplateVNCFields,
     UserFields,
+    UserQuotaFields,
     UtilizationFields,
     VisitorSessionFields,
     VNCPortFields,
@@ -126,6 +132,8 @@ from vcloud.testing import (
     make_active_task,
     make_agent,
     make_agent_capacity,
+    make_agent_command,
+    make_agent_key,
     make_agent_session,
     make_agent_stats,
     make_agent_update,
@@ -170,6 +178,7 @@ from vcloud.testing import (
     make_template_resources,
     make_template_vnc,
     make_user,
+    make_user_quota,
     make_utilization,
     make_visitor_session,
     make_vnc_port,
@@ -210,6 +219,14 @@ def agent(**fields: Unpack[AgentFields]) -> None:
 
 def agent_capacity(**fields: Unpack[AgentCapacityFields]) -> None:
     assert_type(make_agent_capacity(**fields), AgentCapacity)
+
+
+def agent_command(**fields: Unpack[AgentCommandFields]) -> None:
+    assert_type(make_agent_command(**fields), AgentCommand)
+
+
+def agent_key(**fields: Unpack[AgentKeyFields]) -> None:
+    assert_type(make_agent_key(**fields), AgentKey)
 
 
 def agent_session(**fields: Unpack[AgentSessionFields]) -> None:
@@ -386,6 +403,10 @@ def template_vnc(**fields: Unpack[TemplateVNCFields]) -> None:
 
 def user(**fields: Unpack[UserFields]) -> None:
     assert_type(make_user(**fields), User)
+
+
+def user_quota(**fields: Unpack[UserQuotaFields]) -> None:
+    assert_type(make_user_quota(**fields), UserQuota)
 
 
 def utilization(**fields: Unpack[UtilizationFields]) -> None:

@@ -8,13 +8,17 @@ from typing import Any, Literal, assert_type
 from vcloud import BearerAuth, Endpoint, Instance, Pager, Stats, StreamSpace, VCloud
 from vcloud.providers.streamspace import (
     Agent,
+    AgentAction,
     AgentCapacity,
+    AgentCommand,
+    AgentKey,
     AgentRef,
     Agents,
     AgentSession,
     AgentStats,
     AgentStatus,
     AgentUpdate,
+    ApprovalStatus,
     Login,
     LoginUser,
     LogStream,
@@ -33,6 +37,7 @@ from vcloud.providers.streamspace import (
     Templates,
     TemplateVNC,
     User,
+    UserQuota,
     UserRole,
     Users,
     Utilization,
@@ -201,7 +206,39 @@ def agent_fields(value: Agent) -> None:
     assert_type(value.sessions, tuple[AgentSession, ...])
     assert_type(value.created_at, datetime | None)
     assert_type(value.updated_at, datetime | None)
+    assert_type(value.approval_status, ApprovalStatus | None)
+    assert_type(value.approved_at, datetime | None)
+    assert_type(value.approved_by, str | None)
     assert_type(value.raw, dict[str, Any])
+
+
+async def administration(agent: AgentRef, templates: Templates, users: Users) -> None:
+    assert_type(await agent.approve(), AgentKey)
+    assert_type(await agent.reject(), None)
+    assert_type(await agent.generate_key(), AgentKey)
+    assert_type(await agent.rotate_key(), AgentKey)
+    command = agent.command(AgentAction.STOP_SESSION, "session", payload={"sessionId": "session"})
+    assert_type(await command, AgentCommand)
+    assert_type(await agent.delete(), None)
+    assert_type(await templates.create("name", 1, manifest={}, tags=["a"]), Template)
+    assert_type(await users.me(), User)
+    assert_type(await users.create("name", "a@b.c", "password", full_name="Name"), User)
+
+
+def agent_key_fields(value: AgentKey) -> None:
+    assert_type(value.agent_id, str)
+    assert_type(value.api_key, str)
+    assert_type(value.created_at, datetime | None)
+
+
+def agent_command_fields(value: AgentCommand) -> None:
+    assert_type(value.id, str | None)
+    assert_type(value.command_id, str)
+    assert_type(value.agent_id, str | None)
+    assert_type(value.session_id, str | None)
+    assert_type(value.action, AgentAction | None)
+    assert_type(value.status, str | None)
+    assert_type(value.created_at, datetime | None)
 
 
 def agent_capacity_fields(value: AgentCapacity) -> None:
@@ -209,6 +246,9 @@ def agent_capacity_fields(value: AgentCapacity) -> None:
     assert_type(value.max_memory, float | None)
     assert_type(value.max_sessions, int | None)
     assert_type(value.current_sessions, int | None)
+    assert_type(value.cpu, str | None)
+    assert_type(value.memory, str | None)
+    assert_type(value.storage, str | None)
 
 
 def agent_session_fields(value: AgentSession) -> None:
@@ -257,6 +297,10 @@ def template_fields(value: Template) -> None:
     assert_type(value.tags, tuple[str, ...])
     assert_type(value.created_at, datetime | None)
     assert_type(value.updated_at, datetime | None)
+    assert_type(value.repository_id, int | None)
+    assert_type(value.app_type, str | None)
+    assert_type(value.manifest, Any)
+    assert_type(value.install_count, int | None)
     assert_type(value.raw, dict[str, Any])
 
 
@@ -286,7 +330,23 @@ def user_fields(value: User) -> None:
     assert_type(value.active, bool | None)
     assert_type(value.created_at, datetime | None)
     assert_type(value.last_login, datetime | None)
+    assert_type(value.full_name, str | None)
+    assert_type(value.provider, str | None)
+    assert_type(value.updated_at, datetime | None)
+    assert_type(value.quota, UserQuota | None)
+    assert_type(value.groups, tuple[str, ...])
     assert_type(value.raw, dict[str, Any])
+
+
+def user_quota_fields(value: UserQuota) -> None:
+    assert_type(value.max_sessions, int | None)
+    assert_type(value.max_cpu, str | None)
+    assert_type(value.max_memory, str | None)
+    assert_type(value.max_storage, str | None)
+    assert_type(value.used_sessions, int | None)
+    assert_type(value.used_cpu, str | None)
+    assert_type(value.used_memory, str | None)
+    assert_type(value.used_storage, str | None)
 
 
 def login_fields(value: Login) -> None:

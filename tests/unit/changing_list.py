@@ -16,7 +16,7 @@ from vcloud._core.resource import Handle
 from vcloud._core.resources import Opened
 from vcloud.providers import vagon_resources as vagon
 from vcloud.providers.streamspace import wire
-from vcloud.providers.streamspace.client import DOCUMENTED, PUBLISHED
+from vcloud.providers.streamspace.dialects.tables import DOCUMENTED, PUBLISHED
 from vcloud.providers.streamspace.installation import Installation
 
 

@@ -47,10 +47,16 @@ EXTRA = {"make_machine_user": {"email", "name"}}
 #: Fields that are None by default, because the service says so of what the factory makes.
 NONE = {
     "make_action_result": {"error", "screenshot"},
+    "make_agent": {"approval_status", "approved_at", "approved_by"},
+    "make_agent_capacity": {"cpu", "memory", "storage"},
     "make_application": {"banner_url", "logo_url", "enterprise", "pro"},
     "make_executable": {"launch_arguments", "restart_arguments"},
     "make_machine": {"assigned_image_id", "assigned_image_name"},
-    "make_session_update": set(),
+    # What only the published StreamSpace says.
+    "make_session": {"max_session_duration", "streaming_protocol"},
+    "make_session_update": {"command_id", "message"},
+    "make_template": {"repository_id", "app_type", "manifest", "install_count"},
+    "make_user": {"full_name", "provider", "updated_at", "quota"},
     "make_stream": {"dark_mode", "launch_arguments", "keyboard_layout"},
     "make_stream_machine": {"end_at", "public_ip_address"},
 }

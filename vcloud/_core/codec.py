@@ -85,9 +85,9 @@ class Codec:
         decoder = self._decoders.get(id(wire)) or self._decoder(wire)
         try:
             decoded: T = decoder.decode(body)
-        except msgspec.ValidationError:
+        except (DecodeError, msgspec.ValidationError):
             return self.decode_leniently(body, wire, sensitive=sensitive)
-        except (DecodeError, *UNREADABLE):
+        except UNREADABLE:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a conversion may raise
             raise mismatch(error, body, wire, sensitive=sensitive) from None

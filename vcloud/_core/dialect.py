@@ -30,6 +30,11 @@ class Dialect(Protocol):
         """Its paths that begin with two words (``/agents/stats``). Elsewhere an id follows."""
         ...
 
+    @property
+    def id_fields(self) -> Collection[str]:
+        """The fields of its answers that hold the id of what was made, the best first."""
+        ...
+
     def succeeded(self, answer: Any) -> bool:
         """Whether an answer with an HTTP status of success is a success, and not a refusal.
 

@@ -21,6 +21,7 @@ from vcloud._core.call.credentials import obtain_credential
 from vcloud._core.call.errors import about_answer, closed
 from vcloud._core.call.loop import run
 from vcloud._core.call.sources import SYSTEM, Sources
+from vcloud._core.call.unread import unread_answer
 from vcloud._core.call.upgrades import Upgrade
 from vcloud._core.cleanup import Cleanup, Opened
 from vcloud._core.codec import Codec
@@ -323,7 +324,8 @@ class Session:
         redactor = self._redactor_now(request)
         error = unreadable(self.context, request, redactor.response(response), shape, self)
         redactor.error(error, cut=len(response.body) > SEARCHED)
-        raise about_answer(self.context, request, error)
+        unread = unread_answer(request, response, redactor, self.dialect.id_fields)
+        raise about_answer(self.context, request, error, unread=unread)
 
     def hide(self, text: str) -> str:
         """What an error may quote of a success: its beginning, without the credentials.
@@ -345,7 +347,7 @@ class Session:
             f"{what} is not what the contract says: {broken.reason}; "
             f"error.items holds those that were read{then}"
         )
-        return about_answer(self.context, request, error)
+        return about_answer(self.context, request, error, unread=broken.unread)
 
     def _redactor_now(self, request: Request) -> Redactor:
         # Without a valid credential there is none to remove.

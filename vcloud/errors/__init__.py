@@ -329,9 +329,16 @@ class DecodeError(VCloudError):
 
     Attributes:
         items: of a list with undecodable items, the other items; empty for any other answer.
+        status: of the answer to a request that changes something, the HTTP status, one of success:
+            the service did something. None for any other answer.
+        body: its first 2000 characters, without secrets; None when it may be a secret itself.
+        ids: the ids in it, as far as they can be found: what was made may be running.
     """
 
     items: tuple[Any, ...] = ()
+    status: int | None = None
+    body: str | None = None
+    ids: tuple[str, ...] = ()
 
 
 class LimitExceededError(VCloudError):

@@ -17,7 +17,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-__all__ = ["plain", "plain_error"]
+__all__ = ["HIDDEN", "SECRET_NAME", "plain", "plain_error"]
 
 #: Levels of lists and objects, as in every answer that is decoded.
 MAX_LEVELS: Final = 64
@@ -26,7 +26,8 @@ MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
 #: Stands for a value under a name such as ``VNC_PASSWORD``.
 HIDDEN: Final = "***"
-_SECRET: Final = re.compile(
+#: The name of a member whose value is a secret.
+SECRET_NAME: Final = re.compile(
     r"pass(?:word|wd|phrase|code)|secret|token|api[-_]?key|private[-_]?key|authorization"
     r"|credential|cookie",
     re.IGNORECASE,
@@ -67,7 +68,7 @@ def _container(value: Any, levels: int) -> Any:
         return {"type": type(value).__name__, "text": _text(str(value))}
     if isinstance(value, Mapping):
         return {
-            (name := str(plain(key))): HIDDEN if _SECRET.search(name) else plain(inner, levels)
+            (name := str(plain(key))): HIDDEN if SECRET_NAME.search(name) else plain(inner, levels)
             for key, inner in value.items()
         }
     # No other iterables: to read an iterator would take its items away.

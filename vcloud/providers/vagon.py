@@ -172,6 +172,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
     fixed_paths: frozenset[str] = frozenset(
         {"/machines/permission-fields", "/streams/stop-machine"}
     )
+    id_fields: tuple[str, ...] = ("id", "uid")
 
     def succeeded(self, answer: Envelope) -> bool:
         """Whether the envelope says that the call succeeded."""

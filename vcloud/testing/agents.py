@@ -8,11 +8,15 @@ from typing import Any, TypedDict, Unpack
 
 from vcloud.providers.streamspace import (
     Agent,
+    AgentAction,
     AgentCapacity,
+    AgentCommand,
+    AgentKey,
     AgentSession,
     AgentStats,
     AgentStatus,
     AgentUpdate,
+    ApprovalStatus,
     Platform,
     SessionState,
     Utilization,
@@ -37,6 +41,9 @@ class AgentFields(TypedDict, total=False):
     sessions: Sequence[AgentSession]
     created_at: datetime | str | None
     updated_at: datetime | str | None
+    approval_status: ApprovalStatus | str | None
+    approved_at: datetime | str | None
+    approved_by: str | None
 
 
 def make_agent(**fields: Unpack[AgentFields]) -> Agent:
@@ -61,6 +68,9 @@ def make_agent(**fields: Unpack[AgentFields]) -> Agent:
         uptime_seconds=24 * HOUR if online else timedelta(),
         created_at=EARLIER,
         updated_at=NOW,
+        approval_status=None,
+        approved_at=None,
+        approved_by=None,
     )
     return Agent(**values)
 
@@ -72,14 +82,67 @@ class AgentCapacityFields(TypedDict, total=False):
     max_memory: float | None
     max_sessions: int | None
     current_sessions: int | None
+    cpu: str | None
+    memory: str | None
+    storage: str | None
 
 
 def make_agent_capacity(**fields: Unpack[AgentCapacityFields]) -> AgentCapacity:
-    """How much an agent can take, with nothing on it."""
+    """How much an agent can take, with nothing on it, as the API document says it."""
     given = checked("make_agent_capacity", AgentCapacityFields, fields)
-    return AgentCapacity(
-        **filled(given, max_cpu=100.0, max_memory=256.0, max_sessions=100, current_sessions=0)
+    values = filled(
+        given,
+        max_cpu=100.0,
+        max_memory=256.0,
+        max_sessions=100,
+        current_sessions=0,
+        cpu=None,
+        memory=None,
+        storage=None,
     )
+    return AgentCapacity(**values)
+
+
+class AgentKeyFields(TypedDict, total=False):
+    """The fields of :func:`make_agent_key`."""
+
+    agent_id: str
+    api_key: str
+    created_at: datetime | str | None
+
+
+def make_agent_key(**fields: Unpack[AgentKeyFields]) -> AgentKey:
+    """The key of an agent; one that no service takes."""
+    given = checked("make_agent_key", AgentKeyFields, fields)
+    return AgentKey(**filled(given, agent_id=AGENT, api_key="ab" * 32, created_at=NOW))
+
+
+class AgentCommandFields(TypedDict, total=False):
+    """The fields of :func:`make_agent_command`."""
+
+    id: str | None
+    command_id: str
+    agent_id: str | None
+    session_id: str | None
+    action: AgentAction | str | None
+    status: str | None
+    created_at: datetime | str | None
+
+
+def make_agent_command(**fields: Unpack[AgentCommandFields]) -> AgentCommand:
+    """A command that an agent gets: to stop a session."""
+    given = checked("make_agent_command", AgentCommandFields, fields)
+    id = given.setdefault("id", new_uuid("command", "bb0e8400"))
+    values = filled(
+        given,
+        command_id=f"cmd-{id}",
+        agent_id=AGENT,
+        session_id=f"{USER}-{TEMPLATE}-0000",
+        action=AgentAction.STOP_SESSION,
+        status="pending",
+        created_at=NOW,
+    )
+    return AgentCommand(**values)
 
 
 class AgentSessionFields(TypedDict, total=False):

@@ -20,6 +20,7 @@ from vcloud.providers.streamspace import (
     TemplateResources,
     TemplateVNC,
     User,
+    UserQuota,
     UserRole,
 )
 from vcloud.testing.building import EARLIER, NOW, checked, filled, new_uuid, uuid_of
@@ -186,6 +187,10 @@ class TemplateFields(TypedDict, total=False):
     tags: Sequence[str]
     created_at: datetime | str | None
     updated_at: datetime | str | None
+    repository_id: int | None
+    app_type: str | None
+    manifest: Any
+    install_count: int | None
 
 
 def make_template(**fields: Unpack[TemplateFields]) -> Template:
@@ -208,6 +213,10 @@ def make_template(**fields: Unpack[TemplateFields]) -> Template:
         tags=LABELS,
         created_at=EARLIER,
         updated_at=EARLIER,
+        repository_id=None,
+        app_type=None,
+        manifest=None,
+        install_count=None,
     )
     return Template(**values)
 
@@ -253,6 +262,11 @@ class UserFields(TypedDict, total=False):
     active: bool | None
     created_at: datetime | str | None
     last_login: datetime | str | None
+    full_name: str | None
+    provider: str | None
+    updated_at: datetime | str | None
+    quota: UserQuota | None
+    groups: Sequence[str]
 
 
 def make_user(**fields: Unpack[UserFields]) -> User:
@@ -267,8 +281,43 @@ def make_user(**fields: Unpack[UserFields]) -> User:
         active=True,
         created_at=EARLIER,
         last_login=NOW - HOUR,
+        full_name=None,
+        provider=None,
+        updated_at=None,
+        quota=None,
+        groups=(),
     )
     return User(**values)
+
+
+class UserQuotaFields(TypedDict, total=False):
+    """The fields of :func:`make_user_quota`."""
+
+    max_sessions: int | None
+    max_cpu: str | None
+    max_memory: str | None
+    max_storage: str | None
+    used_sessions: int | None
+    used_cpu: str | None
+    used_memory: str | None
+    used_storage: str | None
+
+
+def make_user_quota(**fields: Unpack[UserQuotaFields]) -> UserQuota:
+    """What the sessions of a user may take together, with none of it taken."""
+    given = checked("make_user_quota", UserQuotaFields, fields)
+    values = filled(
+        given,
+        max_sessions=5,
+        max_cpu="4000m",
+        max_memory="16Gi",
+        max_storage="100Gi",
+        used_sessions=0,
+        used_cpu="0",
+        used_memory="0",
+        used_storage="0",
+    )
+    return UserQuota(**values)
 
 
 class LoginFields(TypedDict, total=False):

@@ -11,6 +11,7 @@ import msgspec
 from vcloud._core.call.call import Call
 from vcloud._core.call.context import CallContext
 from vcloud._core.call.errors import about_answer
+from vcloud._core.call.unread import unread_answer
 from vcloud._core.call.upgrades import UPGRADED
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.shape import Shape
@@ -79,8 +80,11 @@ def _list_in_part(call: Call, response: Response) -> Any:
         )
         if not context.dialect.succeeded(wire):
             return NO_SUCCESS
+        unread = unread_answer(request, response, redactor, context.dialect.id_fields)
         broken = {
-            name: msgspec.structs.replace(one, reason=redactor.text(one.reason, cut=cut))
+            name: msgspec.structs.replace(
+                one, reason=redactor.text(one.reason, cut=cut), unread=unread
+            )
             for name, one in broken.items()
         }
         return shape.open_partly(wire, call.session, clean.body, broken)
@@ -101,7 +105,8 @@ def note_refusal(call: Call) -> None:
     failure = error or undecodable or unreadable(context, request, clean, call.shape, call.session)
     redactor.error(failure, cut=len(response.body) > SEARCHED)
     if error is None:
-        call.error = about_answer(context, request, failure, root=call.root)
+        unread = unread_answer(request, response, redactor, context.dialect.id_fields)
+        call.error = about_answer(context, request, failure, root=call.root, unread=unread)
         # Otherwise the frames of the error would keep the answer in memory.
         call.response = None
         return

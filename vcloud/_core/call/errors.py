@@ -13,6 +13,7 @@ from vcloud._core.call.limit_waits import (
     longest_wait_in_words,
     note_limit,
 )
+from vcloud._core.decoding.unread import Unread
 from vcloud._core.outcome import is_unknown
 from vcloud._core.process_limits import LIMITS, describe_limit
 from vcloud._core.request import Request
@@ -22,6 +23,7 @@ from vcloud.errors import (
     ConfigurationError,
     ConnectError,
     ConnectTimeout,
+    DecodeError,
     NotFoundError,
     RateLimitError,
     RequestTimeout,
@@ -68,11 +70,29 @@ def without_answer(call: Call, error: TransportError, why: str = "") -> Transpor
     return made
 
 
-def about_answer(context: CallContext, request: Request, error: E, *, root: bool = False) -> E:
-    """An error about an answer, with where it happened and whether the outcome is unknown."""
-    made = type(error)(f"{context.label(request, root=root)}: {error}")
+def about_answer(
+    context: CallContext,
+    request: Request,
+    error: E,
+    *,
+    root: bool = False,
+    unread: Unread | None = None,
+) -> E:
+    """An error about an answer, with where it happened and whether the outcome is unknown.
+
+    Args:
+        context: of the call.
+        request: what was sent.
+        error: why the answer cannot be used.
+        root: its path is not below the API's.
+        unread: what is known of the answer to a change.
+    """
+    said = f"{error}" if unread is None else unread.added_to(f"{error}")
+    made = type(error)(f"{context.label(request, root=root)}: {said}")
     made.__dict__.update(error.__dict__)
     made.outcome_unknown = is_unknown(request, lost=True)
+    if unread is not None and isinstance(made, DecodeError):
+        unread.note(made)
     return made
 
 

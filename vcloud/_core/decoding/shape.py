@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from vcloud._core.decoding.plain_json import loads
+from vcloud._core.decoding.unread import Unread
 from vcloud.errors import DecodeError
 
 __all__ = ["BrokenItems", "Shape", "plain", "required"]
@@ -24,11 +25,13 @@ class BrokenItems(msgspec.Struct, frozen=True):
         positions: the positions of the items that were decoded, in order.
         count: how many items were not decoded.
         reason: the position and the field of the first broken item, and how many more there are.
+        unread: what is known of the answer, if it answers a change.
     """
 
     positions: tuple[int, ...]
     count: int
     reason: str
+    unread: Unread | None = None
 
 
 class Shape(msgspec.Struct, Generic[W, R_co], frozen=True, eq=False):

@@ -213,6 +213,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
     #: The document has no rate limits.
     rate_limits: tuple[RateLimit, ...] = ()
     fixed_paths: frozenset[str] = frozenset()
+    id_fields: tuple[str, ...] = ("id",)
 
     def succeeded(self, answer: object) -> bool:
         """Whether the answer is not an error. A desktop itself may be in the state ``error``."""

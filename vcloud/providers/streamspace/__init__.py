@@ -22,6 +22,12 @@ from vcloud.providers.streamspace.agent.messages import (
     WakeSession,
 )
 from vcloud.providers.streamspace.agent.worker import AgentWorker
+from vcloud.providers.streamspace.agent_models import (
+    AgentAction,
+    AgentCommand,
+    AgentKey,
+    ApprovalStatus,
+)
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
 from vcloud.providers.streamspace.errors import (
@@ -47,6 +53,7 @@ from vcloud.providers.streamspace.models import (
     StreamingProtocol,
     TemplateResources,
     TemplateVNC,
+    UserQuota,
     UserRole,
     Utilization,
 )
@@ -60,8 +67,11 @@ from vcloud.providers.streamspace.users import User, Users
 
 __all__ = [
     "Agent",
+    "AgentAction",
     "AgentCapacity",
+    "AgentCommand",
     "AgentHandler",
+    "AgentKey",
     "AgentRef",
     "AgentRejectedError",
     "AgentSession",
@@ -70,6 +80,7 @@ __all__ = [
     "AgentUpdate",
     "AgentWorker",
     "Agents",
+    "ApprovalStatus",
     "Command",
     "CommandData",
     "CommandFailed",
@@ -103,6 +114,7 @@ __all__ = [
     "Templates",
     "UnrecognisedError",
     "User",
+    "UserQuota",
     "UserRole",
     "Users",
     "Utilization",

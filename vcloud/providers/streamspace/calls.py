@@ -20,14 +20,22 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     """The functions of one dialect.
 
     The fields have no types here, because the functions make handles, and the modules of the
-    handles import this one. ``client.py`` checks them.
+    handles import this one. ``dialects/tables.py`` checks them.
 
     Attributes:
         name: the dialect's.
         sessions: its functions for sessions, a ``SessionCalls``.
+        templates: those for templates, a ``TemplateCalls``.
+        users: those for users, a ``UserCalls``.
+        agents: those for agents, an ``AgentCalls``.
+        logs: those for a session's log, a ``LogCalls``.
         logins: those of the client itself, a ``LoginCalls``.
     """
 
     name: DialectName
     sessions: Any
+    templates: Any
+    users: Any
+    agents: Any
+    logs: Any
     logins: Any

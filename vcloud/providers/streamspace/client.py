@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, overload
 
 from vcloud._core.arguments import seconds_from_zero
 from vcloud._core.dialect import Dialect
@@ -19,11 +19,8 @@ from vcloud.providers.streamspace.agent.hooks import AgentHooks
 from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
-from vcloud.providers.streamspace.calls import Calls, DialectName
-from vcloud.providers.streamspace.dialects.documented import logins as documented_logins
-from vcloud.providers.streamspace.dialects.documented import sessions as documented_sessions
-from vcloud.providers.streamspace.dialects.published import logins as published_logins
-from vcloud.providers.streamspace.dialects.published import sessions as published_sessions
+from vcloud.providers.streamspace.calls import DialectName
+from vcloud.providers.streamspace.dialects.tables import DOCUMENTED, PUBLISHED
 from vcloud.providers.streamspace.errors import DIALECT
 from vcloud.providers.streamspace.installation import (
     Installation,
@@ -31,7 +28,7 @@ from vcloud.providers.streamspace.installation import (
     calls_or_none,
     installation,
 )
-from vcloud.providers.streamspace.logins import LoginCalls, LoginClient
+from vcloud.providers.streamspace.logins import LoginClient
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -39,7 +36,6 @@ from vcloud.providers.streamspace.models import (
     SessionState,
 )
 from vcloud.providers.streamspace.session import Session as StreamSpaceSession
-from vcloud.providers.streamspace.session import SessionCalls
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.users import Users
@@ -54,14 +50,6 @@ if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 __all__ = ["StreamSpace"]
-
-
-def _calls(name: DialectName, *, sessions: SessionCalls, logins: LoginCalls) -> Calls:
-    return Calls(name=name, sessions=sessions, logins=logins)
-
-
-DOCUMENTED: Final = _calls("documented", sessions=documented_sessions, logins=documented_logins)
-PUBLISHED: Final = _calls("published", sessions=published_sessions, logins=published_logins)
 
 
 class StreamSpace(LoginClient):

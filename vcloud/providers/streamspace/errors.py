@@ -197,6 +197,8 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             "/auth/setup",
         }
     )
+    #: The published server's sessions and templates have names only.
+    id_fields: tuple[str, ...] = ("id", "name", "agentId", "agent_id")
 
     def succeeded(self, answer: object) -> bool:
         """Whether the answer is a success: it has no ``error``, which only failures have."""
@@ -278,7 +280,9 @@ DIALECT = StreamSpaceDialect("streamspace")
 def _words(request: Request, response: Response, body: Mapping[str, Any]) -> Words:
     """What the words of an answer without a documented code mean."""
     upgrade = request.bucket in {UPGRADES, UPGRADES_WITHOUT_SLOT}
-    return words_of(response.status, body, upgrade=upgrade) or Words()
+    words = words_of(response.status, body, upgrade=upgrade)
+    # What was cut off may have been an error.
+    return Words() if words is None or (words is NO_PATH and response.cut) else words
 
 
 def _transition(message: str) -> tuple[str, str] | None:

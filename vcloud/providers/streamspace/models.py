@@ -117,6 +117,8 @@ class UserRole(OpenEnum):
 
     ADMIN = "admin"
     USER = "user"
+    #: Not in the document; on the published server, who may make templates.
+    OPERATOR = "operator"
 
 
 _CPU: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)m?")
@@ -177,17 +179,26 @@ class TemplateResources(Resources):
 class AgentCapacity(WireModel):
     """How much an agent can take. A Docker agent has only the numbers of sessions.
 
+    Which numbers there are depends on the installation: ``max_cpu``, ``max_memory`` and
+    ``current_sessions`` are the API document's, the last three the published server's.
+
     Attributes:
         max_cpu: cores.
         max_memory: memory. The document gives no unit; its example, 256, can only be GB.
         max_sessions: how many sessions at once.
         current_sessions: how many it has now.
+        cpu: cores, as a quantity of Kubernetes: ``16``, ``16000m``.
+        memory: bytes, likewise: ``64Gi``.
+        storage: bytes, likewise: ``1Ti``.
     """
 
     max_cpu: Float | None = None
     max_memory: Float | None = None
     max_sessions: Integer | None = None
     current_sessions: Integer | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    storage: str | None = None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 from urllib.parse import quote, urlsplit
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.decoding.shape import Shape, required
 from vcloud._core.hooks import Hook
 from vcloud._core.links import fault_of_link, refused_link
-from vcloud._core.request import Request, query
+from vcloud._core.request import Request
 from vcloud._core.resource import Handle
+from vcloud._core.session import Session
 from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError
 from vcloud.errors.text import word
+from vcloud.providers.streamspace.installation import calls
 from vcloud.providers.streamspace.models import SessionLogs
 from vcloud.providers.streamspace.realtime.log_stream import LogStream
 from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
@@ -22,11 +24,21 @@ from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
 from vcloud.providers.streamspace.realtime.vnc_url import documented_path, is_safe_to_open
 from vcloud.providers.streamspace.tokens import bearer
 
-__all__ = ["RealtimeSessionRef"]
+__all__ = ["LogCalls", "RealtimeSessionRef"]
 
 LOG_LINES: Final[Shape[SessionLogs, tuple[str, ...]]] = Shape(
     SessionLogs, lambda wire, session, body: tuple(required(wire.logs, body, "logs"))
 )
+
+
+class LogCalls(Protocol):
+    """What each dialect has a function for, for a session's log."""
+
+    def request(
+        self, session: Session, id: str, /, *, tail: int, follow: bool, timestamps: bool
+    ) -> Request:
+        """The request for the lines, or for the WebSocket that they come over."""
+        ...
 
 
 class RealtimeSessionRef(Handle):
@@ -74,19 +86,24 @@ class RealtimeSessionRef(Handle):
             InvalidArgumentError: ``tail`` is below one.
             NotFoundError: there is no such session.
             CapacityError: its agent is offline.
+            UnsupportedError: (at the first await or iteration) the published server has no logs;
+                nothing was sent.
         """
         positive_integer(tail, "tail")
-        if not follow:
-            return self._session.fetch(
-                self._log_request(tail=tail, follow=False, timestamps=timestamps), LOG_LINES
-            )
-        session = self._session
+        session, id = self._session, self.id
+
+        async def request(lines: int) -> Request:
+            by: LogCalls = (await calls(session)).logs
+            return by.request(session, id, tail=lines, follow=follow, timestamps=timestamps)
+
+        async def read() -> tuple[str, ...]:
+            return await session.fetch(await request(tail), LOG_LINES)
 
         async def connect(lines: int) -> Socket:
-            return await session.connect(
-                self._log_request(tail=lines, follow=True, timestamps=timestamps)
-            )
+            return await session.connect(await request(lines))
 
+        if not follow:
+            return read()
         return LogStream(connect, tail=tail, retry=session.retry, entropy=session.entropy)
 
     def open_vnc(self) -> VNCTunnel:
@@ -211,8 +228,3 @@ class RealtimeSessionRef(Handle):
     @property
     def _root(self) -> str:
         return self._session.root_url.replace("http", "ws", 1)
-
-    def _log_request(self, *, tail: int, follow: bool, timestamps: bool) -> Request:
-        # With follow=true the service answers with a WebSocket, so follow is always sent.
-        parameters = query({"tail": tail, "follow": follow, "timestamps": timestamps})
-        return Request("GET", self._path("/logs"), parameters)

@@ -1,1 +1,12 @@
 """What the API document says."""
+
+from vcloud.providers.streamspace.dialects.documented import (
+    agents,
+    logins,
+    logs,
+    sessions,
+    templates,
+    users,
+)
+
+__all__ = ["agents", "logins", "logs", "sessions", "templates", "users"]

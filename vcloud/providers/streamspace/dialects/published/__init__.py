@@ -1,1 +1,12 @@
 """What the published server reads and answers."""
+
+from vcloud.providers.streamspace.dialects.published import (
+    agents,
+    logins,
+    logs,
+    sessions,
+    templates,
+    users,
+)
+
+__all__ = ["agents", "logins", "logs", "sessions", "templates", "users"]

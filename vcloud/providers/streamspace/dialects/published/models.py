@@ -340,11 +340,16 @@ class AgentAnswer(Answer, rename="camel", kw_only=True):
     last_heartbeat: Instant | None = None
     websocket_conn_id: str | None = msgspec.field(default=None, name="websocketId")
     metadata: dict[str, Any] | None = None
-    approval_status: str | None = None
+    approval: str | None = msgspec.field(default=None, name="approvalStatus")
     approved_at: Instant | None = None
     approved_by: str | None = None
     created_at: Instant | None = None
     updated_at: Instant | None = None
+
+    @property
+    def approval_status(self) -> str | None:
+        """It is empty in the answer for a single agent."""
+        return self.approval or None
 
 
 @spells(AgentList)
