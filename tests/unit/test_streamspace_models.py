@@ -122,7 +122,7 @@ def test_session_of_the_published_server_has_its_name_as_its_id_and_none_for_mis
 async def test_lists_of_the_published_server_are_one_page_under_any_of_its_names() -> None:
     bodies: tuple[tuple[str, str, dict[str, Any]], ...] = (
         # It identifies a session by its name.
-        ("published", SESSION["name"], {"sessions": [camel(SESSION)], "total": 1}),
+        ("published", str(SESSION["name"]), {"sessions": [camel(SESSION)], "total": 1}),
         ("documented", ID, {"items": [SESSION], "total": 1}),
     )
     for dialect, id, body in bodies:
