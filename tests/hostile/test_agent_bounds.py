@@ -23,8 +23,8 @@ from vcloud.providers.streamspace.agent import (
     connection,
     hooks,
     result_cache,
-    vnc_connections,
 )
+from vcloud.providers.streamspace.agent.documented import vnc_connections
 
 # -- commands --------------------------------------------------------------------------------------
 

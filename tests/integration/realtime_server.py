@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import WSMsgType, web
 from attrs import define, field
@@ -88,12 +88,19 @@ async def serving(
         await runner.cleanup()
 
 
-def client(server: Server, *, attempts: int = 3, **options: Any) -> StreamSpace:
+def client(
+    server: Server,
+    *,
+    attempts: int = 3,
+    dialect: Literal["documented", "published"] | None = "documented",
+    **options: Any,
+) -> StreamSpace:
     retry = RetryPolicy(attempts=attempts, base=0.001, cap=0.01)
     if server.url.startswith("https:"):
         options["ssl"] = trusting()
     return StreamSpace(
-        Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), retry=retry, **options)
+        Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), retry=retry, **options),
+        dialect=dialect,
     )
 
 

@@ -162,6 +162,7 @@ def credentials_fields(value: Credentials) -> None:
     assert_type(value.streamspace_username, str)
     assert_type(value.streamspace_password, str)
     assert_type(value.streamspace_token, str | None)
+    assert_type(value.streamspace_bootstrap_key, str)
     assert_type(value.desktops_api_key, str)
     assert_type(value.emulator_token, str)
 
@@ -190,3 +191,14 @@ def state(emulator: Emulator) -> None:
     emulator.computers.add_machine(id=7, status="ready", user="a@example.com")
     emulator.streams.add_stream("1143", capacities={"dublin": 1})
     emulator.streamspace.add_session(state="pending", tags=("a",))
+    published = Emulator(streamspace="published", sessions=1).published_streamspace
+    assert_type(published.add_session(state="pending", tags=["a"]).state, str)
+    assert_type(published.sessions["name"].active_connections(0), int)
+    published.agents["a"].reports_only_running = True
+    published.add_user("ann", "password", full_name="Ann", role="operator").active = False
+    published.caching = published.database_away = published.tokens.with_dashes = True
+    assert_type(Fault.end_logins(), Fault)
+    assert_type(Fault.kept_answer(), Fault)
+    assert_type(Fault.database_away(), Fault)
+    assert_type(Fault.other_replica(), Fault)
+    assert_type(Fault.repeat_commands(), Fault)

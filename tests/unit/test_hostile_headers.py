@@ -16,7 +16,11 @@ from vcloud._core.decoding.plain_json import MAX_DEPTH
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.headers import limits, retry_after
 from vcloud._core.timing.server_clock import server_time
-from vcloud.providers.streamspace.agent.messages import KINDS, UnknownMessage, UnreadableMessage
+from vcloud.providers.streamspace.agent.messages import (
+    KINDS,
+    UnknownMessage,
+    UnreadableMessage,
+)
 from vcloud.providers.streamspace.agent.parsing import MAX_SCANS, MAX_UNREADABLE, read_messages
 
 NOW = 1_771_000_000.0

@@ -22,9 +22,9 @@ from vcloud.providers.streamspace.agent.messages import (
     UnknownMessage,
     UnreadableMessage,
     VNCProxyError,
-    encode_message,
 )
 from vcloud.providers.streamspace.agent.parsing import read_messages, readable_id
+from vcloud.providers.streamspace.agent.writing import encode_message
 
 DOCUMENT = Path(__file__).parents[1] / "contract/documents/streamspace.json"
 MESSAGES: list[dict[str, Any]] = json.loads(DOCUMENT.read_text(encoding="utf-8"))["messages"]

@@ -69,6 +69,8 @@ class Client(Lifetime):
     #: The arguments that only this provider's client takes.
     _own_arguments: ClassVar[tuple[str, ...]] = ()
     default_base_url: ClassVar[str | None] = None
+    #: The strategy of a client that was given an address and no credentials; None: it needs them.
+    _without_auth: ClassVar[Auth | None] = None
 
     @overload
     def __init__(
@@ -126,6 +128,8 @@ class Client(Lifetime):
                 f"{name} needs an Endpoint(auth=...), not {type(endpoint).__name__}; or give its "
                 f"arguments: {name}(base_url, auth=...)"
             )
+        if "auth" not in options and endpoint is not None and self._without_auth is not None:
+            options["auth"] = self._without_auth
         if "auth" not in options:
             raise WrongArgumentsError(
                 f"{name} needs auth: write {name}(auth={self._variables.strategy}), or set "

@@ -27,7 +27,10 @@ class Dialect(Protocol):
 
     @property
     def fixed_paths(self) -> Collection[str]:
-        """Its paths that begin with two words (``/agents/stats``). Elsewhere an id follows."""
+        """Its paths that begin with two words, as ``/agents/stats``, or have no id at all.
+
+        Elsewhere an id follows the first word.
+        """
         ...
 
     @property

@@ -233,8 +233,10 @@ def operation(request: Request, fixed_paths: Collection[str]) -> str:
     """What a request asks for, without ids: ``POST /machines/{id}/start``.
 
     Words and ids alternate in a path, except where its beginning is one of ``fixed_paths``, which
-    are two words: ``/agents/stats``.
+    are two words: ``/agents/stats``. A longer one of them has no id.
     """
+    if request.shown_path in fixed_paths:
+        return f"{request.method} {request.shown_path}"
     parts = request.shown_path.split("/")
     first_id = 3 if "/".join(parts[:3]) in fixed_paths else 2
     parts[first_id::2] = ["{id}"] * len(parts[first_id::2])

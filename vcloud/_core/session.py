@@ -70,13 +70,9 @@ class Session:
         codec: Codec | None = None,
         sources: Sources | None = None,
     ) -> None:
+        codec, sources = codec or Codec(), sources or SYSTEM
         context = build_context(
-            dialect,
-            endpoint,
-            base_url,
-            transport,
-            codec=codec or Codec(),
-            sources=sources or SYSTEM,
+            dialect, endpoint, base_url, transport, codec=codec, sources=sources
         )
         #: What its calls share. The attributes that follow are for handles and collections.
         self.context: CallContext = context
@@ -158,6 +154,22 @@ class Session:
             changes["retry"] = retry
         other = copy.copy(self)
         other.context = msgspec.structs.replace(self.context, **changes)
+        return other
+
+    def with_auth(self, auth: Auth) -> Self:
+        """The same session (connections, slots, limits) with other credentials."""
+        other = copy.copy(self)
+        signer = self.context.signer.with_auth(auth)
+        other.context = msgspec.structs.replace(self.context, signer=signer)
+        other.auth = auth
+        return other
+
+    def with_max_message(self, size: int) -> Self:
+        """The same session, for WebSockets with messages of so many bytes, or as many as before."""
+        options = self.context.options
+        options = msgspec.structs.replace(options, max_message=max(size, options.max_message))
+        other = copy.copy(self)
+        other.context = msgspec.structs.replace(self.context, options=options)
         return other
 
     def with_default_timeout(self, seconds: float) -> Self:
@@ -299,15 +311,24 @@ class Session:
             DecodeError: it answered with a plain success.
             TransportError: no connection.
         """
+        upgraded = await self.upgrade(request, root=root, token_query=token_query)
+        if isinstance(upgraded, Response):
+            raise DecodeError(
+                f"{self.context.label(request, root=root)}: a WebSocket was requested, and the "
+                f"answer is a plain one ({upgraded.status})"
+            )
+        return upgraded
+
+    async def upgrade(
+        self, request: Request, *, root: bool = False, token_query: str | None = None
+    ) -> Socket | Response:
+        """As :meth:`connect`, but a plain success is returned."""
         upgrade = Upgrade(self.context, request, token_query)
         bucket = UPGRADES if request.slot else UPGRADES_WITHOUT_SLOT
         request = msgspec.structs.replace(request, bucket=bucket)
         answer = await self.send(request, exchange=upgrade, root=root)
         if upgrade.socket is None:
-            raise DecodeError(
-                f"{self.context.label(request, root=root)}: a WebSocket was requested, and the "
-                f"answer is a plain one ({answer.status})"
-            )
+            return answer
         self.sockets.add(upgrade.socket)
         return upgrade.socket
 

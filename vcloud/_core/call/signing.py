@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class Signer:
 
     __slots__ = (
         "_base_path",
+        "_clock",
         "_clock_difference",
         "_may_be_a_copy",
         "_may_have_ended",
@@ -64,6 +66,7 @@ class Signer:
         elapsed: Callable[[], float] | None,
     ) -> None:
         self.auth: Auth = auth
+        self._clock = clock
         #: The service's last refusal of the credentials, if any.
         self.refused: RefusedCredentials = RefusedCredentials(clock)
         if elapsed is None:
@@ -95,6 +98,16 @@ class Signer:
         self._refused_after_jump: Callable[..., bool] | None = getattr(
             auth, "refused_after_jump", None
         )
+
+    def with_auth(self, auth: Auth) -> Signer:
+        """The same address and time with other credentials, which do not depend on the time."""
+        other = copy.copy(self)
+        other.auth = auth
+        other.refused = RefusedCredentials(self._clock)
+        other._may_be_a_copy = other._clock_difference = None  # noqa: SLF001 - of this class
+        other._unproven = other._refused_after_jump = None  # noqa: SLF001
+        other.works_once = False
+        return other
 
     def sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         """The headers of one attempt. The strategy must be ready.

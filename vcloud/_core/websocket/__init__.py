@@ -10,6 +10,7 @@ from vcloud._core.websocket.closing import (
     close_message,
     describe_close,
 )
+from vcloud._core.websocket.heartbeat import CarefulPings
 from vcloud._core.websocket.socket import DRAIN_CHECK_INTERVAL, STALL_TIMEOUT, Socket, counted_time
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "NO_STATUS",
     "STALL_TIMEOUT",
     "UNEXPECTED",
+    "CarefulPings",
     "Socket",
     "close_message",
     "counted_time",

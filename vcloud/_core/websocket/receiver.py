@@ -56,6 +56,8 @@ class Receiver:
         self._opened = opened
         self._connection = connection
         self._max_unread = max_unread
+        #: Whether reading pauses when so much is unread; otherwise the WebSocket is closed.
+        self._pauses = True
         self._unread = self._written = 0
         self._failure: VCloudError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -110,6 +112,11 @@ class Receiver:
         """About so many bytes were sent: a frame adds a header, and a character has up to four."""
         self._written += size
         self._heartbeat.sent = self.loop.time()
+
+    def read_on(self, heartbeat: Heartbeat, max_unread: int) -> None:
+        """Ping as this says, and close rather than pause when more is unread."""
+        self._heartbeat, self._max_unread, self._pauses = heartbeat, max_unread, False
+        self._reschedule()
 
     def close(self, code: int) -> None:
         """This side closes, and receives nothing more."""
@@ -175,6 +182,8 @@ class Receiver:
     def _handle(self, message: aiohttp.WSMessage) -> None:
         match message.type:
             case aiohttp.WSMsgType.PING:
+                self._heartbeat.peer_pinged(self.loop.time())
+                self._reschedule()
                 # Only the last ping is answered: a peer may ping faster than it reads (RFC 6455,
                 # 5.5.3).
                 self._pong_due = message.data
@@ -191,6 +200,12 @@ class Receiver:
         return self._unread <= self._max_unread and len(self.messages) <= MAX_MESSAGES
 
     async def _wait_for_room(self) -> None:
+        if not self._pauses:
+            unread = f"{self._unread} bytes in {len(self.messages)} messages"
+            reason = f"{unread} were not read, and this peer fails when it has to wait"
+            self._end(UNEXPECTED, failure=LimitExceededError(f"the WebSocket was closed: {reason}"))
+            self._closing = self.loop.create_task(self._close_slowly())
+            return
         self._room = self.loop.create_future()
         try:
             await self._room
@@ -233,6 +248,12 @@ class Receiver:
             self._ping_due = True
             self._send_control()
         self._timer = call_when_due(self.loop, self._heartbeat.due, self._tick)
+
+    def _reschedule(self) -> None:
+        """Look again at once at when a ping is due."""
+        if self.code is None:
+            self._timer.cancel()
+            self._timer = call_when_due(self.loop, self.loop.time(), self._tick)
 
     def _send_control(self) -> None:
         if self._control is None or self._control.done():

@@ -20,6 +20,7 @@ from vcloud._core.websocket.closing import (
     close_message,
     describe_close,
 )
+from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud._core.websocket.receiver import Receiver
 from vcloud.errors import TransportError
 
@@ -107,6 +108,11 @@ class Socket:
         receiver = self._receiver
         return describe_close(receiver.code or NO_STATUS, receiver.reason or receiver.cause)
 
+    @property
+    def unread(self) -> bool:
+        """Whether a message can be received without waiting."""
+        return bool(self._receiver.messages)
+
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message.
 
@@ -125,6 +131,23 @@ class Socket:
         """
         await self._send(self._opened.send_str, text, len(text))
 
+    async def ping(self) -> None:
+        """Send a ping now.
+
+        Raises:
+            TransportError: the connection is closed.
+        """
+        await self._send(self._opened.ping, b"", 0)
+
+    def read_on(self, heartbeat: Heartbeat, max_unread: int) -> None:
+        """For a peer that fails when it has to wait: never pause reading.
+
+        Args:
+            heartbeat: when to ping, instead of the Endpoint's.
+            max_unread: bytes; the WebSocket is closed when more are unread.
+        """
+        self._receiver.read_on(heartbeat, max_unread)
+
     async def receive(self) -> bytes | str | None:
         """The next message; None when it is closed (see :attr:`close_code`).
 
@@ -139,6 +162,14 @@ class Socket:
         if receiver.messages or await receiver.wait():
             return receiver.pop()
         return None
+
+    async def wait(self) -> bool:
+        """Wait for a message, and leave it unread; False when it is closed and none is left.
+
+        Raises:
+            VCloudError: as for :meth:`receive`.
+        """
+        return await self._receiver.wait()
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it, within two seconds. It may be called twice, and while another task receives.

@@ -5,7 +5,11 @@ Collections and handles come from a client; their constructors are not for users
 
 from __future__ import annotations
 
-from vcloud.providers.streamspace.agent.connection import AgentRejectedError
+from vcloud.providers.streamspace.agent.ending import (
+    AgentRejectedError,
+    ApprovalTimeoutError,
+    DuplicateAgentError,
+)
 from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, VNCAddress
 from vcloud.providers.streamspace.agent.messages import (
     Command,
@@ -58,6 +62,10 @@ from vcloud.providers.streamspace.models import (
     Utilization,
 )
 from vcloud.providers.streamspace.realtime.log_stream import LogStream
+from vcloud.providers.streamspace.realtime.vnc_errors import (
+    SessionStoppedError,
+    StreamingProtocolError,
+)
 from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
 from vcloud.providers.streamspace.session import Session, SessionRef
@@ -81,9 +89,11 @@ __all__ = [
     "AgentWorker",
     "Agents",
     "ApprovalStatus",
+    "ApprovalTimeoutError",
     "Command",
     "CommandData",
     "CommandFailed",
+    "DuplicateAgentError",
     "HibernateSession",
     "InvalidTransitionError",
     "LogStream",
@@ -97,6 +107,7 @@ __all__ = [
     "SessionSort",
     "SessionState",
     "SessionStatus",
+    "SessionStoppedError",
     "SessionUpdate",
     "Sessions",
     "SortOrder",
@@ -107,6 +118,7 @@ __all__ = [
     "StreamSpace",
     "StreamSpaceCode",
     "StreamingProtocol",
+    "StreamingProtocolError",
     "Template",
     "TemplateRef",
     "TemplateResources",

@@ -29,6 +29,7 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
         users: those for users, a ``UserCalls``.
         agents: those for agents, an ``AgentCalls``.
         logs: those for a session's log, a ``LogCalls``.
+        vnc: those for its VNC stream, a ``VNCCalls``.
         logins: those of the client itself, a ``LoginCalls``.
     """
 
@@ -38,4 +39,5 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     users: Any
     agents: Any
     logs: Any
+    vnc: Any
     logins: Any

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, overload
 
-from vcloud._core.arguments import seconds_from_zero
 from vcloud._core.dialect import Dialect
 from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
@@ -16,6 +16,7 @@ from vcloud._core.retry import RetryPolicy
 from vcloud.providers.dialect import checked_dialect, dialect_of_environment
 from vcloud.providers.streamspace.agent.handler import AgentHandler, check_handler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks
+from vcloud.providers.streamspace.agent.options import agent_options
 from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
@@ -35,6 +36,7 @@ from vcloud.providers.streamspace.models import (
     Platform,
     SessionState,
 )
+from vcloud.providers.streamspace.no_auth import NoAuth
 from vcloud.providers.streamspace.session import Session as StreamSpaceSession
 from vcloud.providers.streamspace.sessions import SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Templates
@@ -56,7 +58,8 @@ class StreamSpace(LoginClient):
     """The StreamSpace v2.0 API, with a token from :class:`~vcloud.BearerAuth`.
 
     It has no default address: give ``StreamSpace("https://HOST/api/v1", auth=...)``. Its other
-    arguments are those of each provider's client, and ``dialect``.
+    arguments are those of each provider's client, and ``dialect``. A client that only serves an
+    agent of a published server needs no ``auth``; see :meth:`serve_agent`.
 
     StreamSpace's published server answers differently from its API document. The client serves
     both, and recognises which one it has; see :attr:`dialect`. Each method says what it does on
@@ -80,6 +83,7 @@ class StreamSpace(LoginClient):
     _variables: ClassVar[Variables] = STREAMSPACE
     _instance_handle = SessionRef
     _own_arguments = ("dialect",)
+    _without_auth: ClassVar[Auth | None] = NoAuth()
 
     agents: Agents
     sessions: Sessions
@@ -108,7 +112,7 @@ class StreamSpace(LoginClient):
         self,
         base_url: str | None = None,
         *,
-        auth: Auth,
+        auth: Auth = ...,
         dialect: DialectName | None = None,
         client_session: ClientSession | None = None,
         **options: Unpack[EndpointOptions],
@@ -191,6 +195,7 @@ class StreamSpace(LoginClient):
     async def _ping(self, session: Session) -> None:
         await (await calls(session)).logins.ping(session)
 
+    @concealing
     def serve_agent(
         self,
         agent_id: str | int,
@@ -202,11 +207,17 @@ class StreamSpace(LoginClient):
         metadata: Mapping[str, Any] | None = None,
         grace: timedelta | float = 30,
         retry: RetryPolicy | None = None,
+        api_key: str | None = None,
+        remember: str | os.PathLike[str] | None = None,
+        approval_timeout: timedelta | float | None = None,
         on_registered: Hook[Sequence[AgentSession]] | None = None,
         on_lost: Hook[Exception] | None = None,
         on_error: Hook[Exception] | None = None,
+        on_pending: Hook[str] | None = None,
     ) -> AgentWorker:
         """Run an agent, which runs sessions for the control plane.  ``GET /agent/ws`` (WebSocket)
+
+        On a published server: ``POST /agents/register``, then ``GET /agents/connect`` (WebSocket).
 
         ::
 
@@ -217,12 +228,21 @@ class StreamSpace(LoginClient):
 
         Nothing is sent before it is entered or run.
 
-        The three hooks may be functions or coroutine functions. What they raise is logged, and the
+        The same handler serves both kinds of installation. A published server knows an agent by
+        its key, so a client without ``auth`` is enough to serve one. There a session's state
+        changes by the agent's reports only: the worker reports each change, a start that failed as
+        ``failed``, and after each registration the last state of every session, because commands
+        made while the agent was away are lost. A session that was deleted meanwhile is then shown
+        as running, and must be deleted again.
+
+        The four hooks may be functions or coroutine functions. What they raise is logged, and the
         agent continues.
 
         Args:
             agent_id: the name to register with.
-            platform: what it runs sessions on.
+            platform: what it runs sessions on. A published server gives sessions only to agents of
+                its own platform, which is ``kubernetes`` unless its operator set another. A WARNING
+                says so for others.
             handler: carries the commands out.
             region: its region.
             capacity: how much it can take. Starts and wakes beyond ``max_sessions`` are answered
@@ -233,6 +253,18 @@ class StreamSpace(LoginClient):
                 Time in which the event loop could not run does not count.
             retry: the pauses before it connects again (``base``, ``cap``); it tries without a
                 limit. None: as the endpoint says.
+            api_key: for a published server: the agent's own key, or the installation's bootstrap
+                key; 64 hexadecimal digits. It is a secret. It is used throughout; the server goes
+                on accepting the bootstrap key. Without it, a client certificate
+                (``Endpoint(ssl=)``) may do instead.
+            remember: a file in which the agent keeps the ids of the commands that it carried out,
+                and the last state of each session. A command that is sent again to a restarted
+                agent is then answered, and not repeated; one that was in flight when the process
+                was killed has failed. The file is made for its owner alone, and serves one process.
+                While it cannot be written (a full disk), ``on_error`` is called once, and commands
+                continue. None: only this process is remembered.
+            approval_timeout: how long to wait until an administrator of a published server approves
+                a new agent; seconds or timedelta. None: without a limit.
             on_registered: is called after each registration, so after each reconnection too, with
                 the sessions that the control plane has on this agent and that are not over (``GET
                 /agents/{agent_id}``, one request). Any other session of the agent is an orphan:
@@ -243,29 +275,38 @@ class StreamSpace(LoginClient):
                 run, it could take a session that one of them starts for an orphan.) If the
                 sessions cannot be read, ``on_error`` is called, commands continue, and they are
                 requested again; not after a 403 or 404. It is cancelled when the connection is
-                lost.
+                lost. No path of a published server lists an agent's sessions: there it is called
+                with ``remember`` only (a WARNING says so), with the sessions that this agent has
+                started since the file was made.
             on_lost: is called with the error when the connection of a registered agent is lost;
                 the agent connects again by itself.
             on_error: is called with every error after which the agent continues, lost connections
                 included: those that :attr:`AgentWorker.errors` keeps and the log has. While 64
                 calls of hooks have not returned, it is not called.
+            on_pending: is called with the ``agent_id`` each time that a published server answers
+                that an administrator has to approve the agent; the agent asks again after 120
+                seconds, and does not connect before. See ``AgentRef.approve``.
 
         Raises:
             InvalidArgumentError: an empty name, an unknown platform, a handler that lacks a
                 method, a hook that is not a function, a grace time below zero, a ``max_sessions``
-                below zero, or metadata, region or capacity that JSON cannot hold.
+                below zero, a key that is none, or metadata, region or capacity that JSON cannot
+                hold.
         """
         register = registration(
             agent_id, platform, region=region, capacity=capacity, metadata=metadata
         )
         check_handler(handler)
-        hooks = AgentHooks(on_registered=on_registered, on_lost=on_lost, on_error=on_error)
+        hooks = AgentHooks(
+            on_registered=on_registered, on_lost=on_lost, on_error=on_error, on_pending=on_pending
+        )
         return AgentWorker(
             self._session,
             register,
             handler,
-            grace=seconds_from_zero(grace, "grace"),
-            retry=retry or self._session.retry,
+            options=agent_options(
+                grace, retry or self._session.retry, api_key, remember, approval_timeout
+            ),
             hooks=hooks,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from copy import copy
 from itertools import count
 from typing import Final, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from vcloud._core.auth import Auth
 from vcloud._core.limits.admission import Admission
@@ -57,6 +57,8 @@ class Installation:
         self.caches = False
         #: A number for each request that is to get around the cache.
         self.numbers: Iterator[int] = count()
+        #: For each session's id, this client's last tunnel to it, while that opens or is open.
+        self.viewers: WeakValueDictionary[str, object] = WeakValueDictionary()
         #: The error of all further calls, when the user was wrong.
         self._contradiction: ConfigurationError | None = None
         # What an answer contradicted, and the words for it, while it is not recognised anew.

@@ -8,7 +8,7 @@ from vcloud._core.arguments import text
 from vcloud._core.client import Client
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, json_body
+from vcloud._core.request import Request
 from vcloud._core.session import Session
 from vcloud.auth import BearerAuth
 from vcloud.auth.bearer import login_request
@@ -16,7 +16,7 @@ from vcloud.auth.logins import login_answer
 from vcloud.errors import ConfigurationError, VCloudError
 from vcloud.providers.streamspace.installation import calls, installation
 from vcloud.providers.streamspace.models import Login
-from vcloud.providers.streamspace.tokens import bearer
+from vcloud.providers.streamspace.tokens import renew
 
 __all__ = ["LoginCalls", "LoginClient"]
 
@@ -127,11 +127,7 @@ class LoginClient(Client):
             AuthenticationError: the token has ended.
             NotFoundError: the server has only the documented paths.
         """
-        login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
-        self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
-        self._session.credentials_changed()
-        await self._bearer.share(now=self._session.now())
-        return login
+        return await renew(self._session)
 
     @property
     def _bearer(self) -> BearerAuth:
@@ -141,13 +137,3 @@ class LoginClient(Client):
                 f"login and logout need a client made with BearerAuth, not {type(auth).__name__}"
             )
         return auth
-
-
-def _refresh_request(token: str) -> Request:
-    return Request(
-        "POST",
-        "/auth/refresh",
-        body=json_body({"token": token}),
-        sensitive=True,
-        authenticated=False,
-    )

@@ -29,7 +29,6 @@ from vcloud.providers.streamspace.models import (
     StreamingProtocol,
 )
 from vcloud.providers.streamspace.realtime.session_ref import RealtimeSessionRef
-from vcloud.providers.streamspace.realtime.vnc_url import absolute_url
 from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters
 from vcloud.providers.streamspace.spelling import NamedModel, WireModel
 from vcloud.providers.streamspace.wire import (
@@ -291,9 +290,9 @@ class Session(NamedModel, NullAsEmpty, SessionRef):
         started_at = self.status.started_at if self.status is not None else None
         return Instance(KIND.provider, self.id, name, state, None, started_at, self)
 
-    def _vnc_address(self) -> str:
-        named = self.status.vnc_url if self.status is not None else None
-        return absolute_url(self._root, named) if named else super()._vnc_address()
+    @property
+    def _named_vnc_url(self) -> str | None:
+        return self.status.vnc_url if self.status is not None else None
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -4,47 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.tasks import first_completed
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
-from vcloud.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    DecodeError,
-    InvalidRequestError,
-    NotFoundError,
-    PermissionDeniedError,
-    RequestTimeout,
-    TransportError,
-    VCloudError,
-)
+from vcloud.errors import DecodeError, RequestTimeout, TransportError, VCloudError
 from vcloud.errors.text import printable, shortened
 from vcloud.providers.streamspace.agent.commands import CommandRunner
+from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS, AgentRejectedError
 from vcloud.providers.streamspace.agent.hooks import Reporter
+from vcloud.providers.streamspace.agent.link import Link, Viewers
 from vcloud.providers.streamspace.agent.messages import (
     Command,
     Heartbeat,
     Message,
-    Register,
     RegisterAck,
     UnknownMessage,
     UnreadableMessage,
-    VNCProxyRequest,
-    encode_message,
 )
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.parsing import iter_messages, readable_id
-from vcloud.providers.streamspace.agent.reconcile import assigned_sessions
-from vcloud.providers.streamspace.agent.vnc_connections import VNCConnections
+from vcloud.providers.streamspace.agent.parsing import readable_id
 from vcloud.providers.streamspace.models import AgentCapacity, AgentSession
 
-__all__ = ["PERMANENT_ERRORS", "AgentConnection", "AgentRejectedError"]
+__all__ = ["AgentConnection"]
 
 #: Seconds between heartbeats when the control plane does not say: what the document shows.
 HEARTBEAT_INTERVAL: Final = 10.0
@@ -55,6 +42,8 @@ MIN_HEARTBEAT_INTERVAL: Final = 1.0
 MAX_HEARTBEAT_INTERVAL: Final = 30.0
 #: Seconds that commands wait for the list of assigned sessions, and as many for ``on_registered``.
 RECONCILE_TIMEOUT: Final = 30.0
+#: Seconds in which a heartbeat is sent, before a request says that the agent takes no new sessions.
+DRAINING_TIMEOUT: Final = 5.0
 #: Seconds in which the control plane has to answer a registration.
 REGISTER_TIMEOUT: Final = 30.0
 #: Messages that are handled in a row before other tasks run. A long message counts as one more for
@@ -63,72 +52,49 @@ MESSAGES_PER_TURN: Final = 64
 CHARACTERS_PER_MESSAGE: Final = 4096
 
 
-class AgentRejectedError(VCloudError):
-    """The control plane answered the registration with ``rejected``."""
-
-
-#: Errors after which the agent does not connect again, because the next connection would fail too.
-PERMANENT_ERRORS: Final = (
-    AgentRejectedError,
-    AuthenticationError,
-    ConfigurationError,
-    InvalidRequestError,
-    NotFoundError,
-    PermissionDeniedError,
-)
-
-
 class AgentConnection:
     """The WebSocket between an agent and its control plane.
 
     Args:
-        client: the client's session, for requests.
-        session: the agent's, for its sockets.
-        register: what the agent sends about itself.
+        session: the agent's, for the time.
+        agent_id: its name.
+        link: how it talks to the control plane.
+        viewers: connects viewers.
+        registered: is set while the agent is registered.
         outbox: the messages to send.
         commands: carries out commands.
-        vnc_connections: connects viewers.
         reporter: reports what happens.
         retry: the pauses between two requests for the assigned sessions.
-
-    Raises:
-        InvalidArgumentError: ``register`` holds a value that JSON or an address cannot.
     """
 
     def __init__(
         self,
-        client: Session,
         session: Session,
-        register: Register,
+        agent_id: str,
         *,
+        link: Link,
+        viewers: Viewers,
+        registered: asyncio.Event,
         outbox: Outbox,
         commands: CommandRunner,
-        vnc_connections: VNCConnections,
         reporter: Reporter,
         retry: RetryPolicy,
     ) -> None:
-        self._client = client
         self._session = session
-        self._agent_id = register.agent_id
-        # Encoded here, so that the user gets the error. On a connection it would end the agent, or
-        # make it reconnect forever.
-        self._registration = encode_message(register)
-        self._query = query(
-            {
-                "agent_id": register.agent_id,
-                "platform": register.platform,
-                "region": register.region,
-            }
-        )
+        self._agent_id = agent_id
+        self._link = link
+        self._viewers = viewers
+        self._reconciles = reporter.reconciles and link.lists_sessions
         self._outbox = outbox
         self._commands = commands
-        self._vnc_connections = vnc_connections
         self._reporter = reporter
         self._retry = retry
         self._interval = HEARTBEAT_INTERVAL
         self._in_a_row = 0
-        #: Set while the agent is registered.
-        self.registered: asyncio.Event = asyncio.Event()
+        self._sending = asyncio.Lock()
+        #: Set when a heartbeat is to be sent at once.
+        self._heartbeat_due = asyncio.Event()
+        self.registered: asyncio.Event = registered
         #: Seconds for which it was registered on the last connection; None: it was not.
         self.registered_for: float | None = None
         self._registered_at = 0.0
@@ -136,21 +102,29 @@ class AgentConnection:
     async def run(self) -> None:
         """Connect, register, and stay until the connection is lost, which raises an error."""
         self.registered_for = None
-        # Without a slot: viewers that use the same client may hold all of them, and wait for this.
-        request = Request("GET", "/agent/ws", self._query, slot=False)
-        socket = await self._session.connect(request, root=True)
+        socket = await self._link.connect()
+
+        async def send(text: str) -> None:
+            # Viewers may send besides the outbox.
+            async with self._sending:
+                await socket.send_text(text)
+
         try:
             await self._register(socket)
             self._reporter.registered(self._interval)
+            self._viewers.connected(send)
             loops = [
                 self._receive_all(socket),
-                self._outbox.send_all(socket),
+                self._outbox.send_all(send),
                 self._send_heartbeats(),
             ]
-            if self._reporter.reconciles:
+            if self._reconciles:
                 loops.append(self._reconcile())
+            else:
+                self._commands.report_all()
             await first_completed(*loops)
         finally:
+            self._viewers.disconnected()
             if self.registered.is_set():
                 self.registered_for = self._session.clock() - self._registered_at
             self.registered.clear()
@@ -158,8 +132,21 @@ class AgentConnection:
             self._outbox.drop_heartbeats()
             await socket.close()
 
+    @property
+    def short_lived(self) -> float:
+        """See :class:`~vcloud.providers.streamspace.agent.link.Link`."""
+        return self._link.short_lived
+
+    def drain(self) -> None:
+        """Say at once that the agent takes no new sessions, where that needs a request."""
+        if self._link.says_draining:
+            self._heartbeat_due.set()
+
     async def _register(self, socket: Socket) -> None:
-        await socket.send_text(self._registration)
+        if self._link.registration is None:
+            self._now_registered()
+            return
+        await socket.send_text(self._link.registration)
         try:
             async with timeout(REGISTER_TIMEOUT):
                 while not self.registered.is_set():
@@ -178,7 +165,7 @@ class AgentConnection:
         if frame is None:
             raise TransportError(f"the agent's socket was closed with {socket.ending}")
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-        for message, size in iter_messages(text):
+        for message, size in self._link.decode(text):
             self._handle(message, size)
             self._in_a_row += 1 + size // CHARACTERS_PER_MESSAGE
             if self._in_a_row >= MESSAGES_PER_TURN:
@@ -188,12 +175,27 @@ class AgentConnection:
 
     async def _send_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(self._interval)
+            with suppress(TimeoutError):
+                async with timeout(self._interval):
+                    await self._heartbeat_due.wait()
+            self._heartbeat_due.clear()
             now = datetime.fromtimestamp(self._session.now(), UTC)
             capacity = AgentCapacity(current_sessions=len(self._commands.sessions))
             self._outbox.put_heartbeat(
                 Heartbeat(agent_id=self._agent_id, timestamp=now, capacity=capacity)
             )
+            if self._commands.draining and self._link.says_draining:
+                await self._say_draining()
+
+    async def _say_draining(self) -> None:
+        with suppress(TimeoutError):
+            async with timeout(DRAINING_TIMEOUT):
+                # After the heartbeat, which says "online".
+                await self._outbox.wait_empty()
+        try:
+            await self._link.say_draining(len(self._commands.sessions))
+        except VCloudError as error:
+            self._reporter.error(error)
 
     # -- the sessions that the control plane has on this agent -----------------------------------
 
@@ -203,6 +205,7 @@ class AgentConnection:
         while not await self._report_assigned():
             failures += 1
             await asyncio.sleep(self._retry.backoff(failures, self._session.entropy()))
+        self._commands.report_all()
         # When the first of the connection's loops returns, the connection ends.
         await asyncio.Event().wait()
 
@@ -212,7 +215,7 @@ class AgentConnection:
         found: Sequence[AgentSession] | None = None
         try:
             async with timeout(RECONCILE_TIMEOUT):
-                found = await assigned_sessions(self._client, self._agent_id)
+                found = await self._link.assigned(self._commands.known_sessions())
             # Cancelled when it takes longer: while commands run, the hook could mistake a session
             # that one of them starts for an orphan.
             async with timeout(RECONCILE_TIMEOUT):
@@ -238,8 +241,6 @@ class AgentConnection:
                 self._acknowledged(message)
             case Command():
                 self._commands.receive(message, size)
-            case VNCProxyRequest():
-                self._vnc_connections.open(message)
             case UnreadableMessage():
                 self._unreadable(message)
             case UnknownMessage() if message.name == "command":
@@ -247,8 +248,8 @@ class AgentConnection:
                     reason = "this agent does not know such a command"
                     self._commands.refuse(command_id, "UNKNOWN_COMMAND", reason)
             case _:
-                # A newer control plane may send other messages to an older agent.
-                pass
+                # Or nobody's: a newer control plane may send other messages to an older agent.
+                self._viewers.receive(message)
 
     def _acknowledged(self, message: RegisterAck) -> None:
         if message.status == "rejected":
@@ -260,9 +261,12 @@ class AgentConnection:
         seconds = interval.total_seconds() if interval else 0.0
         bounded = min(max(seconds, MIN_HEARTBEAT_INTERVAL), MAX_HEARTBEAT_INTERVAL)
         self._interval = bounded if seconds > 0 else HEARTBEAT_INTERVAL
+        self._now_registered()
+
+    def _now_registered(self) -> None:
         if not self.registered.is_set():
             self._registered_at = self._session.clock()
-            if self._reporter.reconciles:
+            if self._reconciles:
                 # At once, because commands may come in the same frame.
                 self._commands.may_run.clear()
         self.registered.set()
@@ -273,11 +277,8 @@ class AgentConnection:
         if message.raw.get("type") == "register_ack" and not self.registered.is_set():
             raise error
         self._reporter.error(error)
-        match message.raw.get("type"):
-            case "command":
-                if (command_id := readable_id(message.raw, "command_id")) is not None:
-                    self._commands.refuse(command_id, "VALIDATION_FAILED", str(message))
-            case "vnc_proxy_request":
-                if (proxy_id := readable_id(message.raw, "proxy_id")) is not None:
-                    session_id = readable_id(message.raw, "session_id")
-                    self._vnc_connections.refuse(proxy_id, session_id, str(message))
+        if message.raw.get("type") != "command":
+            self._viewers.receive(message)
+        elif (command_id := readable_id(message.raw, "command_id")) is not None:
+            session_id = readable_id(message.raw, "session_id")
+            self._commands.refuse(command_id, "VALIDATION_FAILED", str(message), session_id)

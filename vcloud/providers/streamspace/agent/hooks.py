@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -15,9 +15,12 @@ from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.running_time import wait_running
 from vcloud.errors import InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.agent.handler import CommandFailed, text_of
+from vcloud.providers.streamspace.agent.published.approval import ASK_AGAIN
 from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["AgentHooks", "Reporter"]
+
+T = TypeVar("T")
 
 LOG: Final = printable_logger("vcloud.streamspace.agent")
 #: How many errors are kept.
@@ -33,6 +36,7 @@ class AgentHooks:
     on_registered: Hook[Sequence[AgentSession]] | None = None
     on_lost: Hook[Exception] | None = None
     on_error: Hook[Exception] | None = None
+    on_pending: Hook[str] | None = None
 
     def __attrs_post_init__(self) -> None:
         for part in attrs.fields(type(self)):
@@ -82,6 +86,33 @@ class Reporter:
         if was_registered:
             self._call("on_lost", self._hooks.on_lost, error)
 
+    def pending(self) -> None:
+        """Report that the agent waits for an administrator's approval."""
+        LOG.warning(
+            "agent %s waits for an administrator to approve it, and asks again every %g s",
+            self._agent_id,
+            ASK_AGAIN,
+        )
+        self._call("on_pending", self._hooks.on_pending, self._agent_id)
+
+    def other_platform(self, platform: str) -> None:
+        """Report that the control plane may give this agent no sessions."""
+        LOG.warning(
+            "agent %s registers as %s: the published server gives sessions only to agents of its"
+            " own PLATFORM, which is kubernetes unless it was set otherwise",
+            self._agent_id,
+            platform,
+        )
+
+    def cannot_reconcile(self) -> None:
+        """Report that ``on_registered`` is not called: the agent does not know all sessions."""
+        LOG.warning(
+            "agent %s: on_registered is not called, because no path of the published server lists"
+            " the sessions of an agent: give serve_agent(remember=PATH), so that the agent knows"
+            " those that it started",
+            self._agent_id,
+        )
+
     def duplicate_suspected(self, times: int, seconds: float) -> None:
         """Report that so many connections in a row each ended within so many seconds."""
         LOG.warning(
@@ -119,9 +150,9 @@ class Reporter:
         self.errors.append(error.with_traceback(None))
         self._call("on_error", self._hooks.on_error, error)
 
-    def _call(self, name: str, hook: Hook[Exception] | None, error: Exception) -> None:
+    def _call(self, name: str, hook: Hook[T] | None, value: T) -> None:
         if hook is not None and len(self._calls) < MAX_HOOK_CALLS:
-            task = asyncio.create_task(call_hook(hook, error, self._name_of(name), LOG))
+            task = asyncio.create_task(call_hook(hook, value, self._name_of(name), LOG))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
 

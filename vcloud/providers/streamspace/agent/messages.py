@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
-import attrs
-import msgspec
 from attrs import field, frozen
 
 from vcloud._core.scalars import GoDuration, Id, Instant, Integer, OpenEnum
-from vcloud.errors import InvalidArgumentError
 from vcloud.errors.text import printable, shortened
-from vcloud.providers.streamspace.arguments import go_duration
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
 from vcloud.providers.streamspace.spelling import WireModel
 
@@ -42,7 +36,6 @@ __all__ = [
     "VNCProxyError",
     "VNCProxyRequest",
     "WakeSession",
-    "encode_message",
 ]
 
 
@@ -149,10 +142,11 @@ class VNCProxyError(Message):
 
 @frozen(kw_only=True)
 class SessionReport(Message):
-    """Reports that a session changed its state without a command: its desktop ended, or is missing.
+    """Reports a session's state.
 
-    Not in the document, which only has results of commands: a decision of vcloud. ``type`` and
-    ``state`` are those of the published server's message (from its source).
+    Not in the document, which only has results of commands: a decision of vcloud, for a session
+    whose desktop ended or is missing. ``type`` and ``state`` are those of the published server's
+    message; there nothing else changes a session's state, so that every change is reported.
     """
 
     type: ClassVar[str] = "status"
@@ -161,6 +155,8 @@ class SessionReport(Message):
     session_id: Id
     state: SessionState
     message: str | None = None
+    pod_name: str | None = None
+    vnc_port: Integer | None = None
 
 
 # -- control plane to agent ----------------------------------------------------------------------
@@ -203,7 +199,12 @@ class StartData(CommandData):
         resources: the limits of its resources.
         vnc: the port of its VNC server.
         persistent_home: whether the user's home directory is kept after it.
-        environment: variables of the container.
+        environment: variables of the container; only the document has them.
+        idle_timeout: after how long without a viewer to hibernate it. This and what follows only
+            the published server sends, and nothing there acts on the two durations but the agent.
+        max_session_duration: after how long to end it.
+        tags: its tags.
+        manifest: the whole template.
     """
 
     user: str
@@ -213,6 +214,10 @@ class StartData(CommandData):
     vnc: VNCPort | None = None
     persistent_home: bool | None = None
     environment: dict[str, str] | None = field(default=None, hash=False)
+    idle_timeout: GoDuration | None = None
+    max_session_duration: GoDuration | None = None
+    tags: list[str] | None = field(default=None, hash=False)
+    manifest: dict[str, Any] | None = field(default=None, hash=False)
 
 
 @frozen(kw_only=True)
@@ -326,8 +331,6 @@ class UnreadableMessage(Message):
 
 #: Characters of a message's name in an error. The longest known one has 17.
 MAX_NAME: Final = 80
-#: Ids of the other side, which are echoed exactly as they came.
-_IDS: Final = frozenset({"command_id", "proxy_id", "session_id"})
 #: The known kinds, by ``type`` and ``command_type``.
 KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
     (kind.type, kind.command_type): kind
@@ -336,57 +339,3 @@ KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
         RegisterAck, StartSession, HibernateSession, WakeSession, StopSession, VNCProxyRequest,
     )
 }  # fmt: skip
-
-
-def encode_message(message: Message) -> str:
-    r"""The JSON text of a message, without the fields that are None.
-
-    A text that is not valid unicode (a file's name, half an emoji) is sent with visible escapes:
-    ``caf\udce9`` becomes the ten characters ``caf\\udce9``. An id is sent as JSON's own escape of
-    the same characters, ``"\ud83d"``, so that the other side recognises it.
-
-    Raises:
-        InvalidArgumentError: it holds a value that JSON has no form for, such as an ``ip_address``.
-    """
-    try:
-        if isinstance(message, UnknownMessage):
-            return msgspec.json.encode(message.raw).decode()
-        head = {"type": message.type} | (
-            {"command_type": message.command_type} if message.command_type else {}
-        )
-        return _json(head | _plain(message))
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        # The error names types and no values.
-        raise InvalidArgumentError(
-            f"a {type(message).__name__} cannot be written as JSON: {error}"
-        ) from None
-
-
-def _json(plain: dict[str, Any]) -> str:
-    try:
-        return msgspec.json.encode(plain).decode()
-    except UnicodeEncodeError:
-        # Slower, but it escapes invalid unicode. Texts have visible escapes already.
-        return json.dumps(plain, separators=(",", ":"))
-
-
-def _plain(value: Any) -> Any:
-    if attrs.has(type(value)):
-        named = ((part.name, getattr(value, part.name)) for part in attrs.fields(type(value)))
-        return {
-            name: str(inner) if name in _IDS and isinstance(inner, str) else _plain(inner)
-            for name, inner in named
-            if inner is not None
-        }
-    if isinstance(value, str):
-        # msgspec does not write members of enumerations.
-        return str(value).encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, timedelta):
-        return _go(value)
-    return value if not isinstance(value, datetime) else value.isoformat().replace("+00:00", "Z")
-
-
-def _go(value: timedelta) -> str:
-    if value.microseconds or value < timedelta(seconds=1):
-        return f"{value / timedelta(milliseconds=1):g}ms"
-    return go_duration(value, "duration")

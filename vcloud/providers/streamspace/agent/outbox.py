@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from vcloud._core.websocket import Socket
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.streamspace.agent.messages import Heartbeat, Message, encode_message
+from vcloud.providers.streamspace.agent.link import Send
+from vcloud.providers.streamspace.agent.messages import Heartbeat, Message
 
 __all__ = ["Outbox"]
 
@@ -28,9 +29,14 @@ class _Queued(NamedTuple):
 
 
 class Outbox:
-    """A bounded queue of messages, sent over one connection or the next."""
+    """A bounded queue of messages, sent over one connection or the next.
+
+    What is put before :meth:`write_with` is kept as it is until then.
+    """
 
     def __init__(self) -> None:
+        self._encode: Callable[[Message], str] | None = None
+        self._early: deque[Message] = deque(maxlen=MAX_UNSENT)
         self._queue: deque[_Queued] = deque()
         self._size = 0
         self._filled = asyncio.Event()
@@ -38,24 +44,33 @@ class Outbox:
 
     def __len__(self) -> int:
         """How many messages wait to be sent."""
-        return len(self._queue)
+        return len(self._queue) + len(self._early)
 
     @property
     def size(self) -> int:
         """Characters of these messages."""
         return self._size
 
+    def write_with(self, encode: Callable[[Message], str]) -> None:
+        """Write messages as the installation has them, also those that were put before."""
+        self._encode = encode
+        while self._early:
+            self.put(self._early.popleft())
+
     def put(self, message: Message) -> str:
         """Queue a message.
 
         Returns:
-            its JSON.
+            its text; empty before :meth:`write_with`.
 
         Raises:
             InvalidArgumentError: it cannot be written as JSON, or is too long. It is not queued.
         """
         # Encoded here, where the caller can still send something else instead.
-        text = encode_message(message)
+        if self._encode is None:
+            self._early.append(message)
+            return ""
+        text = self._encode(message)
         if len(text) > MAX_MESSAGE:
             raise InvalidArgumentError(
                 f"a {type(message).__name__} of {len(text)} characters is longer than the "
@@ -90,7 +105,7 @@ class Outbox:
     def _drop_first(self) -> None:
         self._size -= len(self._queue.popleft().text)
 
-    async def send_all(self, socket: Socket) -> None:
+    async def send_all(self, send: Send) -> None:
         """Send the messages that wait, and then each new one.
 
         Raises:
@@ -99,7 +114,7 @@ class Outbox:
         while True:
             while self._queue:
                 message = self._queue[0]
-                await socket.send_text(message.text)
+                await send(message.text)
                 # The bound may have dropped it meanwhile.
                 if self._queue and self._queue[0] is message:
                     self._drop_first()

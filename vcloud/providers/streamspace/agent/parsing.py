@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +21,7 @@ from vcloud.providers.streamspace.agent.messages import (
     UnreadableMessage,
 )
 
-__all__ = ["iter_messages", "read_messages", "readable_id"]
+__all__ = ["iter_messages", "iter_objects", "message_of", "read_messages", "readable_id"]
 
 _CODEC: Final = Codec()
 _JSON: Final = json.JSONDecoder()
@@ -40,16 +40,27 @@ def read_messages(text: str, *, codec: Codec = _CODEC) -> list[Message]:
     return [message for message, _ in iter_messages(text, codec=codec)]
 
 
-def iter_messages(text: str, *, codec: Codec = _CODEC) -> Iterator[tuple[Message, int]]:
+def iter_messages(
+    text: str,
+    *,
+    codec: Codec = _CODEC,
+    read: Callable[[dict[str, Any], Codec], Message] | None = None,
+) -> Iterator[tuple[Message, int]]:
     """Read the messages of one frame, one by one, each with the number of its characters.
 
     A frame may hold several (the published server separates them with newlines). An unreadable one
     becomes an :class:`UnreadableMessage` in its place, and those after it are read, until there are
     a hundred unreadable ones.
+
+    Args:
+        text: the frame.
+        codec: decodes them.
+        read: makes a message of an object; None: as the document spells it.
     """
+    read = read or message_of
     unreadable = 0
-    for found, size in _parts(text):
-        message = found if isinstance(found, Message) else _message(found, codec)
+    for found, size in iter_objects(text):
+        message = found if isinstance(found, Message) else read(found, codec)
         yield message, size
         unreadable += isinstance(message, UnreadableMessage)
         if unreadable == MAX_UNREADABLE:
@@ -70,7 +81,7 @@ def readable_id(raw: dict[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= MAX_ID else None
 
 
-def _parts(text: str) -> Iterator[tuple[dict[str, Any] | UnreadableMessage, int]]:
+def iter_objects(text: str) -> Iterator[tuple[dict[str, Any] | UnreadableMessage, int]]:
     """The objects of a frame, and an unreadable message for anything else, each with its size."""
     end, budget = 0, MAX_SCANS * len(text)
     while (start := _NOT_BLANK.search(text, end)) is not None:
@@ -101,7 +112,8 @@ def _reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
-def _message(value: dict[str, Any], codec: Codec) -> Message:
+def message_of(value: dict[str, Any], codec: Codec = _CODEC) -> Message:
+    """The message that an object is, as the document spells it."""
     name, command = value.get("type"), value.get("command_type")
     kind = (
         KINDS.get((name, command))

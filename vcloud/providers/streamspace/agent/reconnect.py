@@ -26,23 +26,37 @@ class ReconnectBackoff:
         retry: ``base`` and ``cap`` of the pauses.
     """
 
-    __slots__ = ("_failures", "_retry", "_short_registrations", "stable_after")
+    __slots__ = (
+        "_again_at_once",
+        "_failures",
+        "_lost_at_once",
+        "_retry",
+        "_short_registrations",
+        "stable_after",
+    )
 
     def __init__(self, retry: RetryPolicy) -> None:
         self._retry = retry
+        self._lost_at_once = 0
+        self._again_at_once = False
         self._failures = self._short_registrations = 0
         #: Seconds that a connection must have lasted to count as stable.
         self.stable_after: float = max(STABLE_AFTER, 2 * retry.cap)
 
-    def connection_lost(self, registered_for: float | None) -> bool:
+    def connection_lost(self, registered_for: float | None, *, short_lived: float = 0.0) -> bool:
         """Count a connection that was lost, or not made.
 
         Args:
             registered_for: seconds for which the agent was registered on it; None: it never was.
+            short_lived: seconds; see :class:`~vcloud.providers.streamspace.agent.link.Link`.
 
         Returns:
             whether to report a suspected second agent: true once in a row of short registrations.
         """
+        # One that was not made shows that the control plane itself is away, and no second agent.
+        at_once = registered_for is not None and registered_for < short_lived
+        self._lost_at_once = self._lost_at_once + 1 if at_once else 0
+        self._again_at_once = self._lost_at_once == 1
         if registered_for is not None and registered_for >= self.stable_after:
             self._failures, self._short_registrations = 1, 0
             return False
@@ -58,4 +72,11 @@ class ReconnectBackoff:
         Args:
             random: a number in 0..1, for jitter.
         """
+        if self._again_at_once:
+            return 0.0
         return self._retry.backoff(self._failures, random)
+
+    @property
+    def displaced(self) -> bool:
+        """Whether so many connections in a row were lost at once that there is a second agent."""
+        return self._lost_at_once >= DUPLICATE_AFTER

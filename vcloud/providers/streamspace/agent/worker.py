@@ -10,7 +10,6 @@ import attrs
 
 from vcloud._core.cleanup import WITHIN, left_behind
 from vcloud._core.redaction.secretive import Secretive
-from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.tasks import cancel_and_wait, first_completed
 from vcloud._core.timing.running_time import timeout_running
@@ -18,22 +17,27 @@ from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
     RequestTimeout,
-    VCloudError,
 )
 from vcloud.providers.streamspace.agent.commands import CommandRunner
-from vcloud.providers.streamspace.agent.connection import PERMANENT_ERRORS, AgentConnection
+from vcloud.providers.streamspace.agent.connections import Connections
+from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
-from vcloud.providers.streamspace.agent.messages import Register
+from vcloud.providers.streamspace.agent.links import LinkOptions
+from vcloud.providers.streamspace.agent.messages import (
+    Register,
+)
+from vcloud.providers.streamspace.agent.options import AgentOptions
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff
-from vcloud.providers.streamspace.agent.vnc_connections import VNCConnections
+from vcloud.providers.streamspace.agent.writing import encode_message
 from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["AgentWorker"]
 
 #: Seconds in which the last results are sent when the agent stops.
 FLUSH_TIMEOUT: Final = 1.0
+#: Seconds of a pause that the control plane may ask for.
+MAX_PAUSE: Final = 600.0
 
 
 class AgentWorker(Secretive):
@@ -61,6 +65,12 @@ class AgentWorker(Secretive):
     of the VNC server in binary messages. If it cannot reach the server, it sends
     ``vnc_proxy_error``.
 
+    On a published server (``POST /agents/register``, ``GET /agents/connect``) an administrator
+    approves a new agent first. Each change of a session's state is reported, and the last one of
+    each session after a reconnection. A connection that ends within 5 seconds is made again at
+    once, because there the first one after a drop ends both; three in a row are a
+    :class:`DuplicateAgentError`. The bytes of VNC go over the agent's own socket.
+
     The log ``vcloud.streamspace.agent`` has an INFO record when it is registered, WARNING for
     errors after which it continues, and ERROR when it ends with an error or one of its hooks
     raised.
@@ -75,8 +85,7 @@ class AgentWorker(Secretive):
         session: the client's.
         register: what it sends about itself.
         handler: carries out its commands.
-        grace: seconds that commands in flight get to finish when it stops.
-        retry: the pauses between connections; ``attempts`` does not count.
+        options: the user's.
         hooks: the user's functions.
     """
 
@@ -86,35 +95,35 @@ class AgentWorker(Secretive):
         register: Register,
         handler: AgentHandler,
         *,
-        grace: float,
-        retry: RetryPolicy,
+        options: AgentOptions,
         hooks: AgentHooks,
     ) -> None:
+        # Now, so that the user gets the error. On a connection it would end the agent, or make it
+        # reconnect forever.
+        encode_message(register)
         # One attempt: the worker itself tries again, without a limit.
-        self._session = session.with_options(retry=attrs.evolve(retry, attempts=1))
+        self._session = session.with_options(retry=attrs.evolve(options.retry, attempts=1))
         self._register = register
-        self._grace = grace
-        self._retry = retry
+        self._options = options
         self._stopping = asyncio.Event()
         self._outbox = Outbox()
         self._reporter = Reporter(register.agent_id, hooks)
-        on_error = self._reporter.error
-        max_sessions = register.capacity.max_sessions if register.capacity is not None else None
-        self._commands = CommandRunner(
-            register.agent_id, handler, self._outbox, on_error, max_sessions
-        )
-        self._vnc_connections = VNCConnections(
-            self._session, handler, self._outbox, on_error, self._token_refused
-        )
-        self._connection = AgentConnection(
-            session,
-            self._session,
-            register,
+        self._commands = CommandRunner(register, handler, self._outbox, self._reporter.error)
+        self._registered = asyncio.Event()
+        parts = LinkOptions(
+            client=session,
+            session=self._session,
+            register=register,
+            key=options.key,
+            remembers=options.remember is not None,
+            approval_timeout=options.approval_timeout,
+            handler=handler,
             outbox=self._outbox,
-            commands=self._commands,
-            vnc_connections=self._vnc_connections,
             reporter=self._reporter,
-            retry=retry,
+            on_token_refused=self._token_refused,
+        )
+        self._connections = Connections(
+            parts, options, commands=self._commands, registered=self._registered
         )
         #: Set when it has ended, before its tasks are cancelled; and after it.
         self._over = asyncio.Event()
@@ -131,7 +140,7 @@ class AgentWorker(Secretive):
     @property
     def registered(self) -> bool:
         """Whether it is registered now."""
-        return self._connection.registered.is_set()
+        return self._registered.is_set()
 
     @property
     def draining(self) -> bool:
@@ -157,12 +166,18 @@ class AgentWorker(Secretive):
         return len(self._outbox)
 
     def drain(self) -> None:
-        """Start no more sessions: their commands fail with ``AGENT_DRAINING``."""
+        """Start no more sessions: their commands fail with ``AGENT_DRAINING``.
+
+        A published server is told so, too, by ``POST /agents/{agent_id}/heartbeat``: now, and after
+        each heartbeat, because those say that the agent is online.
+        """
         self._commands.draining = True
+        self._connections.drain()
 
     def stop(self) -> None:
         """End :meth:`run`: take no new commands, and give those in flight the grace time."""
         self._commands.draining = self._commands.stopping = True
+        self._connections.drain()
         self._stopping.set()
 
     def report_failed(self, session_id: AgentSession | str, reason: str) -> None:
@@ -189,8 +204,8 @@ class AgentWorker(Secretive):
         Raises:
             ConfigurationError: it has ended before; :meth:`run` raises the reason.
         """
-        await first_completed(self._connection.registered.wait(), self._over.wait())
-        if not self._connection.registered.is_set():
+        await first_completed(self._registered.wait(), self._over.wait())
+        if not self._registered.is_set():
             raise ConfigurationError("this agent has ended: its run() raises the reason")
 
     async def run(self) -> None:
@@ -204,7 +219,12 @@ class AgentWorker(Secretive):
             NotFoundError: the control plane has no such socket.
             InvalidRequestError: it does not accept what the agent sends about itself.
             AgentRejectedError: it answered the registration with ``rejected``.
-            ConfigurationError: it ran already, or the client is closed.
+            ApprovalTimeoutError: no administrator approved it within ``approval_timeout``.
+            DuplicateAgentError: on a published server, another process seems to use its name.
+            UnsupportedError: it has a key, and the installation is a documented one; or the
+                published server's filter refuses its name.
+            ConfigurationError: it ran already, the client is closed, a published server needs its
+                key, or the file of ``remember`` cannot be used.
         """
         if self._started:
             raise ConfigurationError("an agent runs once: call serve_agent() again for another")
@@ -213,7 +233,7 @@ class AgentWorker(Secretive):
         self._session.opened.add(self)
         within = WITHIN.set(self)
         refused = self._refused = asyncio.get_running_loop().create_future()
-        connecting = asyncio.create_task(self._stay_connected())
+        connecting = asyncio.create_task(self._connections.run())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({connecting, stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
@@ -231,8 +251,9 @@ class AgentWorker(Secretive):
                 refused.exception()
             await cancel_and_wait({connecting, stopping})
             await self._commands.cancel()
-            await self._vnc_connections.cancel()
+            await self._connections.end_viewers()
             await self._reporter.cancel()
+            await self._connections.aclose()
             self._session.opened.discard(self)
             with suppress(ValueError):  # collected with its loop, in another context
                 WITHIN.reset(within)
@@ -256,7 +277,7 @@ class AgentWorker(Secretive):
     async def __aenter__(self) -> Self:
         """Run in the background; return when it is registered. Raises what :meth:`run` raises."""
         running = self._running = asyncio.create_task(self.run())
-        registered = asyncio.create_task(self._connection.registered.wait())
+        registered = asyncio.create_task(self._registered.wait())
         try:
             await asyncio.wait({running, registered}, return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
@@ -287,9 +308,9 @@ class AgentWorker(Secretive):
             running.exception()
 
     async def _finish(self, connecting: asyncio.Task[None]) -> None:
-        await self._commands.finish(self._grace)
-        await self._reporter.finish(self._grace)
-        await self._vnc_connections.cancel()
+        await self._commands.finish(self._options.grace)
+        await self._reporter.finish(self._options.grace)
+        await self._connections.end_viewers()
         if self._outbox and not connecting.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:
@@ -300,24 +321,6 @@ class AgentWorker(Secretive):
                         )
             finally:
                 await cancel_and_wait({flushed})
-
-    async def _stay_connected(self) -> None:
-        backoff = ReconnectBackoff(self._retry)
-        while True:
-            try:
-                await self._connection.run()
-            except PERMANENT_ERRORS:
-                raise
-            except VCloudError as error:
-                registered_for = self._connection.registered_for
-                duplicate = backoff.connection_lost(registered_for)
-                pause = backoff.delay(self._session.entropy())
-                self._reporter.connection_lost(
-                    error, pause, was_registered=registered_for is not None
-                )
-                if duplicate:
-                    self._reporter.duplicate_suspected(DUPLICATE_AFTER, backoff.stable_after)
-                await asyncio.sleep(pause)
 
     def _token_refused(self, error: AuthenticationError) -> None:
         """End the agent: its own socket would be refused next."""

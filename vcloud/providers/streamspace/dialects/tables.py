@@ -8,7 +8,7 @@ from vcloud.providers.streamspace.agents import AgentCalls
 from vcloud.providers.streamspace.calls import Calls, DialectName
 from vcloud.providers.streamspace.dialects import documented, published
 from vcloud.providers.streamspace.logins import LoginCalls
-from vcloud.providers.streamspace.realtime.session_ref import LogCalls
+from vcloud.providers.streamspace.realtime.session_ref import LogCalls, VNCCalls
 from vcloud.providers.streamspace.session import SessionCalls
 from vcloud.providers.streamspace.templates import TemplateCalls
 from vcloud.providers.streamspace.users import UserCalls
@@ -24,6 +24,7 @@ class _Checked(NamedTuple):
     users: UserCalls
     agents: AgentCalls
     logs: LogCalls
+    vnc: VNCCalls
     logins: LoginCalls
 
 
@@ -39,6 +40,7 @@ DOCUMENTED: Final = _calls(
         users=documented.users,
         agents=documented.agents,
         logs=documented.logs,
+        vnc=documented.vnc,
         logins=documented.logins,
     ),
 )
@@ -50,6 +52,7 @@ PUBLISHED: Final = _calls(
         users=published.users,
         agents=published.agents,
         logs=published.logs,
+        vnc=published.vnc,
         logins=published.logins,
     ),
 )

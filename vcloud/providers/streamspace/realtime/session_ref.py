@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
-from urllib.parse import quote, urlsplit
 
-from vcloud._core.arguments import positive_integer
+from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.decoding.shape import Shape, required
 from vcloud._core.hooks import Hook
 from vcloud._core.links import fault_of_link, refused_link
@@ -14,21 +14,44 @@ from vcloud._core.request import Request
 from vcloud._core.resource import Handle
 from vcloud._core.session import Session
 from vcloud._core.websocket import Socket
-from vcloud.errors import ConfigurationError, DecodeError
 from vcloud.errors.text import word
-from vcloud.providers.streamspace.installation import calls
+from vcloud.providers.streamspace.installation import (
+    calls,
+    calls_or_none,
+    known_dialect,
+)
 from vcloud.providers.streamspace.models import SessionLogs
 from vcloud.providers.streamspace.realtime.log_stream import LogStream
 from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
-from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
-from vcloud.providers.streamspace.realtime.vnc_url import documented_path, is_safe_to_open
-from vcloud.providers.streamspace.tokens import bearer
+from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCSocket, VNCTunnel
+from vcloud.providers.streamspace.realtime.vnc_url import checked_url
 
-__all__ = ["LogCalls", "RealtimeSessionRef"]
+__all__ = ["LogCalls", "RealtimeSessionRef", "VNCCalls"]
 
 LOG_LINES: Final[Shape[SessionLogs, tuple[str, ...]]] = Shape(
     SessionLogs, lambda wire, session, body: tuple(required(wire.logs, body, "logs"))
 )
+
+
+class VNCCalls(Protocol):
+    """What each dialect has a function for, for a session's VNC stream.
+
+    ``named`` is the address that the service named for the stream; None: it named none.
+    """
+
+    def url(self, session: Session, id: str, named: str | None, /) -> str:
+        """The WebSocket address of the stream, not checked."""
+        ...
+
+    async def connect(
+        self, session: Session, id: str, named: str | None, first_bytes: float, /
+    ) -> VNCSocket:
+        """The WebSocket of a tunnel, opened."""
+        ...
+
+    async def connect_url(self, session: Session, id: str, named: str | None, /) -> str:
+        """The address with the token, for a browser."""
+        ...
 
 
 class LogCalls(Protocol):
@@ -106,33 +129,56 @@ class RealtimeSessionRef(Handle):
             return read()
         return LogStream(connect, tail=tail, retry=session.retry, entropy=session.entropy)
 
-    def open_vnc(self) -> VNCTunnel:
+    def open_vnc(self, *, first_bytes: timedelta | float = 30) -> VNCTunnel:
         """The bytes of the session's VNC server, both ways.
 
-        ``GET /vnc-viewer/{session_id}``, as the upgrade to a WebSocket.
+        ``GET /vnc-viewer/{session_id}``, as the upgrade to a WebSocket; on a published
+        installation ``GET /vnc/{session_id}``.
 
         ::
 
             async with session.open_vnc() as tunnel:
                 greeting = await tunnel.read()
 
-        Entering it (or :meth:`VNCTunnel.aopen`) sends the request, with the token in the query, as
-        the document says.
+        Entering it (or :meth:`VNCTunnel.aopen`) sends the request: with the token in the query, as
+        the document says, and on a published installation, which writes queries into its log, in
+        the header.
+
+        A published installation accepts a viewer and then tells it nothing, so entering waits for
+        the desktop's first bytes. After 5 seconds it sends an empty message: the agents of this SDK
+        take it as a viewer that waits. If the session's agent is away, or the connection is closed
+        before the first byte, it connects again within the same time. A session has one viewer
+        there: a new one ends the connection of the one before it.
+
+        Args:
+            first_bytes: within how long the desktop's first bytes must come on a published
+                installation, counted from its first answer; seconds or timedelta. A documented
+                one says by itself when a tunnel fails, so there it changes nothing.
 
         Raises:
+            InvalidArgumentError: ``first_bytes`` is not above 0.
             ConfigurationError: the client has no token, or the service named another host.
             AuthenticationError: the token is not accepted; like all that follow, raised when the
                 tunnel is opened.
-            PermissionDeniedError: it is another user's session, and you are not an administrator.
+            PermissionDeniedError: it is another user's session, and you are not an administrator
+                (on a published installation administrators are refused too).
             NotFoundError: there is no such session.
             ConflictError: the session is not running.
+            StreamingProtocolError: the session shows its desktop as a page, not by VNC; on a
+                published installation. :meth:`connect_url` gives the page's address.
+            TransportError: no byte came in time; the text says what is known.
         """
-        path, _, parameters = self._own_vnc_url().removeprefix(self._root).partition("?")
-        # A path that the service named may be a secret, so errors and logs show this instead.
-        label = "" if path == documented_path(self.id) else "/vnc-viewer/{session_id}"
-        request = Request("GET", path, parameters, sensitive=True, label=label)
-        session = self._session
-        return VNCTunnel(lambda: session.connect(request, root=True, token_query="token"))  # noqa: S106 - a parameter's name
+        bound = positive_seconds(first_bytes, "first_bytes")
+        known = calls_or_none(self._session)
+        if known is None or known.name == "documented":
+            checked_url(self._session, self.id, self._named_vnc_url)
+        session, id, named = self._session, self.id, self._named_vnc_url
+
+        async def connect() -> VNCSocket:
+            by: VNCCalls = (await calls(session)).vnc
+            return await by.connect(session, id, named, bound)
+
+        return VNCTunnel(connect)
 
     def forward_vnc(
         self,
@@ -141,6 +187,7 @@ class RealtimeSessionRef(Handle):
         host: str = "127.0.0.1",
         on_error: Hook[Exception] | None = None,
         anyone: bool = False,
+        first_bytes: timedelta | float = 30,
     ) -> VNCForward:
         """A local port for any VNC viewer; each connection to it has its own tunnel.
 
@@ -161,14 +208,16 @@ class RealtimeSessionRef(Handle):
                 session. Without it only programs of this process's user and of root are accepted,
                 by the kernel's table of sockets. Systems without such a table (macOS, Windows)
                 accept every user all the same, and one WARNING says so.
+            first_bytes: as for :meth:`open_vnc`, for each connection.
 
         Raises:
-            InvalidArgumentError: ``host`` is not a loopback address, ``port`` is not a port, or
-                ``anyone`` is not a bool.
+            InvalidArgumentError: ``host`` is not a loopback address, ``port`` is not a port,
+                ``anyone`` is not a bool, or ``first_bytes`` is not above 0.
             OSError: the port is in use; raised when it is entered.
         """
+        bound = positive_seconds(first_bytes, "first_bytes")
         return VNCForward(
-            self.open_vnc,
+            lambda: self.open_vnc(first_bytes=bound),
             host=host,
             port=port,
             on_error=on_error,
@@ -181,9 +230,17 @@ class RealtimeSessionRef(Handle):
         """The WebSocket address of the session's VNC stream, without the token.
 
         It is beside the API, not below it: for ``https://HOST/prefix/api/v1`` below
-        ``wss://HOST/prefix``.
+        ``wss://HOST/prefix``. On a published installation it is below the API.
+
+        Raises:
+            ConfigurationError: it is not known yet which of the two this installation is:
+                ``await streamspace.recognise()`` first.
         """
-        address = self._vnc_address()
+        known_dialect(self._session, "vnc_url")
+        found = calls_or_none(self._session)
+        assert found is not None
+        by: VNCCalls = found.vnc
+        address = by.url(self._session, self.id, self._named_vnc_url)
         fault = fault_of_link(address, allow_http=self._session.allow_http)
         if fault is None:
             return address
@@ -191,12 +248,18 @@ class RealtimeSessionRef(Handle):
         del address
         raise refused_link(f"vnc_url for session {word(self.id)}", fault)
 
-    def _vnc_address(self) -> str:
-        """:attr:`vnc_url` before it is checked."""
-        return f"{self._root}{documented_path(self.id)}"
+    @property
+    def _named_vnc_url(self) -> str | None:
+        """The address that the service named; None: it named none."""
+        return None
 
     async def connect_url(self) -> str:
-        """:attr:`vnc_url` with the token. If the client has no token yet, it obtains one.
+        """An address with the token, for a browser. If the client has no token yet, it obtains one.
+
+        For a documented installation it is :attr:`vnc_url` with the token. On a published one it is
+        the page of a session that is not VNC, ``/http/{session_id}/``; the session is asked for
+        its protocol (``GET /sessions/{session_id}``). Its filter refuses some tokens in an address:
+        such a token is renewed first.
 
         Anyone who has this address can use the session, and everything else that the token opens:
         treat it as a secret.
@@ -204,27 +267,9 @@ class RealtimeSessionRef(Handle):
         Raises:
             ConfigurationError: the client has no token, or the service named another host, which
                 must not see it.
+            StreamingProtocolError: the session of a published installation is VNC: use
+                :meth:`forward_vnc`.
+            NotFoundError: there is no such session; on a published installation.
         """
-        url = self._own_vnc_url()
-        token = quote(await bearer(self._session), safe="")
-        return f"{url}{'&' if urlsplit(url).query else '?'}token={token}"
-
-    def _own_vnc_url(self) -> str:
-        """The address of the VNC stream, if the token may be sent to it."""
-        url = self._vnc_address()
-        if not url.startswith(f"{self._root}/"):
-            del url
-            raise ConfigurationError(
-                f"session {word(self.id)}: the service named a VNC address on another host, and the"
-                f" token is only sent to {self._root}"
-            )
-        if not is_safe_to_open(url, self.id):
-            del url
-            raise DecodeError(
-                f"session {word(self.id)}: the VNC address that the service named is not valid"
-            )
-        return url
-
-    @property
-    def _root(self) -> str:
-        return self._session.root_url.replace("http", "ws", 1)
+        by: VNCCalls = (await calls(self._session)).vnc
+        return await by.connect_url(self._session, self.id, self._named_vnc_url)

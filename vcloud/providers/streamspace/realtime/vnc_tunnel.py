@@ -5,17 +5,64 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.unclosed import calling_line, warn_left_open
-from vcloud._core.websocket import GOING_AWAY, NO_STATUS, NORMAL, Socket
+from vcloud._core.websocket import GOING_AWAY, NO_STATUS, NORMAL
 from vcloud.errors import ConfigurationError, DecodeError, TransportError
 
-__all__ = ["CHUNK_SIZE", "VNCTunnel"]
+__all__ = ["CHUNK_SIZE", "VNCSocket", "VNCTunnel"]
 
 #: Bytes of one message. Larger data is sent in parts, because servers limit the size of a message.
 CHUNK_SIZE: Final = 256 * 1024
+
+
+class VNCSocket(Protocol):
+    """What a tunnel needs of its WebSocket: what ``vcloud._core.websocket.Socket`` has."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code; None while it is open."""
+        ...
+
+    @property
+    def close_reason(self) -> str:
+        """The peer's reason for closing."""
+        ...
+
+    @property
+    def ending(self) -> str:
+        """How it was closed, for an error message."""
+        ...
+
+    async def receive(self) -> bytes | str | None:
+        """The next message; None when it is closed."""
+        ...
+
+    async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send these bytes."""
+        ...
+
+    async def send_text(self, text: str) -> None:
+        """Send one text message."""
+        ...
+
+    async def close(self, code: int = ..., reason: str = ...) -> None:
+        """Close it."""
+        ...
+
+    async def finish(self) -> None:
+        """Close it when the peer has taken everything."""
+        ...
+
+    def unsent(self) -> int:
+        """Bytes that wait to be sent in this process."""
+        ...
+
+    def abandon(self) -> bool:
+        """Drop the connection; return whether it was open."""
+        ...
 
 
 class VNCTunnel(Secretive, AsyncIterator[bytes]):
@@ -34,8 +81,10 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
     without references is closed without a close frame, and a ResourceWarning names the line that
     called ``open_vnc``.
 
-    The published server sends base64 in text messages instead of binary ones (from its source).
-    After the first such message, this side sends base64 as well.
+    A published installation has base64 in text messages instead of binary ones, both ways. It tells
+    a viewer nothing when a session stops: after 60 seconds without a byte, and every 30 from then,
+    a task that reads asks for the session's state. On any other installation this side sends base64
+    after the first such message.
 
     ``session.open_vnc()`` makes it; its constructor is not for users.
 
@@ -43,9 +92,9 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         connect: opens the WebSocket.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Socket]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[VNCSocket]]) -> None:
         self._connect = connect
-        self._socket: Socket | None = None
+        self._socket: VNCSocket | None = None
         self._closed = self._opening = False
         self._as_text = False
         self._where = calling_line()
@@ -64,7 +113,9 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             NotFoundError: there is no such session.
             ConflictError: the session is not running.
             ConfigurationError: it was opened or closed before, or the client is closed.
-            TransportError: the connection failed, or the tunnel was closed meanwhile.
+            TransportError: the connection failed, or the tunnel was closed meanwhile; on a
+                published installation also when no byte came within ``first_bytes``.
+            StreamingProtocolError: the session is not VNC, on a published installation.
         """
         if self._socket is not None or self._closed or self._opening:
             raise ConfigurationError("a tunnel is opened once: call open_vnc() again for another")
@@ -109,6 +160,8 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         Raises:
             ConfigurationError: another task is reading.
             TransportError: the connection was lost, or the service closed it with an error.
+            SessionStoppedError: a TransportError: the session no longer runs; on a published
+                installation, which does not close the tunnel then.
             DecodeError: a text message is not base64.
         """
         socket = self._opened_socket()
@@ -172,7 +225,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             return data
         raise StopAsyncIteration
 
-    def _opened_socket(self) -> Socket:
+    def _opened_socket(self) -> VNCSocket:
         if self._socket is None:
             raise ConfigurationError(
                 "the tunnel is not open: use `async with`, or call `await tunnel.aopen()` first"

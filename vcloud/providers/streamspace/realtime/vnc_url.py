@@ -1,12 +1,55 @@
-"""Where a session's VNC stream is, from what the service says. No I/O."""
+"""Where a session's VNC stream is by the API document, from what the service says. No I/O."""
 
 from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
 from vcloud._core.request import path_segment
+from vcloud._core.session import Session
+from vcloud.errors import ConfigurationError, DecodeError
+from vcloud.errors.text import word
 
-__all__ = ["absolute_url", "documented_path", "is_safe_to_open"]
+__all__ = [
+    "absolute_url",
+    "checked_url",
+    "documented_path",
+    "is_safe_to_open",
+    "stream_url",
+    "websocket_root",
+]
+
+
+def websocket_root(session: Session) -> str:
+    """Where the installation begins, for WebSockets: ``wss://host/prefix``."""
+    return session.root_url.replace("http", "ws", 1)
+
+
+def stream_url(session: Session, session_id: str, named: str | None) -> str:
+    """The address of a session's VNC stream: what the service names, else the documented one."""
+    root = websocket_root(session)
+    return absolute_url(root, named) if named else f"{root}{documented_path(session_id)}"
+
+
+def checked_url(session: Session, session_id: str, named: str | None) -> str:
+    """:func:`stream_url`, if the token may be sent to it.
+
+    Raises:
+        ConfigurationError: it is on another host.
+        DecodeError: it is not safe to open.
+    """
+    root, url = websocket_root(session), stream_url(session, session_id, named)
+    if not url.startswith(f"{root}/"):
+        del url, named
+        raise ConfigurationError(
+            f"session {word(session_id)}: the service named a VNC address on another host, and the"
+            f" token is only sent to {root}"
+        )
+    if not is_safe_to_open(url, session_id):
+        del url, named
+        raise DecodeError(
+            f"session {word(session_id)}: the VNC address that the service named is not valid"
+        )
+    return url
 
 
 def documented_path(session_id: str) -> str:

@@ -101,11 +101,6 @@ class Relay:
             for task in done:
                 task.result()
 
-    def notice(self) -> None:
-        """Notice at once that the viewer has left, as a relay of a built-in agent's session."""
-        self.viewer.close()
-        self._stops.give()
-
     def _end(self) -> None:
         self.viewer.close()
         self._server.viewer_left(self)

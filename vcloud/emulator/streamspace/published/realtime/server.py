@@ -198,9 +198,11 @@ class RealtimeServer:
         if found is None or found.connection.over.is_set():
             found = BuiltInAgent(self.hub, session.agent_id, self.now())
             self._built_in[session.agent_id] = found
-        for relay in tuple(self._relaying.values()):
+        for task, relay in tuple(self._relaying.items()):
             if relay.session_id == session.name:
-                relay.notice()
+                relay.viewer.close()
+                self.viewer_left(relay)
+                task.cancel()
         found.open(session.name, self.screen(session.name))
 
     async def view(self, relay: Relay) -> None:

@@ -7,6 +7,7 @@ from vcloud.providers.streamspace.dialects.published import (
     sessions,
     templates,
     users,
+    vnc,
 )
 
-__all__ = ["agents", "logins", "logs", "sessions", "templates", "users"]
+__all__ = ["agents", "logins", "logs", "sessions", "templates", "users", "vnc"]

@@ -15,8 +15,16 @@ from vcloud._core.websocket import Socket
 from vcloud.errors import AuthenticationError, VCloudError
 from vcloud.errors.text import shortened
 from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, text_of
-from vcloud.providers.streamspace.agent.messages import VNCProxyError, VNCProxyRequest
+from vcloud.providers.streamspace.agent.link import Send
+from vcloud.providers.streamspace.agent.messages import (
+    Message,
+    SessionReport,
+    UnreadableMessage,
+    VNCProxyError,
+    VNCProxyRequest,
+)
 from vcloud.providers.streamspace.agent.outbox import Outbox
+from vcloud.providers.streamspace.agent.parsing import readable_id
 from vcloud.providers.streamspace.agent.vnc_server import connect_to_vnc_server
 from vcloud.providers.streamspace.realtime.vnc_relay import close_writer, relay
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
@@ -66,6 +74,25 @@ class VNCConnections:
         self._opening = asyncio.Semaphore(session.concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         self._per_session: Counter[str] = Counter()
+
+    def receive(self, message: Message) -> None:
+        """Connect the viewer that a message is about, or answer why it cannot be read."""
+        match message:
+            case VNCProxyRequest():
+                self.open(message)
+            case UnreadableMessage() if message.raw.get("type") == "vnc_proxy_request":
+                if (proxy_id := readable_id(message.raw, "proxy_id")) is not None:
+                    session_id = readable_id(message.raw, "session_id")
+                    self.refuse(proxy_id, session_id, str(message))
+
+    def connected(self, send: Send) -> None:
+        """Nothing: each viewer has a connection of its own."""
+
+    def disconnected(self) -> None:
+        """Nothing: viewers stay."""
+
+    def session_changed(self, report: SessionReport) -> None:
+        """Nothing: the control plane says when a viewer comes."""
 
     def open(self, request: VNCProxyRequest) -> None:
         """Connect a viewer, and relay it until one side ends. One beyond the limits is refused."""

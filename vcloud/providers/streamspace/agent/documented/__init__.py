@@ -1,0 +1,8 @@
+"""The agent's side of the documented dialect.
+
+::
+
+    link              DocumentedLink: connects, and has the messages of the document
+    assigned          the sessions that the control plane has on this agent
+    vnc_connections   relays viewers to VNC servers, over a WebSocket for each viewer
+"""
