@@ -39,6 +39,8 @@ _MEANINGS: Final = {
     "WaitTimeout": "This took too long.",
     "WaitFailed": "This did not succeed.",
     "AgentRejectedError": "The service did not accept this agent.",
+    "ApprovalTimeoutError": "Nobody has approved this agent yet.",
+    "DuplicateAgentError": "Another agent of this name is running.",
     "NoStreamError": "The desktop has no screen to show.",
 }
 #: Errors in which the service's words tell more than ours.

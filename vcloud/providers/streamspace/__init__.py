@@ -62,6 +62,10 @@ from vcloud.providers.streamspace.models import (
     Utilization,
 )
 from vcloud.providers.streamspace.realtime.log_stream import LogStream
+from vcloud.providers.streamspace.realtime.vnc_errors import (
+    SessionStoppedError,
+    StreamingProtocolError,
+)
 from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
 from vcloud.providers.streamspace.session import Session, SessionRef
@@ -103,6 +107,7 @@ __all__ = [
     "SessionSort",
     "SessionState",
     "SessionStatus",
+    "SessionStoppedError",
     "SessionUpdate",
     "Sessions",
     "SortOrder",
@@ -113,6 +118,7 @@ __all__ = [
     "StreamSpace",
     "StreamSpaceCode",
     "StreamingProtocol",
+    "StreamingProtocolError",
     "Template",
     "TemplateRef",
     "TemplateResources",

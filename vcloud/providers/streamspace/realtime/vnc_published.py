@@ -178,10 +178,12 @@ class PublishedVNCSocket:
             SessionStoppedError: its session no longer runs.
             TransportError: it does.
         """
-        with suppress(TimeoutError):
-            async with timeout(REASON_TIMEOUT):
-                await self._ask()
-        await self.close()
+        try:
+            with suppress(TimeoutError):
+                async with timeout(REASON_TIMEOUT):
+                    await self._ask()
+        finally:
+            await self.close()
         reason = printable(shortened(message.removeprefix(GONE), MAX_REASON))
         raise TransportError(f"the session's agent ended the tunnel: {reason}")
 
@@ -195,11 +197,16 @@ class PublishedVNCSocket:
                 async with timeout_at(self._question_at):
                     return await self._socket.wait()
             except TimeoutError:
-                self._question_at = self._loop.time() + NEXT_QUESTION
+                pass
             try:
-                # A message that comes meanwhile is not kept waiting.
-                await first_completed(self._ask(), self._socket.wait())
+                # A message that comes meanwhile is not kept waiting. If it has no bytes, the
+                # question is put again.
+                await first_completed(self._question(), self._socket.wait())
             except SessionStoppedError as error:
                 self._stopped = copy(error)
                 await self.close()
                 raise
+
+    async def _question(self) -> None:
+        await self._ask()
+        self._question_at = self._loop.time() + NEXT_QUESTION
