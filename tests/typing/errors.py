@@ -37,6 +37,8 @@ from vcloud.providers.streamspace import (
     AgentRejectedError,
     InvalidTransitionError,
     SessionState,
+    SessionStoppedError,
+    StreamingProtocolError,
     StreamSpaceCode,
     UnrecognisedError,
 )
@@ -131,3 +133,10 @@ def kinds() -> tuple[type[Exception], ...]:
         WaitTimeout,
     )
     return (value, *every)
+
+
+def tunnels(stopped: SessionStoppedError, protocol: StreamingProtocolError) -> None:
+    assert_type(stopped.session_id, str)
+    assert_type(stopped.state, SessionState | None)
+    assert_type(protocol.session_id, str)
+    assert_type(protocol.protocol, str)

@@ -62,12 +62,15 @@ from vcloud.providers.streamspace.agent import (
     worker,
 )
 from vcloud.providers.streamspace.agent.documented import vnc_connections
+from vcloud.providers.streamspace.agent.published import vnc_batches, vnc_desktop, vnc_viewers
 from vcloud.providers.streamspace.realtime import (
     log_overlap,
     log_replay,
     log_stream,
     vnc_admission,
     vnc_forward,
+    vnc_opening,
+    vnc_published,
     vnc_refusal,
     vnc_relay,
 )
@@ -232,6 +235,15 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "silence after which lines of a log": (figure(log_stream.QUIET_PERIOD),),
     "log text held": (mib(log_stream.MAX_BUFFERED),),
     "log lines looked at": (figure(log_stream.LINES_PER_TURN),),
+    "what waits unread in a tunnel": (mib(vnc_published.MAX_UNREAD), figure(receiver.MAX_MESSAGES)),
+    "silence in a tunnel": (
+        figure(vnc_published.FIRST_QUESTION),
+        f"every {figure(vnc_published.NEXT_QUESTION)}",
+    ),
+    "a viewer of a published server": (figure(vnc_opening.SILENCE),),
+    "desktops that an agent": (figure(vnc_viewers.MAX_DESKTOPS),),
+    "what a viewer sends": (mib(vnc_desktop.MAX_WAITING),),
+    "a picture in one message": (kib(vnc_batches.MAX_MESSAGE),),
     "viewers of `forward_vnc`": (figure(vnc_admission.MAX_SILENT),),
     "time until a viewer": (figure(vnc_admission.SILENCE_TIMEOUT),),
     "the reason that a viewer": (figure(vnc_refusal.MAX_REASON),),
