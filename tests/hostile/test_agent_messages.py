@@ -14,12 +14,14 @@ import pytest
 from tests.hostile.growth import check_growth
 from tests.integration.realtime_plane import Handler, plane, ready
 from tests.integration.realtime_server import settled
-from vcloud.providers.streamspace import CommandFailed, SessionResult, StartSession
+from vcloud.providers.streamspace import CommandFailed, Platform, SessionResult, StartSession
 from vcloud.providers.streamspace.agent import outbox
 from vcloud.providers.streamspace.agent.commands import CommandRunner
-from vcloud.providers.streamspace.agent.messages import UnreadableMessage
+from vcloud.providers.streamspace.agent.messages import Register, UnreadableMessage
 from vcloud.providers.streamspace.agent.parsing import MAX_UNREADABLE, iter_messages, read_messages
+from vcloud.providers.streamspace.agent.writing import encode_message
 
+REGISTER: Final = Register(agent_id="agent-1", platform=Platform.DOCKER)
 DATA: Final = {"name": "n", "user": "u", "template": "t"}
 START: Final = {
     "type": "command",
@@ -47,9 +49,10 @@ class Blocked:
 
 async def test_unsent_messages_are_bounded_in_number_and_size() -> None:
     box, blocked = outbox.Outbox(), Blocked()
+    box.write_with(encode_message)
     errors: list[Exception] = []
-    commands = CommandRunner("agent-1", ready(), box, errors.append, None)
-    sending = asyncio.create_task(box.send_all(cast("Any", blocked)))
+    commands = CommandRunner(REGISTER, ready(), box, errors.append)
+    sending = asyncio.create_task(box.send_all(blocked.send_text))
     await asyncio.sleep(0)
     for number in range(3 * outbox.MAX_UNSENT):
         commands.report_failed(f"s{number}", "over")

@@ -68,6 +68,25 @@ NEEDED = {
         "users.list": {"users", "users[].id"},
         "users.create": {"id"},
     },
+    "streamspace-published": {
+        "auth.login": {"token"},
+        "auth.refresh": {"token"},
+        "agents.list": {"agents", "agents[].id", "agents[].agentId"},
+        "agents.get": {"id", "agentId"},
+        "sessions.list": {"sessions", "sessions[].name"},
+        "sessions.create": {"name"},
+        "sessions.get": {"name"},
+        "sessions.hibernate": {"name"},
+        "sessions.wake": {"name"},
+        "sessions.delete": {"name"},
+        "sessions.set_tags": {"id"},
+        "templates.list": {"templates", "templates[].id", "templates[].name"},
+        "templates.get": {"id", "name"},
+        "templates.create": {"id", "name"},
+        "users.list": {"users", "users[].id"},
+        "users.create": {"id"},
+        "users.me": {"id"},
+    },
     "desktops": {
         "desktop.get": {"id", "status"},
         "desktop.create": {"id"},
@@ -105,7 +124,7 @@ def outcome(runner: asyncio.Runner, case: Case, answer: object, codec: Codec | N
     if codec is not None or case.operation.startswith("auth."):
         client, _ = answered(case.provider, 200, {}, body, codec=codec)
     else:
-        client, transport = shared(case.provider.api)
+        client, transport = shared(case.provider.name)
         transport.body = body
 
     async def call() -> object:
@@ -168,7 +187,7 @@ def successes(runner: asyncio.Runner, *apis: str) -> list[tuple[Case, Any]]:
 
 
 def needed(case: Case) -> set[str]:
-    return {DIALECTS} | NEEDED[case.provider.api].get(case.operation, set())
+    return {DIALECTS} | NEEDED[case.provider.name].get(case.operation, set())
 
 
 @pytest.mark.parametrize("how", ["absent", "null"])
@@ -206,7 +225,8 @@ def test_the_fast_decoder_reads_what_leaves_fields_out_as_the_lenient_one_does(
     known = [
         (case, answer, kind)
         for case, answer in successes(runner, api)
-        if (kind := wire(runner, case, answer)) is not None
+        if case.operation not in case.provider.drift
+        and (kind := wire(runner, case, answer)) is not None
     ]
 
     @settings(STEADY, max_examples=150)
@@ -255,6 +275,14 @@ LEFT_OUT = {
         "pod_name", "container_id", "started_at", "environment", "icon_url", "color_depth",
         "resolution", "last_login",
     },
+    "streamspace-published": {
+        "agents", "sessions", "templates", "users", "quota", "groups", "resources", "lastActivity",
+        "lastLogin", "region", "capacity", "lastHeartbeat", "metadata", "approvedAt", "approvedBy",
+        "status.message", "podName",
+        # The client does not read these.
+        "activeConnections", "streamingPort", "streamingPath", "url", "orgId", "userId", "categories",
+        "filters",
+    },
     "desktops": {"base_image", "base64_image", "output", "status"},
 }  # fmt: skip
 #: Objects each key of which may be missing.
@@ -273,7 +301,7 @@ def test_the_strict_codec_demands_every_field_that_the_document_always_shows(
     demanded = 0
     for case, answer in successes(runner, api):
         kind = wire(runner, case, answer)
-        if kind is None:
+        if kind is None or case.operation in case.provider.drift:
             continue
         strict.decode(json.dumps(answer).encode(), kind)
         for path in {path for _, _, path in places(answer)} - {DIALECTS}:
@@ -286,4 +314,13 @@ def test_the_strict_codec_demands_every_field_that_the_document_always_shows(
             with pytest.raises(DecodeError, match=path.rpartition(".")[2].rstrip("[]")):
                 strict.decode(body, kind)
             demanded += 1
-    assert demanded >= {"computers": 50, "streams": 60, "streamspace": 80, "desktops": 4}[api]
+    assert (
+        demanded
+        >= {
+            "computers": 50,
+            "streams": 60,
+            "streamspace": 80,
+            "streamspace-published": 40,
+            "desktops": 4,
+        }[api]
+    )

@@ -67,3 +67,22 @@ def test_failed_connections_do_not_indicate_a_second_agent() -> None:
             backoff.connection_lost(0.3),
         ]
     )
+
+
+def test_the_first_connection_that_is_lost_at_once_is_made_again_at_once() -> None:
+    backoff = ReconnectBackoff(POLICY)
+    found = []
+    for seconds in (3600.0, 0.3, 0.3, None, None, 0.3, None):
+        backoff.connection_lost(seconds, short_lived=5.0)
+        found.append(backoff.delay(0.5))
+    assert found == [1, 0, 4, 8, 8, 0, 8]
+
+
+def test_three_in_a_row_that_are_lost_at_once_show_a_second_agent() -> None:
+    backoff = ReconnectBackoff(POLICY)
+    for lost in ((0.3, 0.3, 6.0), (0.3, 0.3, None), (0.3, 0.3)):
+        for seconds in lost:
+            backoff.connection_lost(seconds, short_lived=5.0)
+            assert not backoff.displaced
+    backoff.connection_lost(4.9, short_lived=5.0)
+    assert backoff.displaced

@@ -298,21 +298,14 @@ class StreamSpace(LoginClient):
         )
         check_handler(handler)
         hooks = AgentHooks(
-            on_registered=on_registered,
-            on_lost=on_lost,
-            on_error=on_error,
-            on_pending=on_pending,
+            on_registered=on_registered, on_lost=on_lost, on_error=on_error, on_pending=on_pending
         )
         return AgentWorker(
             self._session,
             register,
             handler,
             options=agent_options(
-                grace=grace,
-                retry=retry or self._session.retry,
-                api_key=api_key,
-                remember=remember,
-                approval_timeout=approval_timeout,
+                grace, retry or self._session.retry, api_key, remember, approval_timeout
             ),
             hooks=hooks,
         )

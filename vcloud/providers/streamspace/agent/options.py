@@ -43,7 +43,6 @@ class AgentOptions:
 
 @concealing
 def agent_options(
-    *,
     grace: timedelta | float,
     retry: RetryPolicy,
     api_key: str | None,

@@ -26,11 +26,19 @@ class ReconnectBackoff:
         retry: ``base`` and ``cap`` of the pauses.
     """
 
-    __slots__ = ("_failures", "_lost_at_once", "_retry", "_short_registrations", "stable_after")
+    __slots__ = (
+        "_again_at_once",
+        "_failures",
+        "_lost_at_once",
+        "_retry",
+        "_short_registrations",
+        "stable_after",
+    )
 
     def __init__(self, retry: RetryPolicy) -> None:
         self._retry = retry
         self._lost_at_once = 0
+        self._again_at_once = False
         self._failures = self._short_registrations = 0
         #: Seconds that a connection must have lasted to count as stable.
         self.stable_after: float = max(STABLE_AFTER, 2 * retry.cap)
@@ -45,8 +53,10 @@ class ReconnectBackoff:
         Returns:
             whether to report a suspected second agent: true once in a row of short registrations.
         """
-        if registered_for is not None:
-            self._lost_at_once = self._lost_at_once + 1 if registered_for < short_lived else 0
+        # One that was not made shows that the control plane itself is away, and no second agent.
+        at_once = registered_for is not None and registered_for < short_lived
+        self._lost_at_once = self._lost_at_once + 1 if at_once else 0
+        self._again_at_once = self._lost_at_once == 1
         if registered_for is not None and registered_for >= self.stable_after:
             self._failures, self._short_registrations = 1, 0
             return False
@@ -62,7 +72,7 @@ class ReconnectBackoff:
         Args:
             random: a number in 0..1, for jitter.
         """
-        if self._lost_at_once == 1:
+        if self._again_at_once:
             return 0.0
         return self._retry.backoff(self._failures, random)
 

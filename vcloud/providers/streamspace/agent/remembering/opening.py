@@ -6,18 +6,27 @@ import os
 import shlex
 import sqlite3
 import stat
+import threading
+import time
 from pathlib import Path
 from typing import Final
 
 from vcloud._core import private_files
 from vcloud.errors import ConfigurationError
 
-__all__ = ["explained", "locked_database"]
+__all__ = ["explained", "locked_database", "release"]
 
 #: Windows has other permissions.
 _POSIX: Final = hasattr(os, "geteuid")
-#: Seconds to wait while another program, such as one that makes a backup, has the file locked.
-BUSY_TIMEOUT: Final = 1.0
+#: Seconds to wait while something else has the file locked: a program that makes a backup, or an
+#: agent that ends.
+BUSY_TIMEOUT: Final = 5.0
+#: Seconds between two checks whether this process still has it open.
+_CHECK_INTERVAL: Final = 0.02
+#: The files that this process has open. To close any descriptor of a file drops SQLite's locks of
+#: it, in the whole process, so that a second opening must not even look at it.
+_in_use: Final[set[Path]] = set()
+_taking: Final = threading.Lock()
 
 
 def locked_database(path: Path) -> sqlite3.Connection:
@@ -26,24 +35,48 @@ def locked_database(path: Path) -> sqlite3.Connection:
     Raises:
         ConfigurationError: it is in use, not this user's alone, or cannot be made.
     """
+    real = path.resolve()
+    _take(path, real)
+    database = None
     try:
-        # Before SQLite has it open: to close any descriptor of the file drops SQLite's locks.
         os.close(private_files.open_or_make(path, _check))
-    except OSError as error:
-        raise ConfigurationError(
-            f"remember={str(path)!r} cannot be used: {error.strerror or error}"
-        ) from None
-    database = sqlite3.connect(
-        path.resolve(), timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-    )
-    try:
+        database = sqlite3.connect(
+            real, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("BEGIN EXCLUSIVE")
-    except BaseException:
-        database.close()
+    except BaseException as error:
+        if database is not None:
+            database.close()
+        _in_use.discard(real)
+        if isinstance(error, OSError):
+            raise ConfigurationError(
+                f"remember={str(path)!r} cannot be used: {error.strerror or error}"
+            ) from None
         raise
     return database
+
+
+def release(path: Path, database: sqlite3.Connection) -> None:
+    """Close the file."""
+    database.close()
+    _in_use.discard(path.resolve())
+
+
+def _take(path: Path, real: Path) -> None:
+    until = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        with _taking:
+            if real not in _in_use:
+                _in_use.add(real)
+                return
+        if time.monotonic() >= until:
+            raise ConfigurationError(
+                f"remember={str(path)!r} is in use by another agent of this process: give each "
+                "agent a file of its own"
+            )
+        time.sleep(_CHECK_INTERVAL)
 
 
 def explained(path: Path, error: sqlite3.Error) -> ConfigurationError:

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from vcloud.errors import ConfigurationError
-from vcloud.providers.streamspace.agent.remembering.opening import explained, locked_database
+from vcloud.providers.streamspace.agent.remembering.opening import (
+    explained,
+    locked_database,
+    release,
+)
 
 __all__ = ["Began", "Change", "CommandStore", "Ended", "Remembered", "Reported", "storable"]
 
@@ -88,7 +92,7 @@ class CommandStore:
     def __init__(self, path: Path, agent_id: str, max_commands: int) -> None:
         self._path = path
         try:
-            self._database = locked_database(path)
+            self.database: sqlite3.Connection = locked_database(path)
         except sqlite3.Error as error:
             raise explained(path, error) from None
         try:
@@ -96,10 +100,10 @@ class CommandStore:
             self._prune(max_commands)
             self.remembered: Remembered = self._read()
         except sqlite3.Error as error:
-            self._database.close()
+            release(self._path, self.database)
             raise explained(path, error) from None
         except BaseException:
-            self._database.close()
+            release(self._path, self.database)
             raise
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -108,7 +112,7 @@ class CommandStore:
         Raises:
             sqlite3.Error: that failed; the disk is full, for example.
         """
-        run = self._database.execute
+        run = self.database.execute
         run("BEGIN IMMEDIATE")
         try:
             for change in changes:
@@ -133,7 +137,7 @@ class CommandStore:
                         )
             run("COMMIT")
         except BaseException:
-            if self._database.in_transaction:
+            if self.database.in_transaction:
                 run("ROLLBACK")
             raise
 
@@ -147,11 +151,11 @@ class CommandStore:
             if changes:
                 self.write(changes)
         finally:
-            self._database.close()
+            release(self._path, self.database)
 
     def _open(self, agent_id: str) -> None:
         """Check the file, or make its tables. It is in a transaction."""
-        run = self._database.execute
+        run = self.database.execute
         application = run("PRAGMA application_id").fetchone()[0]
         version = run("PRAGMA user_version").fetchone()[0]
         if not application and not run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -175,7 +179,7 @@ class CommandStore:
             )
 
     def _prune(self, max_commands: int) -> None:
-        run = self._database.execute
+        run = self.database.execute
         try:
             run(
                 "DELETE FROM commands WHERE number <= (SELECT max(number) FROM commands) - ?",
@@ -188,11 +192,11 @@ class CommandStore:
             )
         except sqlite3.OperationalError:
             # The disk is full: what is left over does no harm.
-            if self._database.in_transaction:
+            if self.database.in_transaction:
                 run("ROLLBACK")
 
     def _read(self) -> Remembered:
-        run = self._database.execute
+        run = self.database.execute
         commands, unfinished = [], []
         for id, kind, session, completed in run(
             "SELECT id, kind, session, completed FROM commands ORDER BY number"
