@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import assert_type
+from pathlib import Path
+from typing import Any, assert_type
 
 from vcloud import StreamSpace
 from vcloud.providers.streamspace import (
@@ -60,6 +61,13 @@ def registered(sessions: Sequence[AgentSession]) -> None: ...
 async def failed(error: Exception) -> None: ...
 
 
+async def pending(agent_id: str) -> None: ...
+
+
+def only_an_agent() -> None:
+    assert_type(StreamSpace("https://streamspace.example.com/api/v1"), StreamSpace)
+
+
 async def serve(streamspace: StreamSpace) -> None:
     worker = streamspace.serve_agent(
         "docker-01",
@@ -68,9 +76,13 @@ async def serve(streamspace: StreamSpace) -> None:
         capacity=AgentCapacity(max_sessions=4),
         metadata={"zone": 1},
         grace=timedelta(seconds=5),
+        api_key="0" * 64,
+        remember=Path("docker-01.db"),
+        approval_timeout=timedelta(hours=1),
         on_registered=registered,
         on_lost=failed,
         on_error=failed,
+        on_pending=pending,
     )
     assert_type(worker, AgentWorker)
     async with worker as entered:
@@ -138,6 +150,10 @@ def start_data_fields(value: StartData) -> None:
     assert_type(value.vnc, VNCPort | None)
     assert_type(value.persistent_home, bool | None)
     assert_type(value.environment, dict[str, str] | None)
+    assert_type(value.idle_timeout, timedelta | None)
+    assert_type(value.max_session_duration, timedelta | None)
+    assert_type(value.tags, list[str] | None)
+    assert_type(value.manifest, dict[str, Any] | None)
 
 
 def stop_data_fields(value: StopData) -> None:

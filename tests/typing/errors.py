@@ -35,6 +35,8 @@ from vcloud import (
 from vcloud.providers.desktops import ActionResult, ActionsFailed, NoStreamError
 from vcloud.providers.streamspace import (
     AgentRejectedError,
+    ApprovalTimeoutError,
+    DuplicateAgentError,
     InvalidTransitionError,
     SessionState,
     SessionStoppedError,
@@ -123,6 +125,8 @@ def kinds() -> tuple[type[Exception], ...]:
         conflict,
         ActionsFailed,
         AgentRejectedError,
+        ApprovalTimeoutError,
+        DuplicateAgentError,
         NoStreamError,
         CleanupError,
         ConfigurationError,

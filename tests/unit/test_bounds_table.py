@@ -53,16 +53,25 @@ from vcloud.providers.streamspace.agent import (
     command_limits,
     commands,
     connection,
+    connections,
     hooks,
     messages,
     outbox,
     parsing,
     reconnect,
     result_cache,
+    session_reports,
     worker,
 )
 from vcloud.providers.streamspace.agent.documented import vnc_connections
-from vcloud.providers.streamspace.agent.published import vnc_batches, vnc_desktop, vnc_viewers
+from vcloud.providers.streamspace.agent.published import (
+    approval,
+    vnc_batches,
+    vnc_desktop,
+    vnc_viewers,
+)
+from vcloud.providers.streamspace.agent.published import link as published_link
+from vcloud.providers.streamspace.agent.remembering import memory, opening
 from vcloud.providers.streamspace.realtime import (
     log_overlap,
     log_replay,
@@ -254,6 +263,22 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "an agent's connection that counts": (figure(reconnect.STABLE_AFTER),),
     "connections of an agent in a row": (figure(reconnect.DUPLICATE_AFTER),),
+    "a message of a published server": (mib(published_link.MAX_MESSAGE),),
+    "commands that an agent of a published": (figure(memory.MAX_COMMANDS),),
+    "sessions whose last states": (
+        f"{figure(session_reports.MAX_SESSIONS)}, and {figure(session_reports.MAX_OVER)} that",
+    ),
+    "changes that wait while": (figure(memory.MAX_UNWRITTEN),),
+    "something else uses the file of": (
+        figure(opening.BUSY_TIMEOUT),
+        figure(memory.CLOSE_TIMEOUT),
+    ),
+    "a pending agent asks again": (figure(approval.ASK_AGAIN),),
+    "an agent's connection to a published": (
+        f"{figure(published_link.SHORT_LIVED)}; {figure(reconnect.DUPLICATE_AFTER)}",
+    ),
+    "a pause that a published server": (figure(connections.MAX_PAUSE),),
+    "a heartbeat is sent before": (figure(connection.DRAINING_TIMEOUT),),
     "answers remembered": (figure(result_cache.MAX_RESULTS), mib(result_cache.MAX_RESULT_BYTES)),
     "pictures delivered": (
         f"{vnc_connections.MAX_PER_SESSION} of one session",

@@ -38,7 +38,12 @@ from vcloud import (
 from vcloud._core.arguments import member, positive_seconds, whole_units
 from vcloud.providers.computers import MachineStatus
 from vcloud.providers.desktops import ActionResult, ActionsFailed, NoStreamError
-from vcloud.providers.streamspace import AgentRejectedError, InvalidTransitionError
+from vcloud.providers.streamspace import (
+    AgentRejectedError,
+    ApprovalTimeoutError,
+    DuplicateAgentError,
+    InvalidTransitionError,
+)
 
 URL = "https://api.example.com/v1/machines/100"
 
@@ -213,6 +218,8 @@ def test_a_documented_meaning_replaces_words_that_say_nothing() -> None:
             "The service cannot be reached. Please try again later.",
         ),
         (AgentRejectedError("no"), "The service did not accept this agent."),
+        (ApprovalTimeoutError("no"), "Nobody has approved this agent yet."),
+        (DuplicateAgentError("two"), "Another agent of this name is running."),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -17,6 +17,7 @@ from tests.unit.fields import fields
 from tests.unit.hostile import STEADY, Case, answered, cases
 from vcloud import DecodeError, VCloudError
 from vcloud._core.codec import Codec
+from vcloud._core.decoding.spelled import Spelled, is_spelled
 
 CODEC = Codec()
 #: What each call is made for, by the path in its answer; of a list, the items and the ids by which
@@ -73,6 +74,13 @@ NEEDED = {
         "auth.refresh": {"token"},
         "agents.list": {"agents", "agents[].id", "agents[].agentId"},
         "agents.get": {"id", "agentId"},
+        # Nothing else shows that it was the service that answered.
+        "agents.delete": {"message", "agentId"},
+        "agents.reject": {"message", "agentId"},
+        "agents.approve": {"agentId", "apiKey"},
+        "agents.generate_key": {"agentId", "apiKey"},
+        "agents.rotate_key": {"agentId", "apiKey"},
+        "agents.command": {"id", "commandId"},
         "sessions.list": {"sessions", "sessions[].name"},
         "sessions.create": {"name"},
         "sessions.get": {"name"},
@@ -278,19 +286,38 @@ LEFT_OUT = {
     "streamspace-published": {
         "agents", "sessions", "templates", "users", "quota", "groups", "resources", "lastActivity",
         "lastLogin", "region", "capacity", "lastHeartbeat", "metadata", "approvedAt", "approvedBy",
-        "status.message", "podName",
-        # The client does not read these.
-        "activeConnections", "streamingPort", "streamingPath", "url", "orgId", "userId", "categories",
-        "filters",
+        "message", "podName",
     },
     "desktops": {"base_image", "base64_image", "output", "status"},
 }  # fmt: skip
+#: Fields that only some answers of their shape lack: an approval gives a key as well, and does not
+#: say when it was made.
+SOMETIMES = {
+    ("agents.generate_key", "createdAt"),
+    ("agents.rotate_key", "createdAt"),
+    ("agents.command", "sessionId"),
+    ("sessions.set_tags", "tags"),
+    ("sessions.set_tags", "tags[]"),
+}
 #: Objects each key of which may be missing.
 LOOSE = {
     "permissions", "texts", "metadata", "by_platform", "platform_metadata", "environment",
     "capacity", "total_capacity",
-    "resources", "default_resources",
+    "resources", "default_resources", "usage", "payload", "filters", "categories", "manifest",
 }  # fmt: skip
+
+
+def unread(kind: Any, path: str) -> bool:
+    """Whether a spelling names the field as one that nothing reads.
+
+    What a spelling demands is tested with each of them, in ``test_published_answers``.
+    """
+    names = {name for found in Spelled.__subclasses__() for name in _unread(found)}
+    return is_spelled(kind) and path.rpartition(".")[2].rstrip("[]") in names
+
+
+def _unread(kind: type[Spelled]) -> set[str]:
+    return set(kind.unread).union(*map(_unread, kind.__subclasses__()))
 
 
 @pytest.mark.parametrize("api", PROVIDERS)
@@ -306,6 +333,8 @@ def test_the_strict_codec_demands_every_field_that_the_document_always_shows(
         strict.decode(json.dumps(answer).encode(), kind)
         for path in {path for _, _, path in places(answer)} - {DIALECTS}:
             above = path.split(".")[:-1]
+            if (case.operation, path) in SOMETIMES or unread(kind, path):
+                continue
             if not LOOSE.isdisjoint(above) or f".{path}".endswith(
                 tuple(f".{name}" for name in LEFT_OUT[api])
             ):

@@ -70,13 +70,9 @@ class Session:
         codec: Codec | None = None,
         sources: Sources | None = None,
     ) -> None:
+        codec, sources = codec or Codec(), sources or SYSTEM
         context = build_context(
-            dialect,
-            endpoint,
-            base_url,
-            transport,
-            codec=codec or Codec(),
-            sources=sources or SYSTEM,
+            dialect, endpoint, base_url, transport, codec=codec, sources=sources
         )
         #: What its calls share. The attributes that follow are for handles and collections.
         self.context: CallContext = context

@@ -41,6 +41,8 @@ _MEANINGS: Final = {
     "SessionStoppedError": "The session has ended, or was stopped.",
     "StreamingProtocolError": "This session shows its desktop in another way.",
     "AgentRejectedError": "The service did not accept this agent.",
+    "ApprovalTimeoutError": "Nobody has approved this agent yet.",
+    "DuplicateAgentError": "Another agent of this name is running.",
     "NoStreamError": "The desktop has no screen to show.",
 }
 #: Errors in which the service's words tell more than ours.
