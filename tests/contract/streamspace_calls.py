@@ -15,6 +15,12 @@ from vcloud.providers.streamspace import Resources, StreamSpace
 
 AGENT = "k8s-prod-us-east-1"
 SESSION = "770e8400-e29b-41d4-a716-446655440002"
+MANIFEST: Final = {
+    "apiVersion": "stream.space/v1alpha1",
+    "kind": "Template",
+    "metadata": {"name": "firefox-browser"},
+    "spec": {"baseImage": "example.com/firefox:1", "vnc": {"enabled": True, "port": 5900}},
+}
 
 Call = Callable[[StreamSpace], Awaitable[object]]
 
@@ -44,6 +50,17 @@ _AGENTS: Final = (
     both("agents.get", lambda c: c.agents.get(AGENT)),
     Operation(lambda c: c.agents.ref(AGENT).drain(), documented="agents.update"),
     Operation(lambda c: c.agents.stats(), documented="agents.stats"),
+    Operation(lambda c: c.agents.ref(AGENT).delete(), published="agents.delete"),
+    Operation(lambda c: c.agents.ref(AGENT).approve(), published="agents.approve"),
+    Operation(lambda c: c.agents.ref(AGENT).reject(), published="agents.reject"),
+    Operation(lambda c: c.agents.ref(AGENT).generate_key(), published="agents.generate_key"),
+    Operation(lambda c: c.agents.ref(AGENT).rotate_key(), published="agents.rotate_key"),
+    Operation(
+        lambda c: c.agents.ref(AGENT).command(
+            "stop_session", SESSION, payload={"namespace": "streamspace"}
+        ),
+        published="agents.command",
+    ),
 )
 _SESSIONS: Final = (
     Operation(
@@ -107,6 +124,27 @@ _SESSIONS: Final = (
 _REST: Final = (
     both("templates.list", lambda c: c.templates.list().all()),
     both("templates.get", lambda c: c.templates.get("firefox-browser")),
+    Operation(
+        lambda c: c.templates.create(
+            "firefox-browser",
+            7,
+            manifest=MANIFEST,
+            display_name="Firefox",
+            description="A web browser",
+            category="Web Browsers",
+            app_type="desktop",
+            icon_url="https://example.com/firefox.png",
+            tags=["browser"],
+        ),
+        published="templates.create",
+    ),
+    Operation(lambda c: c.users.me(), published="users.me"),
+    Operation(
+        lambda c: c.users.create(
+            "john-doe", "john.doe@example.com", "Secure-passw0rd", full_name="John Doe"
+        ),
+        published="users.create",
+    ),
     both("users.list", lambda c: c.users.list().all()),
     Operation(
         lambda c: c.users.create(

@@ -12,9 +12,16 @@ import pytest
 from vcloud import AuthenticationError, ConflictError
 from vcloud.emulator import Emulator
 from vcloud.emulator.credentials import ADMIN
-from vcloud.providers.streamspace import Resources, SessionState, StreamSpace, StreamSpaceCode
+from vcloud.providers.streamspace import (
+    AgentAction,
+    Resources,
+    SessionState,
+    StreamSpace,
+    StreamSpaceCode,
+)
 
 TEMPLATE = "firefox-browser"
+AGENT = "k8s-prod-us-east-1"
 
 
 async def login(client: StreamSpace, emulator: Emulator) -> None:
@@ -116,3 +123,140 @@ async def set_tags(client: StreamSpace, emulator: Emulator) -> None:
     )
     assert await client.sessions.ref(session.name).set_tags(["a", "b"]) == ("a", "b")
     assert list(session.tags or ()) == ["a", "b"]
+
+
+async def list_agents(client: StreamSpace, emulator: Emulator) -> None:
+    service = emulator.published_streamspace
+    (agent,) = await client.agents.list(platform="kubernetes", region="us-east-1").all()
+    assert agent.agent_id == AGENT
+    assert agent.capacity is not None
+    assert agent.capacity.max_sessions == 100
+    assert agent.capacity.memory == "256Gi"
+    service.agents[AGENT].capacity = {
+        "maxSessions": 1,
+        "cpu": "1",
+        "memory": "1Gi",
+        "storage": "1Ti",
+    }
+    for status in ("online", "offline"):
+        service.agents[AGENT].status = status
+        (agent,) = await client.agents.list(status=status).all()
+        assert agent.status == status
+    assert agent.capacity is not None
+
+
+async def get_agent(client: StreamSpace, emulator: Emulator) -> None:
+    emulator.published_streamspace.agents[AGENT].capacity = {
+        "maxSessions": 1,
+        "cpu": "1",
+        "memory": "1Gi",
+        "storage": "1Ti",
+    }
+    agent = await client.agents.get(AGENT)
+    assert (agent.agent_id, agent.status) == (AGENT, "online")
+    assert agent.last_heartbeat is not None
+    assert agent.capacity is not None
+    assert agent.capacity.storage == "1Ti"
+
+
+async def delete_agent(client: StreamSpace, emulator: Emulator) -> None:
+    await client.agents.ref(AGENT).delete()
+    assert AGENT not in emulator.published_streamspace.agents
+
+
+async def approve(client: StreamSpace, emulator: Emulator) -> None:
+    agent = emulator.published_streamspace.agents[AGENT]
+    agent.approval = "pending"
+    key = await client.agents.ref(AGENT).approve()
+    assert key.agent_id == AGENT
+    assert key.api_key == agent.key
+    assert key.api_key not in repr(key)
+    assert agent.approval == "approved"
+
+
+async def reject(client: StreamSpace, emulator: Emulator) -> None:
+    agent = emulator.published_streamspace.agents[AGENT]
+    agent.approval = "pending"
+    await client.agents.ref(AGENT).reject()
+    assert agent.approval == "rejected"
+
+
+async def generate_key(client: StreamSpace, emulator: Emulator) -> None:
+    emulator.published_streamspace.agents[AGENT].key = None
+    key = await client.agents.ref(AGENT).generate_key()
+    assert key.api_key == emulator.published_streamspace.agents[AGENT].key
+
+
+async def rotate_key(client: StreamSpace, emulator: Emulator) -> None:
+    before = (await client.agents.ref(AGENT).generate_key()).api_key
+    after = await client.agents.ref(AGENT).rotate_key()
+    assert after.api_key not in ("", before)
+    assert after.created_at is not None
+
+
+async def command(client: StreamSpace, emulator: Emulator) -> None:
+    session = emulator.published_streamspace.add_session()
+    for action in AgentAction:
+        sent = await client.agents.ref(AGENT).command(
+            action, session.name, payload={"namespace": "streamspace"}
+        )
+        assert sent.action == action
+        assert sent.session_id == session.name
+        assert sent.command_id
+
+
+async def list_templates(client: StreamSpace, emulator: Emulator) -> None:
+    found = await client.templates.list(category="Web Browsers").all()
+    assert found[0].category == "Web Browsers"
+    assert found[0].manifest is not None
+    assert len(await client.templates.list(limit=1).all()) >= len(found)
+
+
+async def get_template(client: StreamSpace, emulator: Emulator) -> None:
+    template = await client.templates.get(TEMPLATE)
+    assert template.name == TEMPLATE
+    assert template.repository_id == 1
+
+
+async def create_template(client: StreamSpace, emulator: Emulator) -> None:
+    template = await client.templates.create(
+        "editor",
+        1,
+        manifest={"spec": {"baseImage": "example.com/editor"}},
+        display_name="Editor",
+        description="Writes",
+        category="Tools",
+        app_type="desktop",
+        icon_url="https://example.com/editor.png",
+        tags=["text"],
+    )
+    assert (template.name, template.app_type, template.tags) == ("editor", "desktop", ("text",))
+    assert template.install_count == 0
+
+
+async def list_users(client: StreamSpace, emulator: Emulator) -> None:
+    emulator.published_streamspace.add_user("jane", "Secure-passw0rd", last_login=0.0)
+    await client.login()
+    for role in ("admin", "user"):
+        assert {user.role for user in await client.users.list(role=role).all()} == {role}
+    assert len(await client.users.list(limit=1).all()) == 2
+
+
+async def me(client: StreamSpace, emulator: Emulator) -> None:
+    await client.login()
+    user = await client.users.me()
+    assert user.username == ADMIN
+    assert user.full_name == "Administrator"
+    assert user.quota is not None
+    assert user.quota.max_sessions
+    assert user.groups
+
+
+async def create_user(client: StreamSpace, emulator: Emulator) -> None:
+    for role in ("admin", "user"):
+        user = await client.users.create(
+            f"new-{role}", f"{role}@example.com", "Secure-passw0rd", role=role
+        )
+        assert (user.role, user.active, user.full_name) == (role, True, f"new-{role}")
+    with pytest.raises(ConflictError):
+        await client.users.create("new-user", "other@example.com", "Secure-passw0rd")

@@ -26,9 +26,9 @@ from vcloud.providers.streamspace import (
 )
 
 KUBERNETES, DOCKER = "k8s-prod-us-east-1", "docker-host-01"
-DOCUMENTED = [
-    SessionState(state) for state in PROVIDERS["streamspace"].document["enums"]["session.state"]
-]
+ENUMS = PROVIDERS["streamspace"].document["enums"]
+DOCUMENTED = [SessionState(state) for state in ENUMS["session.state"]]
+ROLES = [UserRole(role) for role in ENUMS["user.role"]]
 
 
 async def _login(client: StreamSpace, emulator: Emulator) -> None:
@@ -179,13 +179,13 @@ async def _get_template(client: StreamSpace, emulator: Emulator) -> None:
 
 
 async def _list_users(client: StreamSpace, emulator: Emulator) -> None:
-    for role in UserRole:
+    for role in ROLES:
         assert {user.role for user in await client.users.list(role=role).all()} == {role}
     assert [user.username for user in await client.users.list(page=2, limit=1).all()] == [USER]
 
 
 async def _create_user(client: StreamSpace, emulator: Emulator) -> None:
-    for role in UserRole:
+    for role in ROLES:
         user = await client.users.create(
             f"new-{role}", "new@example.com", "correct horse", role=role
         )
@@ -213,6 +213,14 @@ SCENARIOS: dict[str, Callable[[StreamSpace, Emulator], Awaitable[None]]] = {
 PUBLISHED_SCENARIOS: dict[str, Callable[[StreamSpace, Emulator], Awaitable[None]]] = {
     "auth.login": published.login,
     "auth.refresh": published.refresh,
+    "agents.list": published.list_agents,
+    "agents.get": published.get_agent,
+    "agents.delete": published.delete_agent,
+    "agents.approve": published.approve,
+    "agents.reject": published.reject,
+    "agents.generate_key": published.generate_key,
+    "agents.rotate_key": published.rotate_key,
+    "agents.command": published.command,
     "sessions.create": published.create_session,
     "sessions.list": published.list_sessions,
     "sessions.get": published.get_session,
@@ -220,4 +228,10 @@ PUBLISHED_SCENARIOS: dict[str, Callable[[StreamSpace, Emulator], Awaitable[None]
     "sessions.wake": published.wake,
     "sessions.delete": published.delete_session,
     "sessions.set_tags": published.set_tags,
+    "templates.list": published.list_templates,
+    "templates.get": published.get_template,
+    "templates.create": published.create_template,
+    "users.list": published.list_users,
+    "users.me": published.me,
+    "users.create": published.create_user,
 }

@@ -134,6 +134,18 @@ async def test_a_user_is_refused(api: Api, change: dict[str, object], error: str
     assert name.lower() in says.lower()
 
 
+async def test_a_change_of_a_user_takes_any_role_and_no_email_of_another(api: Api) -> None:
+    user_id = (await api("POST", "/users", USER)).json["id"]
+    path = f"/users/{user_id}"
+    assert (await api("PATCH", path, {"role": "boss", "active": False})).json["role"] == "boss"
+    taken = await api("PATCH", path, {"email": "admin@streamspace.local"})
+    assert taken.error == (500, "Failed to update user")
+    unknown = await api("PATCH", "/users/nope", {"role": "user"})
+    assert unknown.error == (500, "Failed to fetch updated user")
+    assert (await api("GET", f"{path}/quota")).json["userId"] == user_id
+    assert (await api("GET", "/users/nope/quota")).error == (404, "Quota not found")
+
+
 @pytest.mark.parametrize("name", ["username", "email"])
 async def test_a_user_that_exists_is_500_in_the_databases_words(api: Api, name: str) -> None:
     await api("POST", "/users", USER)

@@ -149,8 +149,9 @@ async def test_names_are_decoded(api: Api, name: str) -> None:
 
 
 async def test_a_final_slash_is_redirected(api: Api) -> None:
-    answer = await api("GET", "/sessions/")
-    assert (answer.status, answer.headers["Location"]) == (301, "/api/v1/sessions")
+    answer = await api("GET", "/sessions/?user=a&x=1")
+    assert (answer.status, answer.headers["Location"]) == (301, "/api/v1/sessions?user=a&x=1")
+    assert b"user=a&amp;x=1" in answer.body
     answer = await api("POST", "/sessions/", {})
     assert (answer.status, answer.headers["Location"]) == (307, "/api/v1/sessions")
 
@@ -200,6 +201,15 @@ async def test_other_filters(api: Api) -> None:
     answer = await api("POST", "/sessions", raw=BytesIO(b"x" * (10 * 2**20 + 1)))
     assert answer.error == (413, "Request entity too large")
     assert answer.json["max_size_mb"] == 10
+
+
+async def test_malformed_parameters_are_left_out(api: Api) -> None:
+    api.session()
+    for query in ("user=%zz", "user=a;b", "&", "user"):
+        answer = await api("GET", f"/sessions?{query}")
+        assert answer.json["total"] == 1
+    assert (await api("GET", "/sessions?user=a&user=admin")).json["total"] == 0
+    assert (await api("GET", "/sessions?user=ad%6din")).json["total"] == 1
 
 
 # -- logins ----------------------------------------------------------------------------------------
@@ -265,6 +275,20 @@ async def test_a_token_ends_after_a_day_and_not_with_a_logout() -> None:
         assert (await api("POST", "/auth/refresh", {"token": api.token})).status == 401
         api.token = renewed.json["token"]
         assert (await api("GET", "/sessions")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [
+        ("x", "token contains an invalid number of segments"),
+        ("a.b.c", "could not base64 decode header: illegal base64 data at input byte 0"),
+        ("ab!.b.c", "could not base64 decode header: illegal base64 data at input byte 2"),
+        ("ab.b.c", "signature is invalid"),
+    ],
+)
+async def test_what_is_no_token_is_named(api: Api, token: str, why: str) -> None:
+    answer = await api("GET", "/sessions", Authorization=f"Bearer {token}")
+    assert answer.json["message"].endswith(why)
 
 
 async def test_a_forged_token_is_refused(api: Api) -> None:

@@ -15,8 +15,11 @@ import pytest
 from tests.emulator.published_raw import PREFIX, Api, published
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Credentials, Emulator
+from vcloud.emulator.streamspace import catalog as documented
+from vcloud.emulator.streamspace.published import catalog
 from vcloud.emulator.streamspace.published.catalog import STATES, streaming
 from vcloud.emulator.streamspace.published.service import PublishedStreamSpace
+from vcloud.providers import streamspace
 
 START = 1_770_000_000.0
 FINAL = {"pending": "running", "starting": "running", "hibernating": "hibernated",
@@ -50,6 +53,23 @@ async def test_a_session_is_in_the_state_that_was_set_and_goes_on(api: Api, word
     assert session.id == session.name == name
     api.emu.advance(86_400)
     assert session.state == FINAL.get(word, word)
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        # A documented one has fewer.
+        ((*catalog.STATES, *documented.ALL_STATES), streamspace.SessionState),
+        ((*catalog.ROLES, *documented.ROLES), streamspace.UserRole),
+        (catalog.APPROVALS, streamspace.ApprovalStatus),
+        (catalog.ACTIONS, streamspace.AgentAction),
+        (catalog.AGENT_STATUSES, streamspace.AgentStatus),
+    ],
+)
+def test_the_words_of_both_installations_are_those_that_clients_know(
+    words: tuple[str, ...], known: Any
+) -> None:
+    assert set(words) == set(known)
 
 
 async def test_any_word_may_be_set(api: Api) -> None:

@@ -67,6 +67,12 @@ LISTS = {
         b'{"id":"s","user":"u","template":"t","state":"running","tags":["a"]}',
         b'{"id":"s","user":"u","template":"t","state":"running","activeConnections":"1"}',
     ),
+    "streamspace-published": Listed(
+        lambda cloud: cloud.sessions.list().first(),
+        b'{"total":1,"sessions":[',
+        b'{"name":"s","user":"u","template":"t","state":"running","idleTimeout":""}',
+        b'{"name":"s","user":"u","template":"t","state":"running","persistentHome":"true"}',
+    ),
 }
 
 
@@ -104,6 +110,7 @@ def wrapped(api: str, inner: bytes) -> bytes:
         "computers": b'{"client_code":200,"next_page":null,"machines":[],',
         "streams": b'{"client_code":200,"next_page":null,"machines":[],',
         "streamspace": b'{"total":0,"sessions":[],',
+        "streamspace-published": b'{"total":0,"sessions":[],',
         "desktops": b'{"id":"d","status":"running",',
     }
     return starts[api] + inner + b"}"
@@ -211,7 +218,10 @@ TOPS: dict[str, Make] = {
 }
 
 
-@pytest.mark.parametrize(("api", "top"), shared_out(["computers", "desktops", "streamspace"], TOPS))
+@pytest.mark.parametrize(
+    ("api", "top"),
+    shared_out(["computers", "desktops", "streamspace", "streamspace-published"], TOPS),
+)
 def test_a_success_with_much_more_at_its_top(api: str, top: str) -> None:
     def make(size: int) -> bytes:
         return wrapped(api, TOPS[top](size))

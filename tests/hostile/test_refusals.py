@@ -36,6 +36,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[object]]] = {
     "computers": lambda cloud: cloud.machines.get("1"),
     "streams": lambda cloud: cloud.streams.get("u"),
     "streamspace": lambda cloud: cloud.sessions.get("s"),
+    "streamspace-published": lambda cloud: cloud.sessions.get("s"),
     "desktops": lambda cloud: cloud.get("d"),
 }
 
@@ -79,7 +80,7 @@ class Service:
             **settings,
         )
         try:
-            async with provider.client_class(endpoint) as cloud:
+            async with provider.client_class(endpoint, **provider.own) as cloud:
                 yield cloud
         finally:
             await runner.cleanup()

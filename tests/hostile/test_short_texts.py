@@ -48,6 +48,11 @@ def json_of(api: str, **fields: str) -> bytes:
             lambda cloud: cloud.sessions.ref("s").wait_until("running", timeout=0),
         ),
         (
+            "streamspace-published",
+            json_of("streamspace", name=LONG[:900], state=LONG),
+            lambda cloud: cloud.sessions.ref("s").wait_until("running", timeout=0),
+        ),
+        (
             "desktops",
             json_of("desktops", id=LONG, status=LONG),
             lambda cloud: cloud.ref("d").wait_until("running", timeout=0),
@@ -85,6 +90,7 @@ async def test_the_fields_of_a_refusal_are_short(api: str) -> None:
         "computers": lambda cloud: cloud.machines.get("1"),
         "streams": lambda cloud: cloud.streams.get("1"),
         "streamspace": lambda cloud: cloud.sessions.get("1"),
+        "streamspace-published": lambda cloud: cloud.sessions.get("1"),
         "desktops": lambda cloud: cloud.get("1"),
     }
     for status in (400, 429, 307):

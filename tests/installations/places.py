@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import itertools
+import json
 import os
 import secrets
 import tempfile
@@ -103,14 +104,29 @@ class Place:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """The status and the JSON of an answer, without the client."""
-        sent = self.bearer if headers is None else headers
+        """The status and the JSON of an answer, without the client.
+
+        The server goes on with a request that was given up, as an agent's last heartbeat may be,
+        and may then put its answer into that of another request (seen there): such a request is
+        sent once more.
+        """
+        for _ in range(3):
+            with contextlib.suppress(aiohttp.ClientPayloadError, UnicodeDecodeError, ValueError):
+                return await self._ask(
+                    method, path, body, self.bearer if headers is None else headers
+                )
+            await asyncio.sleep(0.5)
+        raise AssertionError(f"{method} {path} has no readable answer")
+
+    async def _ask(
+        self, method: str, path: str, body: object, headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
         async with self.http.request(
-            method, f"{self.url}{path}", json=body, headers=sent
+            method, f"{self.url}{path}", json=body, headers=headers
         ) as response:
-            raw = await response.read()
-            text = response.content_type != "application/json"
-            return response.status, raw.decode() if text else await response.json()
+            text = await response.text()
+            is_json = response.content_type == "application/json"
+            return response.status, json.loads(text) if is_json else text
 
     async def log_in(self) -> None:
         body = {"username": self.username, "password": self.password}
@@ -167,24 +183,12 @@ class Place:
                     break
                 await asyncio.sleep(0.05)
         for name in self.agents:
-            await self._delete_agent(name)
+            status, _ = await self.ask("DELETE", f"/admin/agents/{name}")
+            assert status in {200, 404}, f"the agent {name} is still there"
         for name in self.templates:
             await self.ask("DELETE", f"/templates/{name}")
         for id_ in self.users:
             await self.ask("DELETE", f"/users/{id_}")
-
-    async def _delete_agent(self, name: str) -> None:
-        """Remove an agent; once more, if the answer is another request's.
-
-        A request that is given up, as an agent's heartbeat when it stops, goes on in the server,
-        and may then be answered in place of the next one (seen there).
-        """
-        for _ in range(3):
-            with contextlib.suppress(aiohttp.ClientPayloadError):
-                if (await self.ask("DELETE", f"/admin/agents/{name}"))[0] in {200, 404}:
-                    return
-            await asyncio.sleep(0.5)
-        raise AssertionError(f"the agent {name} is still there")
 
 
 @asynccontextmanager

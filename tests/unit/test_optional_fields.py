@@ -17,6 +17,7 @@ from tests.unit.fields import fields
 from tests.unit.hostile import STEADY, Case, answered, cases
 from vcloud import DecodeError, VCloudError
 from vcloud._core.codec import Codec
+from vcloud._core.decoding.spelled import Spelled, is_spelled
 
 CODEC = Codec()
 #: What each call is made for, by the path in its answer; of a list, the items and the ids by which
@@ -68,6 +69,32 @@ NEEDED = {
         "users.list": {"users", "users[].id"},
         "users.create": {"id"},
     },
+    "streamspace-published": {
+        "auth.login": {"token"},
+        "auth.refresh": {"token"},
+        "agents.list": {"agents", "agents[].id", "agents[].agentId"},
+        "agents.get": {"id", "agentId"},
+        # Nothing else shows that it was the service that answered.
+        "agents.delete": {"message", "agentId"},
+        "agents.reject": {"message", "agentId"},
+        "agents.approve": {"agentId", "apiKey"},
+        "agents.generate_key": {"agentId", "apiKey"},
+        "agents.rotate_key": {"agentId", "apiKey"},
+        "agents.command": {"id", "commandId"},
+        "sessions.list": {"sessions", "sessions[].name"},
+        "sessions.create": {"name"},
+        "sessions.get": {"name"},
+        "sessions.hibernate": {"name"},
+        "sessions.wake": {"name"},
+        "sessions.delete": {"name"},
+        "sessions.set_tags": {"id"},
+        "templates.list": {"templates", "templates[].id", "templates[].name"},
+        "templates.get": {"id", "name"},
+        "templates.create": {"id", "name"},
+        "users.list": {"users", "users[].id"},
+        "users.create": {"id"},
+        "users.me": {"id"},
+    },
     "desktops": {
         "desktop.get": {"id", "status"},
         "desktop.create": {"id"},
@@ -105,7 +132,7 @@ def outcome(runner: asyncio.Runner, case: Case, answer: object, codec: Codec | N
     if codec is not None or case.operation.startswith("auth."):
         client, _ = answered(case.provider, 200, {}, body, codec=codec)
     else:
-        client, transport = shared(case.provider.api)
+        client, transport = shared(case.provider.name)
         transport.body = body
 
     async def call() -> object:
@@ -168,7 +195,7 @@ def successes(runner: asyncio.Runner, *apis: str) -> list[tuple[Case, Any]]:
 
 
 def needed(case: Case) -> set[str]:
-    return {DIALECTS} | NEEDED[case.provider.api].get(case.operation, set())
+    return {DIALECTS} | NEEDED[case.provider.name].get(case.operation, set())
 
 
 @pytest.mark.parametrize("how", ["absent", "null"])
@@ -206,7 +233,8 @@ def test_the_fast_decoder_reads_what_leaves_fields_out_as_the_lenient_one_does(
     known = [
         (case, answer, kind)
         for case, answer in successes(runner, api)
-        if (kind := wire(runner, case, answer)) is not None
+        if case.operation not in case.provider.drift
+        and (kind := wire(runner, case, answer)) is not None
     ]
 
     @settings(STEADY, max_examples=150)
@@ -255,14 +283,41 @@ LEFT_OUT = {
         "pod_name", "container_id", "started_at", "environment", "icon_url", "color_depth",
         "resolution", "last_login",
     },
+    "streamspace-published": {
+        "agents", "sessions", "templates", "users", "quota", "groups", "resources", "lastActivity",
+        "lastLogin", "region", "capacity", "lastHeartbeat", "metadata", "approvedAt", "approvedBy",
+        "message", "podName",
+    },
     "desktops": {"base_image", "base64_image", "output", "status"},
 }  # fmt: skip
+#: Fields that only some answers of their shape lack: an approval gives a key as well, and does not
+#: say when it was made.
+SOMETIMES = {
+    ("agents.generate_key", "createdAt"),
+    ("agents.rotate_key", "createdAt"),
+    ("agents.command", "sessionId"),
+    ("sessions.set_tags", "tags"),
+    ("sessions.set_tags", "tags[]"),
+}
 #: Objects each key of which may be missing.
 LOOSE = {
     "permissions", "texts", "metadata", "by_platform", "platform_metadata", "environment",
     "capacity", "total_capacity",
-    "resources", "default_resources",
+    "resources", "default_resources", "usage", "payload", "filters", "categories", "manifest",
 }  # fmt: skip
+
+
+def unread(kind: Any, path: str) -> bool:
+    """Whether a spelling names the field as one that nothing reads.
+
+    What a spelling demands is tested with each of them, in ``test_published_answers``.
+    """
+    names = {name for found in Spelled.__subclasses__() for name in _unread(found)}
+    return is_spelled(kind) and path.rpartition(".")[2].rstrip("[]") in names
+
+
+def _unread(kind: type[Spelled]) -> set[str]:
+    return set(kind.unread).union(*map(_unread, kind.__subclasses__()))
 
 
 @pytest.mark.parametrize("api", PROVIDERS)
@@ -273,11 +328,13 @@ def test_the_strict_codec_demands_every_field_that_the_document_always_shows(
     demanded = 0
     for case, answer in successes(runner, api):
         kind = wire(runner, case, answer)
-        if kind is None:
+        if kind is None or case.operation in case.provider.drift:
             continue
         strict.decode(json.dumps(answer).encode(), kind)
         for path in {path for _, _, path in places(answer)} - {DIALECTS}:
             above = path.split(".")[:-1]
+            if (case.operation, path) in SOMETIMES or unread(kind, path):
+                continue
             if not LOOSE.isdisjoint(above) or f".{path}".endswith(
                 tuple(f".{name}" for name in LEFT_OUT[api])
             ):
@@ -286,4 +343,13 @@ def test_the_strict_codec_demands_every_field_that_the_document_always_shows(
             with pytest.raises(DecodeError, match=path.rpartition(".")[2].rstrip("[]")):
                 strict.decode(body, kind)
             demanded += 1
-    assert demanded >= {"computers": 50, "streams": 60, "streamspace": 80, "desktops": 4}[api]
+    assert (
+        demanded
+        >= {
+            "computers": 50,
+            "streams": 60,
+            "streamspace": 80,
+            "streamspace-published": 40,
+            "desktops": 4,
+        }[api]
+    )

@@ -47,7 +47,7 @@ class RefusedCredentials:
         self._trial: asyncio.Future[None] | None = None
         #: The refusal; None: the credentials are not known to be refused.
         self.error: AuthenticationError | None = None
-        #: Whether no call has succeeded yet.
+        #: Whether no call has succeeded yet, or none since a login has ended.
         self.untried: bool = True
 
     def note(self, error: AuthenticationError) -> None:

@@ -60,6 +60,9 @@ class Session:
         sources: where time and chance come from; None: :data:`SYSTEM`.
     """
 
+    #: What a provider's client knows of its installation, for its handles; None: nothing.
+    installation: Installation | None = None
+
     def __init__(
         self,
         dialect: Dialect,
@@ -70,13 +73,9 @@ class Session:
         codec: Codec | None = None,
         sources: Sources | None = None,
     ) -> None:
+        codec, sources = codec or Codec(), sources or SYSTEM
         context = build_context(
-            dialect,
-            endpoint,
-            base_url,
-            transport,
-            codec=codec or Codec(),
-            sources=sources or SYSTEM,
+            dialect, endpoint, base_url, transport, codec=codec, sources=sources
         )
         #: What its calls share. The attributes that follow are for handles and collections.
         self.context: CallContext = context
@@ -117,8 +116,6 @@ class Session:
         self.sockets: WeakSet[Socket] = WeakSet()
         #: Called with the id of what was ended for good, for a client that keeps a list of it.
         self.forget: Callable[[str], None] | None = None
-        #: What a provider's client knows of its installation, for its handles; None: nothing.
-        self.installation: Installation | None = None
 
     def stats(self) -> Stats:
         """How many requests are in flight and wait, and until when the service wants a pause."""

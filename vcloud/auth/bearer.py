@@ -339,8 +339,8 @@ class BearerAuth(StatePerAddress):
         if self._login is None and path is not None:
             self._exchange = Login(refresh_request(token.text, path=path))
 
-    def accepted(self, sent: Mapping[str, str], *, now: float) -> None:  # noqa: ARG002 - protocol
-        """Note that a new token served."""
+    def note_success(self, response: Response, sent: Mapping[str, str]) -> None:  # noqa: ARG002 - protocol
+        """Note that a new token served a call."""
         self._useless = 0
 
     def may_have_ended(self) -> bool:

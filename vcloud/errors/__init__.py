@@ -39,7 +39,6 @@ act on a terminal, begin a line or reverse the text is replaced by a visible esc
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from vcloud.errors.copying import rebuilt
@@ -47,11 +46,11 @@ from vcloud.errors.details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
 from vcloud.errors.people import message_for_people
 from vcloud.errors.plain import plain_error
 from vcloud.errors.text import printable, shortened
-from vcloud.errors.wording import MAX_TEXT, MAX_URL, UNKNOWN, adds, escaping, short_number
+from vcloud.errors.wording import MAX_TEXT, MAX_URL, UNKNOWN, adds, clock, escaping, short_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 __all__ = [
     "APIError",
@@ -275,14 +274,7 @@ class AuthenticationError(APIError):
         said = super().__str__()
         if self.may_be_temporary:
             said += "; the service answers so too while its database is away"
-        if self.clock_difference is None:
-            return said
-        side = "behind" if self.clock_difference > timedelta() else "ahead of"
-        return (
-            f"{said}; this machine's clock is {abs(self.clock_difference)} {side} the Date of the "
-            "answer, and more than a day is not corrected: set this machine's clock, or, if it is "
-            "right, find what sent that Date (a proxy?)"
-        )
+        return said if self.clock_difference is None else f"{said}; {clock(self.clock_difference)}"
 
 
 class PermissionDeniedError(APIError):

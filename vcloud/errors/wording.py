@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Final
 from weakref import WeakSet
 
 from vcloud.errors.text import printable, shortened
 
-__all__ = ["MAX_TEXT", "MAX_URL", "UNKNOWN", "adds", "escaping", "short_number"]
+__all__ = ["MAX_TEXT", "MAX_URL", "UNKNOWN", "adds", "clock", "escaping", "short_number"]
 
 #: Part of the text of every error with ``outcome_unknown``.
 UNKNOWN: Final = "whether the service carried it out is unknown, so look before you repeat it"
@@ -46,6 +47,20 @@ def short_number(code: int | str | None) -> int | str | None:
     if isinstance(code, int) and code.bit_length() > 64:
         return shortened(hex(code), 40)
     return code
+
+
+def clock(difference: timedelta) -> str:
+    """What a difference of the clocks means, which is too large to be corrected.
+
+    Args:
+        difference: by how much an answer's ``Date`` is ahead of this machine's clock.
+    """
+    side = "behind" if difference > timedelta() else "ahead of"
+    return (
+        f"this machine's clock is {abs(difference)} {side} the Date of the answer, and more than a "
+        "day is not corrected: set this machine's clock, or, if it is right, find what sent that "
+        "Date (a proxy?)"
+    )
 
 
 _WORD: Final = re.compile(r"\w+")

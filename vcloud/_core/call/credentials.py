@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
+from vcloud._core.bulk_run import RUN
 from vcloud._core.call.call import Call
 from vcloud._core.call.errors import too_late
 from vcloud._core.call.interruption import until_urgent
 from vcloud._core.observe import WaitReason
-from vcloud._core.refused_credentials import is_held_back
+from vcloud._core.refused_credentials import HOLD, is_held_back
 from vcloud._core.timing.timeouts import timeout
 from vcloud.errors import AuthenticationError, VCloudError
+
+#: Seconds after which a bulk run looks again whether a refusal is still remembered.
+RECHECK: Final = 0.5
 
 
 def fail_if_refused(call: Call) -> None:
@@ -57,6 +64,20 @@ async def _wait_to_try(call: Call) -> bool:
         raise too_late(call) from None
 
 
+async def _acquire(call: Call) -> None:
+    """Obtain a credential. A bulk run waits for one that is refused for the moment only."""
+    signer, clock = call.context.signer, call.context.clock
+    until = clock() + HOLD
+    while True:
+        try:
+            return await signer.auth.acquire(call.session.send, now=signer.now())
+        except AuthenticationError as failure:
+            passing = failure.remembered and failure.may_be_temporary and RUN.get() is not None
+            if not passing or clock() >= until:
+                raise
+        await asyncio.sleep(RECHECK)
+
+
 async def obtain_credential(call: Call) -> None:
     """Obtain a credential first, unless it is this request that obtains it; and sign.
 
@@ -71,7 +92,7 @@ async def obtain_credential(call: Call) -> None:
         try:
             with context.waits.for_reason(WaitReason.LOGIN, call.watch):
                 async with limit:
-                    await signer.auth.acquire(call.session.send, now=signer.now())
+                    await _acquire(call)
             if (installation := call.session.installation) is not None:
                 installation.logged_in(signer.auth)
         except VCloudError as failure:

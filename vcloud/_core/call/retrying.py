@@ -55,8 +55,10 @@ def _seconds_to_retry(call: Call) -> float:
         if not _may_sign_again(call):
             raise final(call)
         call.renewed = True
-        # An ended login says nothing about the service, and may occur again and again.
-        call.forgiven += isinstance(call.error, AuthenticationError) and call.error.login_ended
+        if isinstance(call.error, AuthenticationError) and call.error.login_ended:
+            # It says nothing about the service, and may occur again and again.
+            call.forgiven += 1
+            call.context.signer.refused.untried = True
         return 0.0
     if not isinstance(decision, RetryAfter):
         raise final(call, _why_stopped(call))

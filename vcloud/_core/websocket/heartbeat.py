@@ -99,9 +99,10 @@ QUIET: Final = 0.3
 SHORTEST: Final = 3.0
 #: and at the latest so long after it, or after the peer's first ping.
 LATEST: Final = 8.0
-#: Seconds of silence after which a peer that has not pinged yet is lost: it pings within 60.
+#: Seconds of silence after which a peer that has not pinged is pinged all the same: it should have
+#: pinged within 60.
 FIRST_PING: Final = 75.0
-#: Seconds of silence after which one that pings is lost.
+#: Seconds without an answer to these pings after which it is lost.
 NO_ANSWER: Final = 30.0
 
 
@@ -110,7 +111,7 @@ class CarefulPings(Heartbeat):
 
     ::
 
-        trusting    until the peer's first ping; nothing is sent: its sends have no limit yet
+        trusting    until the peer's first ping, nothing is sent: its sends have no limit yet
         careful     a ping in a quiet moment, every 3 to 8 seconds, each of which moves the limit on
 
     StreamSpace's published server is one: a ping from either side gives it 10 seconds, and the
@@ -120,25 +121,32 @@ class CarefulPings(Heartbeat):
         now: the loop's clock.
     """
 
-    __slots__ = ("_careful_since",)
+    __slots__ = ("_began", "_last")
 
     def __init__(self, now: float) -> None:
-        super().__init__(FIRST_PING, now)
-        #: When the last ping was sent, after the peer's first one; None before that.
-        self._careful_since: float | None = None
+        super().__init__(NO_ANSWER, now)
+        self.due = now + FIRST_PING
+        #: When the last ping was sent, or the peer's first one came; None before that.
+        self._last: float | None = None
+        #: When that began.
+        self._began = now
 
     def peer_pinged(self, now: float) -> None:
         """The peer sent a ping: its limit runs from now on."""
-        self._careful_since = now
+        self._note(now)
 
     def pinged(self, now: float) -> None:
         """A ping was sent to it, not by :meth:`check`."""
-        self._careful_since = now
+        self._note(now)
+
+    def _note(self, now: float) -> None:
+        if self._last is None:
+            self._began = now
+        self._last = now
 
     def wanted(self, now: float) -> bool:
         """Whether a moment known to be quiet should be used for a ping."""
-        since = self._careful_since
-        return since is not None and now >= since + SHORTEST
+        return self._last is not None and now >= self._last + SHORTEST
 
     def check(
         self,
@@ -148,17 +156,18 @@ class CarefulPings(Heartbeat):
         taken: int | None = None,  # noqa: ARG002 - a ping is needed all the same
     ) -> Verdict:
         """What to do now, as for any heartbeat."""
-        since = self._careful_since
-        silence = FIRST_PING if since is None else NO_ANSWER
-        if now >= (lost_at := self.received_at + silence):
-            return "lost"
-        if since is None:
-            self.due = lost_at
-            return "wait"
-        when = min(max(since + SHORTEST, self.received_at + QUIET), since + LATEST)
+        if self._last is None:
+            when = lost_at = self.received_at + FIRST_PING
+        else:
+            lost_at = max(self.received_at, self._began) + NO_ANSWER
+            if now >= lost_at:
+                return "lost"
+            quiet = max(self._last + SHORTEST, self.received_at + QUIET)
+            when = min(quiet, self._last + LATEST)
         if now < when:
             self.due = min(when, lost_at)
             return "wait"
-        self._careful_since = self.sent = now
+        self._note(now)
+        self.sent = now
         self.due = now + SHORTEST
         return "ping"

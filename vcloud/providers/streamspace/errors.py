@@ -243,9 +243,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         if isinstance(made, AuthenticationError):
             mark_refusal(made, request, body)
         if isinstance(made, InvalidTransitionError) and transition:
-            made.from_state, made.to_state = (
-                SessionState(shortened(state, MAX_WORD)) for state in transition
-            )
+            made.from_state, made.to_state = map(_state, transition)
         return made
 
     def proof(self, request: Request, response: Response, error: APIError) -> Proof:  # noqa: ARG002 - protocol
@@ -283,6 +281,10 @@ def _words(request: Request, response: Response, body: Mapping[str, Any]) -> Wor
     words = words_of(response.status, body, upgrade=upgrade)
     # What was cut off may have been an error.
     return Words() if words is None or (words is NO_PATH and response.cut) else words
+
+
+def _state(name: str) -> SessionState:
+    return SessionState(shortened(name, MAX_WORD))
 
 
 def _transition(message: str) -> tuple[str, str] | None:

@@ -64,6 +64,7 @@ _BY_WORDS: Final[Mapping[tuple[int, str], Words]] = {
     (400, "Invalid request format"): _INVALID,
     (400, "Invalid resource request"): _INVALID,
     (400, "Invalid state. Must be: running, hibernated, or terminated"): _INVALID,
+    (400, "Missing agent_id"): Words("MISSING_REQUIRED_FIELD"),
     (400, "Missing required field"): Words("MISSING_REQUIRED_FIELD"),
     (400, "Validation failed"): _INVALID,
     (401, "Authorization header required"): Words("AUTH_TOKEN_MISSING"),

@@ -125,7 +125,7 @@ class Agents:
 
     def _command(self, request: PublishedRequest) -> Json:
         try:
-            body = read(request.content, "SendCommandRequest", _COMMAND)
+            body = read(request.content, "handlers.SendCommandRequest", _COMMAND)
         except BodyError as error:
             raise PublishedError(400, "Invalid request format", details=str(error)) from error
         session_id = body["sessionId"] or ""

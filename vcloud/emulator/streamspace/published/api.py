@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from html import escape
 from http import HTTPStatus
 from random import Random
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 from aiohttp import web
@@ -30,6 +31,7 @@ from vcloud.emulator.streamspace.published.cache import Cache
 from vcloud.emulator.streamspace.published.limits import AgentLimits
 from vcloud.emulator.streamspace.published.refusals import Json, PublishedError
 from vcloud.emulator.streamspace.published.screening import (
+    read_query,
     refuse_path,
     refuse_query,
     refuse_size,
@@ -168,12 +170,12 @@ class PublishedApi:
         raw, _, query = request.raw_path.partition("?")
         path = unquote(raw)
         if self._is_moved(request.method, path):
-            return _moved(request.method, path.rstrip("/"))
+            return _moved(request.method, path[:-1], query)
         sent |= headers.cross_origin()
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=sent)
         sent |= headers.security(path, b64encode(self.random.randbytes(16)).decode())
-        queries = parse_qs(query, keep_blank_values=True)
+        queries = read_query(query)
         try:
             refuse_path(path)
             refuse_query((name, value) for name, values in queries.items() for value in values)
@@ -201,7 +203,7 @@ class PublishedApi:
         return (
             path.endswith("/")
             and self._find(method, path) is None
-            and self._find(method, path.rstrip("/")) is not None
+            and self._find(method, path[:-1]) is not None
         )
 
     def _find(self, method: str, path: str) -> Found[Route] | None:
@@ -358,9 +360,10 @@ def _other_method(method: str, sent: Mapping[str, str]) -> web.Response:
     return _json(405, body, {**sent, "Allow": ", ".join(METHODS)})
 
 
-def _moved(method: str, path: str) -> web.Response:
-    where = {"Location": quote(path)}
+def _moved(method: str, path: str, query: str) -> web.Response:
+    to = quote(path) + (f"?{query}" if query else "")
+    where = {"Location": to}
     if method != "GET":
         return web.Response(status=307, headers=where)
-    text = f'<a href="{quote(path)}">Moved Permanently</a>.\n\n'
+    text = f'<a href="{escape(to)}">Moved Permanently</a>.\n\n'
     return web.Response(status=301, text=text, headers=where, content_type="text/html")

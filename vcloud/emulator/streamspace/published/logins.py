@@ -35,7 +35,7 @@ class Logins:
 
     def _login(self, request: PublishedRequest) -> Json:
         try:
-            body = read(request.content, "LoginRequest", _LOGIN)
+            body = read(request.content, "models.LoginRequest", _LOGIN)
         except BodyError as error:
             raise PublishedError(400, "Invalid request body") from error
         space = self._space
@@ -54,7 +54,7 @@ class Logins:
 
     def _refresh(self, request: PublishedRequest) -> Json:
         try:
-            body = read(request.content, "RefreshTokenRequest", _REFRESH)
+            body = read(request.content, "auth.RefreshTokenRequest", _REFRESH)
         except BodyError as error:
             raise PublishedError(400, "Invalid request", message=str(error)) from error
         space = self._space

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Final
 
 from attrs import frozen
@@ -23,11 +24,15 @@ MEMORY: Final = "2Gi"
 CPU: Final = "1000m"
 """What a session has if the request does not say."""
 
-_QUANTITY: Final = re.compile(r"([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)")
+_QUANTITY: Final = re.compile(r"([+-]?[0-9]*(?:\.[0-9]*)?)([eEinumkKMGTP]*[-+]?[0-9]*)", re.ASCII)
+_EXPONENT: Final = re.compile(r"[eE][-+]?[0-9]{1,5}")
+_NO_DIGIT: Final = ("", "+", "-", ".")
+_LARGEST: Final = 2**63 - 1
 _FACTORS: Final = {
-    "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
-    "E": 1e18, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
-    "Ei": 2.0**60,
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
+    "k": Decimal("1e3"), "M": Decimal("1e6"), "G": Decimal("1e9"), "T": Decimal("1e12"),
+    "P": Decimal("1e15"), "E": Decimal("1e18"),
+    **{f"{letter}i": Decimal(2 ** (10 * power)) for power, letter in enumerate("KMGTPE", start=1)},
 }  # fmt: skip
 _MALFORMED: Final = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -88,18 +93,18 @@ def _exceeded(message: str) -> PublishedError:
     return PublishedError(403, "Quota exceeded", message=message)
 
 
-def _quantity(kind: str, text: str) -> float:
+def _quantity(kind: str, text: str) -> Decimal:
+    """A quantity as Kubernetes reads it. What does not fit into 64 bits is as good as nothing."""
     found = _QUANTITY.fullmatch(text)
-    why = _MALFORMED if found is None else ""
-    if found is not None:
-        factor = _FACTORS.get(found[2])
-        try:
-            if factor is not None:
-                return float(found[1]) * factor
-        except ValueError:
-            why = _MALFORMED
-        why = why or "unable to parse quantity's suffix"
-    raise _invalid(f"invalid {kind} quantity: invalid resource quantity: {why}")
+    if found is None or not text:
+        raise _invalid(f"invalid {kind} quantity: invalid resource quantity: {_MALFORMED}")
+    number, suffix = found.groups()
+    if suffix not in _FACTORS and not _EXPONENT.fullmatch(suffix):
+        why = "unable to parse quantity's suffix"
+        raise _invalid(f"invalid {kind} quantity: invalid resource quantity: {why}")
+    value = Decimal(f"{number}0" if number[-1:] in _NO_DIGIT else number)
+    value *= _FACTORS[suffix] if suffix in _FACTORS else Decimal(f"1{suffix}")
+    return value if value * (1000 if kind == "CPU" else 1) <= _LARGEST else Decimal(0)
 
 
 def _checked(kind: str, value: int, bounds: tuple[int, str, int, str]) -> int:

@@ -1,18 +1,22 @@
 """Reading the bodies of requests as the published StreamSpace server's JSON library does.
 
-Names match in any case, unknown ones are ignored, and null leaves a field out.
+Names match in any case, unknown ones are ignored, null leaves a field out, and what follows the
+first value is not read.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-import msgspec
 from attrs import frozen
 
 Json = dict[str, Any]
+
+ABSENT: Final = object()
+"""What is read for a field of any kind that is missing."""
 
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _KINDS: Final = ((bool, "bool"), (int | float, "number"), (str, "string"), (list, "array"))
@@ -22,6 +26,14 @@ _TAKEN: Final[Mapping[str, type[Any]]] = {
     "int": int,
     "[]string": list,
     "map": dict,
+}
+_VALUE: Final = "looking for beginning of value"
+_KEY: Final = "looking for beginning of object key string"
+_PLACES: Final = {
+    "Expecting property name enclosed in double quotes": _KEY,
+    "Illegal trailing comma before end of object": _KEY,
+    "Expecting ',' delimiter": "after object key:value pair",
+    "Expecting ':' delimiter": "after object key",
 }
 _WRITTEN: Final = {"map": "map[string]interface {}"}
 
@@ -41,11 +53,27 @@ class Field:
     required: bool = False
     one_of: tuple[str, ...] = ()
     email: bool = False
+    pointer: bool = False
+    """Whether the server can tell a field that is missing; it shows in some errors."""
     inner: tuple[Field, ...] = ()
+    struct: str = ""
+    """The name of the object's type."""
+
+    @property
+    def type(self) -> str:
+        """What it takes, as errors name it."""
+        if self.inner:
+            return self.struct or described(self.inner)
+        return _WRITTEN.get(self.kind, self.kind)
 
 
 def read(content: bytes, struct: str, fields: Sequence[Field]) -> Json:
     """The fields of a body, by their names; what is missing is None.
+
+    Args:
+        content: the body.
+        struct: the name of its type in the server's program, with its package; "" for none.
+        fields: what it may have.
 
     Raises:
         BodyError: the body is not JSON, or a field is of another type, or a required one is empty.
@@ -54,40 +82,69 @@ def read(content: bytes, struct: str, fields: Sequence[Field]) -> Json:
     if found is None:
         found = {}
     if not isinstance(found, dict):
-        raise BodyError(
-            f"json: cannot unmarshal {_kind(found)} into Go value of type {struct or 'struct'}"
-        )
+        whole = struct or described(fields)
+        raise BodyError(f"json: cannot unmarshal {_kind(found)} into Go value of type {whole}")
+    struct = struct.rpartition(".")[2]
     values = _values(found, struct, "", fields)
     if wrong := [text for one in fields if (text := _failure(one, struct, values[one.name]))]:
         raise BodyError("\n".join(wrong))
     return values
 
 
+def described(fields: Iterable[Field]) -> str:
+    """A type without a name, as errors have it."""
+    lines = []
+    for one in fields:
+        tag = f'json:\\"{one.name}\\"' + (' binding:\\"required\\"' if one.required else "")
+        lines.append(f'{one.go} {"*" if one.pointer else ""}{one.type} "{tag}"')
+    return f"struct {{ {'; '.join(lines)} }}"
+
+
 def _decoded(content: bytes) -> Any:
-    if not content.strip():
+    text = content.decode(errors="replace").lstrip()
+    if not text:
         raise BodyError("EOF")
     try:
-        return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        cut = "truncated" in str(error)
-        raise BodyError("unexpected EOF" if cut else "invalid character in JSON") from error
+        found, _ = json.JSONDecoder(parse_constant=_refused).raw_decode(text)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text.rstrip()) or "Unterminated" in error.msg:
+            raise BodyError("unexpected EOF") from error
+        raise _invalid(text[error.pos], _PLACES.get(error.msg, _VALUE)) from error
+    except RecursionError as error:
+        raise BodyError("exceeded max depth") from error
+    return found
+
+
+def _refused(constant: str) -> NoReturn:
+    raise _invalid(constant[0], _VALUE)
+
+
+def _invalid(character: str, where: str) -> BodyError:
+    shown = "\\'" if character == "'" else character
+    return BodyError(f"invalid character '{shown}' {where}")
 
 
 def _values(found: Json, struct: str, path: str, fields: Iterable[Field]) -> Json:
-    by_name = {name.lower(): value for name, value in found.items()}
-    return {one.name: _value(one, struct, path, by_name.get(one.name.lower())) for one in fields}
+    by_name = {one.name.lower(): one for one in fields}
+    values: Json = {one.name: ABSENT if one.kind == "any" else None for one in fields}
+    # In the body's order, because the first field of a wrong type is named.
+    for name, value in found.items():
+        one = by_name.get(name.lower())
+        if one is not None and (value is not None or one.kind == "any"):
+            values[one.name] = _value(one, struct, path, value)
+    return values
 
 
 def _value(one: Field, struct: str, path: str, value: Any) -> Any:
-    if value is None or one.kind == "any":
+    if one.kind == "any":
         return value
     where = f"{path}{one.name}"
     if one.inner:
         if not isinstance(value, dict):
-            raise _wrong_type(value, struct, where, "struct")
-        return _values(value, struct, f"{where}.", one.inner)
-    if not isinstance(value, _TAKEN[one.kind]) or (one.kind == "int" and value is True):
-        raise _wrong_type(value, struct, where, _WRITTEN.get(one.kind, one.kind))
+            raise _wrong_type(value, struct, where, one.type)
+        return _values(value, one.struct or struct, f"{where}.", one.inner)
+    if not isinstance(value, _TAKEN[one.kind]) or (one.kind == "int" and isinstance(value, bool)):
+        raise _wrong_type(value, struct, where, one.type)
     if isinstance(value, list):
         for item in value:
             if not isinstance(item, str):
@@ -109,7 +166,7 @@ def _failure(one: Field, struct: str, value: Any) -> str:
         tag = "required"
     elif one.one_of and not empty and value not in one.one_of:
         tag = "oneof"
-    elif one.email and not empty and not _EMAIL.fullmatch(value):
+    elif one.email and not empty and not _EMAIL.fullmatch(str(value)):
         tag = "email"
     else:
         return ""
@@ -118,4 +175,6 @@ def _failure(one: Field, struct: str, value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, float):
+        return f"number {value!r}"
     return next((name for kind, name in _KINDS if isinstance(value, kind)), "object")

@@ -25,6 +25,7 @@ from vcloud.emulator.streamspace.published.views import agent_view
 _CAPACITY: Final = Field(
     name="capacity",
     go="Capacity",
+    struct="AgentCapacity",
     inner=(
         Field(name="maxSessions", go="MaxSessions", kind="int"),
         Field(name="cpu", go="CPU"),
@@ -73,7 +74,7 @@ class Registration:
 
     def _register(self, request: PublishedRequest) -> Reply:
         try:
-            body = read(request.content, "AgentRegistrationRequest", _REGISTRATION)
+            body = read(request.content, "models.AgentRegistrationRequest", _REGISTRATION)
         except BodyError as error:
             raise PublishedError(400, "Invalid request format", details=str(error)) from error
         if wrong := _wrong_lengths(body):
@@ -110,7 +111,7 @@ class Registration:
 
     def _heartbeat(self, request: PublishedRequest) -> Json:
         try:
-            body = read(request.content, "AgentHeartbeatRequest", _HEARTBEAT)
+            body = read(request.content, "models.AgentHeartbeatRequest", _HEARTBEAT)
         except BodyError as error:
             raise PublishedError(400, "Invalid request format", details=str(error)) from error
         if (body["activeSessions"] or 0) < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import unquote_plus
 
 from vcloud.emulator.streamspace.published.refusals import PublishedError
 
@@ -13,6 +14,7 @@ LARGEST: Final = 10 * 1024 * 1024
 LONGEST: Final = 10_000
 """Characters of a value of the query."""
 
+_MALFORMED: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TRAVERSAL: Final = ("../", "..\\", "/..", "\\..", "%2e%2e", "%252e%252e", "..%2f", "..%5c")
 _SQL: Final = re.compile(
     r"union\s+select|select\s+.*\s+from|insert\s+into|delete\s+from|drop\s+table|update\s+.*\s+set"
@@ -22,6 +24,16 @@ _SQL: Final = re.compile(
 _COMMAND: Final = re.compile(r"[;&|`]|\$\(")
 _LDAP: Final = "*()\\/\0"
 _TWO: Final = 2
+
+
+def read_query(query: str) -> dict[str, list[str]]:
+    """The values of each parameter. What is malformed is left out, as a semicolon makes it."""
+    found: dict[str, list[str]] = {}
+    for part in query.split("&"):
+        if part and ";" not in part and not _MALFORMED.search(part):
+            name, _, value = part.partition("=")
+            found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+    return found
 
 
 def refuse_path(path: str) -> None:

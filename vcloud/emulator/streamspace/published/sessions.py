@@ -37,9 +37,10 @@ _NEW: Final = (
     Field(
         name="resources",
         go="Resources",
+        pointer=True,
         inner=(Field(name="memory", go="Memory"), Field(name="cpu", go="CPU")),
     ),
-    Field(name="persistentHome", go="PersistentHome", kind="bool"),
+    Field(name="persistentHome", go="PersistentHome", kind="bool", pointer=True),
     Field(name="idleTimeout", go="IdleTimeout"),
     Field(name="maxSessionDuration", go="MaxSessionDuration"),
     Field(name="tags", go="Tags", kind="[]string"),

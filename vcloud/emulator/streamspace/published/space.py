@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from typing import Any, Final, Protocol
 
 from vcloud.emulator.clock import Clock
@@ -26,6 +27,8 @@ Json = dict[str, Any]
 
 PLATFORM: Final = "kubernetes"
 """The platform of the server, and of the agents that it gives sessions to."""
+KEPT: Final = 10_000
+"""Commands that are kept; the oldest are dropped."""
 HEARD: Final = 90.0
 """Simulated seconds within which such an agent was heard of."""
 STUCK: Final = 300.0
@@ -83,8 +86,8 @@ class Space(PublishedApi):
         """Where agents are connected."""
         self.templates: dict[str, Template] = ById()
         self.sessions: dict[str, Session] = ById()
-        self.commands: list[Command] = []
-        """Every command ever made: none leaves the status `pending` in the server's database."""
+        self.commands: deque[Command] = deque(maxlen=KEPT)
+        """The commands made so far: none leaves the status `pending` in the server's database."""
         self.live: OpenWebSockets = OpenWebSockets()
         """The open WebSockets."""
         self.changes: Notifier = Notifier()

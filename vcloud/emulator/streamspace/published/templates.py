@@ -9,7 +9,7 @@ from vcloud.emulator.streamspace.published.api import (
     Route,
     TableEntry,
 )
-from vcloud.emulator.streamspace.published.reading import BodyError, Field, read
+from vcloud.emulator.streamspace.published.reading import ABSENT, BodyError, Field, read
 from vcloud.emulator.streamspace.published.refusals import Json, PublishedError
 from vcloud.emulator.streamspace.published.space import Space
 from vcloud.emulator.streamspace.published.state import Template
@@ -95,10 +95,10 @@ class Templates:
 
     def _create(self, request: PublishedRequest) -> Json:
         try:
-            body = read(request.content, "Template", _NEW)
+            body = read(request.content, "db.Template", _NEW)
         except BodyError as error:
             raise PublishedError(400, str(error)) from error
-        if b'"manifest"' not in request.content:
+        if body["manifest"] is ABSENT:
             raise PublishedError(500, "pq: invalid input syntax for type json")
         space, number = self._space, self._space.new_template_id()
         texts = {name: body[name] or "" for name in _TEXTS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from random import Random
 from typing import Any, Final
@@ -20,6 +21,10 @@ DAY: Final = 86_400.0
 _ENDS: Final = "emulator_ends"
 _HEADER: Final = {"alg": "HS256", "typ": "JWT"}
 _MALFORMED: Final = "token is malformed: token contains an invalid number of segments"
+_UNDECODABLE: Final = (
+    "token is malformed: could not base64 decode header: illegal base64 data at input byte {}"
+)
+_ILLEGAL: Final = re.compile(r"[^A-Za-z0-9_-]")
 _FORGED: Final = "token signature is invalid: signature is invalid"
 _EXPIRED: Final = "token has invalid claims: token is expired"
 
@@ -111,6 +116,8 @@ class Tokens:
             raise _invalid(_MALFORMED)
         signed, _, signature = token.rpartition(".")
         header, _, claims = signed.partition(".")
+        if (at := _first_illegal(header)) is not None:
+            raise _invalid(_UNDECODABLE.format(at))
         if not hmac.compare_digest(
             signature.encode(errors="replace"), self._signature(signed).encode()
         ):
@@ -142,6 +149,14 @@ class Tokens:
 
 def _invalid(why: str) -> PublishedError:
     return PublishedError(401, "Invalid or expired token", message=f"failed to parse token: {why}")
+
+
+def _first_illegal(part: str) -> int | None:
+    """Where a part of a token is no base64; None if it is."""
+    found = _ILLEGAL.search(part)
+    if found is not None:
+        return found.start()
+    return len(part) - 1 if len(part) % 4 == 1 else None
 
 
 def _encode(raw: bytes) -> str:

@@ -41,6 +41,7 @@ _WEAK: Final = (
     "and special character"
 )
 _NEEDED: Final = "Password is required for local authentication"
+_DUPLICATE: Final = "duplicate key value violates unique constraint"
 _CLASSES: Final = (
     re.compile(r"[A-Z]"),
     re.compile(r"[a-z]"),
@@ -65,6 +66,7 @@ class Users:
             ("GET", "/users/me", Route(handler=self._me)),
             ("GET", "/users/me/quota", Route(handler=self._my_quota)),
             ("GET", one, Route(handler=self._get)),
+            ("GET", f"{one}/quota", Route(handler=self._quota)),
             ("PATCH", one, Route(handler=self._change)),
             ("DELETE", one, Route(handler=self._delete)),
         )
@@ -86,12 +88,18 @@ class Users:
     def _my_quota(self, request: PublishedRequest) -> Json:
         return quota_view(request.user, self._space.clock)
 
+    def _quota(self, request: PublishedRequest) -> Json:
+        user = self._space.user_with_id(request.params["user_id"])
+        if user is None:
+            raise PublishedError(404, "Quota not found", message="user not found")
+        return quota_view(user, self._space.clock)
+
     def _get(self, request: PublishedRequest) -> Json:
         return whole_user_view(self._found(request), self._space.clock)
 
     def _create(self, request: PublishedRequest) -> Json:
         try:
-            body = read(request.content, "CreateUserRequest", _NEW)
+            body = read(request.content, "models.CreateUserRequest", _NEW)
         except BodyError as error:
             raise PublishedError(400, "Invalid request format", details=str(error)) from error
         if wrong := _wrong(body):
@@ -102,10 +110,7 @@ class Users:
             ("email", body["email"] in {one.email for one in space.users.values()}),
         ):
             if taken:
-                message = (
-                    "failed to create user: pq: duplicate key value violates unique constraint "
-                    f'"users_{name}_key"'
-                )
+                message = f'failed to create user: pq: {_DUPLICATE} "users_{name}_key"'
                 raise PublishedError(500, "Failed to create user", message=message)
         user = space.new_user(
             body["username"],
@@ -119,16 +124,23 @@ class Users:
 
     def _change(self, request: PublishedRequest) -> Json:
         try:
-            body = read(request.content, "UpdateUserRequest", _CHANGE)
+            body = read(request.content, "models.UpdateUserRequest", _CHANGE)
         except BodyError as error:
             raise PublishedError(400, "Invalid request", message=str(error)) from error
-        user = self._found(request)
+        space, user = self._space, self._space.user_with_id(request.params["user_id"])
+        if user is None:
+            raise PublishedError(500, "Failed to fetch updated user", message="user not found")
+        if body["email"] in {one.email for one in space.users.values() if one is not user}:
+            message = f'pq: {_DUPLICATE} "users_email_key"'
+            raise PublishedError(500, "Failed to update user", message=message)
         names = {"email": "email", "fullName": "full_name", "role": "role", "active": "active"}
-        for name, attribute in names.items():
-            if body[name] is not None:
-                setattr(user, attribute, body[name])
-        user.updated_at = self._space.clock.now()
-        return whole_user_view(user, self._space.clock)
+        given = {names[name]: value for name, value in body.items() if value is not None}
+        for name, value in given.items():
+            # Past the check of words: the server takes any role here.
+            object.__setattr__(user, name, value)
+        if given:
+            user.updated_at = space.clock.now()
+        return whole_user_view(user, space.clock)
 
     def _delete(self, request: PublishedRequest) -> Json:
         # One that is not there is as good as deleted.

@@ -197,11 +197,16 @@ class PublishedVNCSocket:
                 async with timeout_at(self._question_at):
                     return await self._socket.wait()
             except TimeoutError:
-                self._question_at = self._loop.time() + NEXT_QUESTION
+                pass
             try:
-                # A message that comes meanwhile is not kept waiting.
-                await first_completed(self._ask(), self._socket.wait())
+                # A message that comes meanwhile is not kept waiting. If it has no bytes, the
+                # question is put again.
+                await first_completed(self._question(), self._socket.wait())
             except SessionStoppedError as error:
                 self._stopped = copy(error)
                 await self.close()
                 raise
+
+    async def _question(self) -> None:
+        await self._ask()
+        self._question_at = self._loop.time() + NEXT_QUESTION

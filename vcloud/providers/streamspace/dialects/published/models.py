@@ -22,8 +22,6 @@ from vcloud.providers.streamspace.agents import Agent, AgentList
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentStatus,
-    Login,
-    LoginUser,
     Platform,
     Resources,
     SessionState,
@@ -42,7 +40,6 @@ __all__ = [
     "AGENTS",
     "COMMAND",
     "CREATED",
-    "LOGIN",
     "SESSION",
     "SESSIONS",
     "TAGGED",
@@ -233,7 +230,7 @@ class TemplatesAnswer(Answer, kw_only=True):
     documented: msgspec.Raw | UnsetType = _foreign("pagination")
 
 
-# -- users and logins -----------------------------------------------------------------------------
+# -- users ----------------------------------------------------------------------------------------
 
 
 @spells(UserQuota)
@@ -283,21 +280,6 @@ class UsersAnswer(Answer, kw_only=True):
     users: list[UserAnswer] | None = None
     total: Integer | None = None
     documented: msgspec.Raw | UnsetType = _foreign("pagination")
-
-
-@spells(LoginUser)
-class LoginUserAnswer(UserAnswer, rename="camel", kw_only=True):
-    """The ``user`` of a login."""
-
-
-@spells(Login)
-class LoginAnswer(Answer, rename="camel", kw_only=True):
-    """``POST /auth/login`` and ``POST /auth/refresh``."""
-
-    token: str
-    expires_at: Instant | None = None
-    user: LoginUserAnswer | None = None
-    documented: msgspec.Raw | UnsetType = _foreign("expires_at")
 
 
 # -- agents ---------------------------------------------------------------------------------------
@@ -383,4 +365,3 @@ USER: Final = resource(spelled(User, UserAnswer))
 USERS: Final[Shape[Listing, Opened[User]]] = resources(spelled(UserList, UsersAnswer), User)
 AGENT: Final = resource(spelled(Agent, AgentAnswer))
 AGENTS: Final[Shape[Listing, Opened[Agent]]] = resources(spelled(AgentList, AgentsAnswer), Agent)
-LOGIN: Final = plain(spelled(Login, LoginAnswer))
