@@ -55,6 +55,15 @@ async def test_a_session_is_in_the_state_that_was_set_and_goes_on(api: Api, word
     assert session.state == FINAL.get(word, word)
 
 
+async def test_without_its_agent_a_session_stays_on_its_way(api: Api) -> None:
+    agent(api.space).status = "offline"
+    session = one(api.space)
+    session.state = "hibernating"
+    assert (await api("DELETE", f"/sessions/{session.name}")).status == 202
+    api.emu.advance(86_400)
+    assert session.state == "terminating"
+
+
 @pytest.mark.parametrize(
     ("words", "known"),
     [
