@@ -113,6 +113,11 @@ class World:
         """End the agent's connection, as the server does."""
         self.emulator.published_streamspace.realtime.server.hub.unregister("agent-1")
 
+    def tell_agent(self, kind: str, session: SessionRef, **more: str) -> None:
+        """Send the agent a message about a session's viewer."""
+        server = self.emulator.published_streamspace.realtime.server
+        assert server.tell("agent-1", kind, {"sessionId": session.id, **more})
+
     def state(self, session: SessionRef) -> str:
         return str(self.emulator.published_streamspace.sessions[session.id].state)
 

@@ -16,7 +16,7 @@ from tests.integration.published_desktops import (
     read_exactly,
 )
 from tests.unit.virtual_time import now, virtual
-from vcloud import ConflictError, InvalidArgumentError, TransportError
+from vcloud import ConflictError, DecodeError, InvalidArgumentError, TransportError
 from vcloud.providers.streamspace import SessionState, SessionStoppedError
 
 
@@ -261,3 +261,30 @@ async def test_a_session_that_does_not_run_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgumentError, match="first_bytes"):
             session.open_vnc(first_bytes=0)
         assert not world.desktops.open
+
+
+@virtual
+async def test_a_viewer_that_sends_no_base64_is_ended(tmp_path: Path) -> None:
+    async with desktops(tmp_path) as world:
+        session = await world.running()
+        async with session.open_vnc() as tunnel:
+            await tunnel.read()
+            await tunnel.write(GREETING)
+            await asyncio.sleep(0.1)
+            world.tell_agent("vnc_data", session, data="\x03\x00 raw bytes")
+            with pytest.raises(TransportError, match="not base64"):
+                await tunnel.read()
+        (error,) = world.errors
+        assert isinstance(error, DecodeError)
+        assert session.id in str(error)
+        assert world.panics == 0
+
+
+@virtual
+async def test_what_is_said_of_unknown_sessions_opens_nothing(tmp_path: Path) -> None:
+    async with desktops(tmp_path) as world:
+        session = world.streamspace.sessions.ref("nobody-s")
+        world.tell_agent("vnc_data", session, data="UkZC")
+        world.tell_agent("vnc_close", session, reason="client_disconnect")
+        await asyncio.sleep(1)
+        assert (world.desktops.connections, world.errors) == (0, [])
