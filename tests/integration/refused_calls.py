@@ -30,7 +30,7 @@ class Later:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = 0.0
-        monkeypatch.setattr("vcloud.auth.bearer.monotonic", lambda: monotonic() + self.ahead)
+        monkeypatch.setattr("vcloud.auth.logins.monotonic", lambda: monotonic() + self.ahead)
         sources = Sources(clock=lambda: monotonic() + self.ahead)
         monkeypatch.setattr("vcloud._core.session.SYSTEM", sources)
 
