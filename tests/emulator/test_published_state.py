@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.published_raw import PREFIX, Api, published
+from tests.emulator.published_raw import HOST, PREFIX, Api, published
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Credentials, Emulator
 from vcloud.emulator.streamspace import catalog as documented
@@ -53,6 +53,15 @@ async def test_a_session_is_in_the_state_that_was_set_and_goes_on(api: Api, word
     assert session.id == session.name == name
     api.emu.advance(86_400)
     assert session.state == FINAL.get(word, word)
+
+
+async def test_without_its_agent_a_session_stays_on_its_way(api: Api) -> None:
+    agent(api.space).status = "offline"
+    session = one(api.space)
+    session.state = "hibernating"
+    assert (await api("DELETE", f"/sessions/{session.name}")).status == 202
+    api.emu.advance(86_400)
+    assert session.state == "terminating"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +151,14 @@ async def test_equal_seeds_give_equal_names_and_tokens() -> None:
     assert await drawn() == await drawn()
     other = Emulator(streamspace="published", sessions=3).published_streamspace
     assert other.bootstrap_key != (await drawn())[1]
+
+
+async def test_passwords_and_keys_are_not_shown(api: Api) -> None:
+    await api.register()
+    key = (await api("POST", f"/admin/agents/{HOST}/approve")).json["apiKey"]
+    shown = f"{api.space.users['admin']!r} {api.space.agents[HOST]!r}"
+    assert key not in shown
+    assert api.emu.credentials.streamspace_password not in shown
 
 
 async def test_given_credentials_are_taken() -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from attrs import define, field
 
 from tests.emulator.realtime_raw import until
@@ -108,6 +109,16 @@ class World:
         session = self.streamspace.sessions.ref(made.id)
         await until(lambda: self.state(session) == "running" and self.desktops.connections > before)
         return session
+
+    def viewer(self, http: aiohttp.ClientSession, session: SessionRef) -> Any:
+        """Another program that views a session."""
+        service = self.emulator.published_streamspace
+        token = service.tokens.issue(service.users[service.admin])[0]
+        return http.ws_connect(
+            f"{self.emulator.url}/api/v1/vnc/{session.id}",
+            headers={"Authorization": f"Bearer {token}"},
+            max_msg_size=0,
+        )
 
     def drop_agent(self) -> None:
         """End the agent's connection, as the server does."""

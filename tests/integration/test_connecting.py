@@ -95,7 +95,7 @@ async def test_an_upgrade_without_a_connection_is_a_connect_timeout_too(
     ):
         endpoint = Endpoint(f"{url}/api/v1", auth=BearerAuth("t"), retry=ONCE, **limits)
         async with StreamSpace(
-            endpoint, client_session=session, dialect="documented"
+            endpoint, dialect="documented", client_session=session
         ) as streamspace:
             with pytest.raises(ConnectTimeout, match=words):
                 await streamspace.sessions.ref(ID).open_vnc().aopen()
