@@ -276,7 +276,9 @@ async def test_the_documents_path_says_yes_and_does_nothing(api: Api) -> None:
 
 async def test_tags_are_answered_by_their_own_path_only_with_the_databases_row(api: Api) -> None:
     name = api.session().name
+    api.emu.advance(5)
     row = (await api("PATCH", f"/sessions/{name}/tags", {"tags": ["b"]})).json
+    assert row["updated_at"] > row["last_activity"] == row["created_at"]
     assert (row["id"], row["user_id"], row["tags"]) == (name, "admin", ["b"])
     assert {"template_name", "pod_name", "last_activity", "updated_at"} <= set(row)
     assert "tags" not in (await api("GET", f"/sessions/{name}")).json

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.installations.places import Place, opened
+from tests.x11.conftest import temporary
+
+__all__ = ["place", "temporary"]
 
 
 @pytest.fixture(params=["emulator", "server"])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -14,33 +13,19 @@ from attrs import frozen
 
 from examples.streamspace_agent import DesktopAgent
 from tests.integration.realtime_plane import plane
-from tests.lacking import untested
 from tests.x11.machine import content, entries, processes, require_x11, socket_of, until
+from tests.x11.viewing import BELOW, TEXT, dark, foreign_viewer, pointer_at, script, terminal
 from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop
 from vcloud.providers.streamspace import AgentCapacity, AgentWorker, Session, StreamSpace
 
-#: The terminal is in the screen's upper left corner: 80 x 24 characters of 6 x 13 pixels each.
-TERMINAL = ("xterm", "-geometry", "80x24+0+0", "-fg", "black", "-bg", "white", "-fn", "fixed")
-INSIDE = (200, 150)
-#: Its first two lines, without its border; and a part below them and the pointer that stays empty.
-TEXT = (slice(3, 30), slice(3, 480))
-BELOW = (slice(180, 300), slice(3, 480))
 #: Shift keys too, and everything that a shell would take for itself.
 LINE = "It's 100 % REAL: {agent} & $viewer; ~ok?"
 
 
 @pytest.fixture
 def asyncvnc() -> Any:
-    """Another project's VNC client (PyPI: asyncvnc), imported by name because it is untyped."""
-    require_x11()
-    try:
-        return importlib.import_module("asyncvnc")
-    except ModuleNotFoundError as error:
-        reason = (
-            f"A FOREIGN VNC VIEWER IS NOT TESTED: there is no {error.name} (pip install asyncvnc)"
-        )
-        untested(reason)
+    return foreign_viewer()
 
 
 @frozen(kw_only=True)
@@ -89,40 +74,9 @@ async def test_the_example_s_agent_stays_within_its_capacity() -> None:
             await until(lambda: worker.sessions == {"s2"})
 
 
-def dark(frame: Any, area: tuple[slice, slice]) -> int:
-    """How many pixels are nearer to black than to white."""
-    return int((frame[area][:, :, :3].max(axis=2) < 128).sum())
-
-
-async def pointer_at(desktop: X11Desktop, x: int, y: int) -> None:
-    """Wait until the X server itself says that its pointer is here."""
-
-    async def there() -> bool:
-        said = (await desktop.run("xdotool getmouselocation")).stdout
-        return said.startswith(f"x:{x} y:{y} ")
-
-    await until(there)
-
-
-async def terminal(stage: Stage, viewer: Any) -> Any:
-    """Move the pointer into the terminal, which then gets the keys; the screen with the pointer."""
-    await until((stage.desktop.home / "ready").exists)
-    viewer.mouse.move(*INSIDE)
-    await pointer_at(stage.desktop, *INSIDE)
-    while True:
-        frame = await viewer.screenshot()
-        # A white window with little more than its cursor. Before it is there, all is black.
-        if not dark(frame, BELOW) and dark(frame, TEXT) < 400:
-            return frame
-
-
 async def forever(viewer: Any) -> None:
     while True:
         await viewer.read()
-
-
-def script(text: str) -> Sequence[str]:
-    return (*TERMINAL, "-e", "sh", "-c", f"touch ready; {text}")
 
 
 async def test_another_viewer_points_types_and_sees_what_it_typed(
@@ -134,7 +88,7 @@ async def test_another_viewer_points_types_and_sees_what_it_typed(
             viewer.mouse.move(987, 654)
             await pointer_at(on.desktop, 987, 654)
 
-            before = await terminal(on, viewer)
+            before = await terminal(on.desktop, viewer)
             viewer.keyboard.write(LINE)
             viewer.keyboard.press("Return")
             await until(lambda: content(on.desktop.home / "typed") == f"{LINE}\n")
@@ -167,7 +121,7 @@ async def test_the_mouse_of_another_viewer_selects_and_pastes(
     async with stage(*script("echo word; cat > typed")) as on, on.session.forward_vnc() as forward:
         async with asyncvnc.connect(forward.host, forward.port) as viewer:
             await until((on.desktop.home / "typed").exists)
-            await terminal(on, viewer)
+            await terminal(on.desktop, viewer)
             viewer.mouse.move(12, 8)
             await pointer_at(on.desktop, 12, 8)
             viewer.mouse.click()
@@ -181,7 +135,7 @@ async def test_two_viewers_share_a_screen_and_one_may_leave(asyncvnc: Any, tempo
     async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
         async with asyncvnc.connect(forward.host, forward.port) as stays:
             async with asyncvnc.connect(forward.host, forward.port) as leaves:
-                before = await terminal(on, leaves)
+                before = await terminal(on.desktop, leaves)
                 leaves.keyboard.write("seen by both")
                 least = dark(before, TEXT) + 50
                 for viewer in (stays, leaves):
@@ -205,7 +159,7 @@ async def test_a_hibernated_session_closes_viewers_and_shows_the_same_screen_aft
 
     async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
         async with asyncvnc.connect(forward.host, forward.port) as viewer:
-            before = await terminal(on, viewer)
+            before = await terminal(on.desktop, viewer)
             viewer.keyboard.write("kept")
             while dark(await viewer.screenshot(), TEXT) < dark(before, TEXT) + 20:
                 pass

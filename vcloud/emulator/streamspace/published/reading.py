@@ -166,7 +166,7 @@ def _failure(one: Field, struct: str, value: Any) -> str:
         tag = "required"
     elif one.one_of and not empty and value not in one.one_of:
         tag = "oneof"
-    elif one.email and not empty and not _EMAIL.fullmatch(value):
+    elif one.email and not empty and not _EMAIL.fullmatch(str(value)):
         tag = "email"
     else:
         return ""

@@ -34,6 +34,7 @@ class Viewed(Protocol):
 
     def tell(self, agent_id: str, kind: str, payload: Any) -> bool:
         """Send a message to whichever connection of an agent counts now."""
+        ...
 
     def note_activity(self, session_id: str) -> None:
         """Note that a session is viewed."""
