@@ -104,7 +104,9 @@ async def carried(session: Session, stand_in: Port, rounds: int, size: int) -> N
     async with (
         bare_relays(1, stand_in) as one,
         socket_relay(stand_in) as url,
-        StreamSpace(Endpoint(f"{url}/api/v1", auth=BearerAuth("token"))) as streamspace,
+        StreamSpace(
+            Endpoint(f"{url}/api/v1", auth=BearerAuth("token")), dialect="documented"
+        ) as streamspace,
         aiohttp.ClientSession() as http,
     ):
         ref = streamspace.sessions.ref("id")

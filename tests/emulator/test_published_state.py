@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.published_raw import PREFIX, Api, published
+from tests.emulator.published_raw import HOST, PREFIX, Api, published
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Credentials, Emulator
+from vcloud.emulator.streamspace import catalog as documented
+from vcloud.emulator.streamspace.published import catalog
 from vcloud.emulator.streamspace.published.catalog import STATES, streaming
 from vcloud.emulator.streamspace.published.service import PublishedStreamSpace
+from vcloud.providers import streamspace
 
 START = 1_770_000_000.0
 FINAL = {"pending": "running", "starting": "running", "hibernating": "hibernated",
@@ -50,6 +53,32 @@ async def test_a_session_is_in_the_state_that_was_set_and_goes_on(api: Api, word
     assert session.id == session.name == name
     api.emu.advance(86_400)
     assert session.state == FINAL.get(word, word)
+
+
+async def test_without_its_agent_a_session_stays_on_its_way(api: Api) -> None:
+    agent(api.space).status = "offline"
+    session = one(api.space)
+    session.state = "hibernating"
+    assert (await api("DELETE", f"/sessions/{session.name}")).status == 202
+    api.emu.advance(86_400)
+    assert session.state == "terminating"
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        # A documented one has fewer.
+        ((*catalog.STATES, *documented.ALL_STATES), streamspace.SessionState),
+        ((*catalog.ROLES, *documented.ROLES), streamspace.UserRole),
+        (catalog.APPROVALS, streamspace.ApprovalStatus),
+        (catalog.ACTIONS, streamspace.AgentAction),
+        (catalog.AGENT_STATUSES, streamspace.AgentStatus),
+    ],
+)
+def test_the_words_of_both_installations_are_those_that_clients_know(
+    words: tuple[str, ...], known: Any
+) -> None:
+    assert set(words) == set(known)
 
 
 async def test_any_word_may_be_set(api: Api) -> None:
@@ -122,6 +151,14 @@ async def test_equal_seeds_give_equal_names_and_tokens() -> None:
     assert await drawn() == await drawn()
     other = Emulator(streamspace="published", sessions=3).published_streamspace
     assert other.bootstrap_key != (await drawn())[1]
+
+
+async def test_passwords_and_keys_are_not_shown(api: Api) -> None:
+    await api.register()
+    key = (await api("POST", f"/admin/agents/{HOST}/approve")).json["apiKey"]
+    shown = f"{api.space.users['admin']!r} {api.space.agents[HOST]!r}"
+    assert key not in shown
+    assert api.emu.credentials.streamspace_password not in shown
 
 
 async def test_given_credentials_are_taken() -> None:

@@ -21,7 +21,7 @@ from vcloud.emulator.streams.catalog import CAPACITY_TYPES, KEY_MAPPINGS
 from vcloud.emulator.streams.catalog import STATUSES as STREAM_STATUSES
 from vcloud.emulator.streams.changes import NewApplication, NewStream
 from vcloud.emulator.streams.state import Application, Stream
-from vcloud.emulator.streamspace.catalog import AGENT_STATUSES, ALL_STATES, ROLES
+from vcloud.emulator.streamspace.catalog import AGENT_STATUSES, ALL_STATES
 from vcloud.emulator.streamspace.control.fleet import NewUser
 from vcloud.emulator.streamspace.service import AddedSession
 from vcloud.emulator.streamspace.state import Session, User
@@ -107,10 +107,8 @@ async def test_a_desktop_is_in_the_status_that_was_set(
     [
         (STATUSES, computers.MachineStatus),
         (STREAM_STATUSES, streams.ConnectionStatus),
-        (ALL_STATES, streamspace.SessionState),
         (DESKTOP_STATUSES, desktops.DesktopStatus),
         (AGENT_STATUSES, streamspace.AgentStatus),
-        (ROLES, streamspace.UserRole),
         (CAPACITY_TYPES, streams.CapacityType),
         (KEY_MAPPINGS, streams.KeyMapping),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
+from tests.faults import worlds
 from vcloud import Request
 from vcloud.emulator import Emulator
 
@@ -26,12 +27,20 @@ def is_busy(emulator: Emulator) -> bool:
 
 def live_tokens(emulator: Emulator) -> int:
     """How many tokens the emulated service has issued and not revoked."""
-    return emulator.streamspace.tokens.count
+    return int(worlds.streamspace(emulator).tokens.count)
 
 
 async def connect_agent(client: Any) -> object:
     """Open an agent's WebSocket once. An agent itself reconnects forever, whatever the fault."""
     request = Request("GET", "/agent/ws", "agent_id=a&platform=kubernetes")
     socket = await _CONNECT(client)(request, root=True)
+    await socket.close()
+    return socket
+
+
+async def connect_published_agent(client: Any) -> object:
+    """Open the WebSocket of a registered agent of the published server once."""
+    request = Request("GET", "/agents/connect", f"agent_id={worlds.REMOTE_AGENT}")
+    socket = await _CONNECT(client)(request)
     await socket.close()
     return socket

@@ -22,6 +22,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from copy import copy
 from itertools import pairwise
 from typing import Any, Final
 
@@ -75,6 +76,7 @@ PROBES: Final[Mapping[str, Callable[[Any], Awaitable[object]]]] = {
     "computers": lambda c: c.machines.permission_fields(),
     "streams": lambda c: c.applications.list(per_page=100).first(),
     "streamspace": lambda c: c.agents.stats(),
+    "streamspace-published": lambda c: c.users.list().first(),
     "desktops": lambda c: c.get("a1b2c3d4-e5f6-7890-1234-567890abcdef"),
 }
 
@@ -122,7 +124,7 @@ def waits(cell: Cell) -> float:
     """About how many seconds the cell waits."""
     kind = KINDS[cell.fault]
     once = IN_BODY.get(
-        (cell.target.api, cell.fault), STALL if kind.end is End.TIMEOUT else kind.wait
+        (cell.target.provider.api, cell.fault), STALL if kind.end is End.TIMEOUT else kind.wait
     )
     return 0.0 if once > TOO_LONG else once * ATTEMPTS if cell.lasting else once
 
@@ -131,19 +133,23 @@ def waits(cell: Cell) -> float:
 async def staged(cell: Cell) -> AsyncIterator[Stage]:
     """The emulator of a cell, and a client with credentials."""
     api = cell.target.api
-    async with world(Emulator(seed=SEED), api) as emulator:
+    provider = cell.target.provider
+    async with world(provider.emulator(seed=SEED), api) as emulator:
         cell.target.prepare(emulator)
         found = endpoint(
             emulator,
             api,
             logged_in=cell.target.name != "auth.login",
+            as_agent=cell.target.as_agent,
             timeout=STALL if KINDS[cell.fault].end is End.TIMEOUT else TIMEOUT,
             deadline=DEADLINE,
             retry=RETRY,
             concurrency=1,  # a lost slot stops everything
             max_response=BOUND,
         )
-        async with client_with(PROVIDERS[api].client_class, found, codec=CODEC) as client:
+        # StreamSpace's codec knows its installation, so each client has a copy.
+        made = client_with(provider.client_class, found, codec=copy(CODEC), own=provider.own)
+        async with made as client:
             yield Stage(emulator, client)
 
 
@@ -254,7 +260,9 @@ async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
         yield "a request counts as waiting or in flight"
     if held := held_connections(stage.client):
         yield f"{held} connections are held"
-    error = await ended(PROBES[cell.target.api](stage.client))
+    # The key of an agent opens nothing else.
+    own = cell.target.call if cell.target.as_agent else None
+    error = await ended((own or PROBES[cell.target.api])(stage.client))
     # If the service asked for a pause of years, the client keeps it.
     banned = felt(cell.target, cell.fault) and KINDS[cell.fault].wait > TOO_LONG
     if error is not None and not (banned and isinstance(error, RateLimitError)):

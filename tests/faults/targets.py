@@ -1,4 +1,6 @@
-"""Every endpoint of all four providers as a target of faults: its call, and its effect.
+"""Every endpoint of all providers, in each of their dialects, as a target of faults.
+
+A target has a call and its effect.
 
 The endpoints are those of the documents (``tests/contract/documents``), and the calls are those of
 ``tests/contract/*_calls.py``. Added here is what no document says: how often the effect of a call
@@ -16,11 +18,11 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from tests.contract.contract_harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS, Provider
 from tests.contract.desktops_calls import ACTIONS, UUID
 from tests.contract.streamspace_calls import AGENT, SESSION
 from tests.faults import worlds
-from tests.faults.internals import connect_agent, live_tokens
+from tests.faults.internals import connect_agent, connect_published_agent, live_tokens
 from vcloud.emulator import Emulator
 from vcloud.emulator.calls import Call as Ledgered
 from vcloud.emulator.computers.machine import Machine
@@ -36,6 +38,7 @@ class Answer(Enum):
 
     OBJECT = "a JSON object"
     PAGE = "a page of a list"
+    LIST = "a whole list"
     NOTHING = "no body"
     SOCKET = "a WebSocket"
 
@@ -45,7 +48,7 @@ class Target:
     """One endpoint.
 
     Attributes:
-        api: the provider.
+        api: the provider, or its dialect: a key of ``PROVIDERS``.
         name: its name in the document.
         method: the HTTP method.
         path: its path in requests, with the document's placeholders.
@@ -56,6 +59,7 @@ class Target:
         counted: each repetition has an effect of its own; otherwise a second one is not visible.
         repeatable: a repetition does no harm, by RFC 9110 or by the service's documents.
         gone: a repetition finds nothing any more.
+        settled: a repetition is refused because it was done, and the call takes that for done.
         prepare: prepares the emulator.
     """
 
@@ -70,7 +74,18 @@ class Target:
     counted: bool = False
     repeatable: bool
     gone: bool = False
+    settled: bool = False
     prepare: Callable[[Emulator], object] = field(default=lambda emulator: None, repr=False)
+
+    @property
+    def provider(self) -> Provider:
+        """Its provider."""
+        return PROVIDERS[self.api]
+
+    @property
+    def as_agent(self) -> bool:
+        """Whether it takes the key of an agent, not a user's token."""
+        return self.name == "agents.connect"
 
     @property
     def id(self) -> str:
@@ -112,6 +127,11 @@ async def _vnc_viewer(client: Any) -> object:
         return await tunnel.read()
 
 
+async def _published_viewer(client: Any) -> object:
+    async with client.sessions.ref(SESSION).open_vnc(first_bytes=FIRST_BYTES) as tunnel:
+        return await tunnel.read()
+
+
 async def _follow_logs(client: Any) -> object:
     async with client.sessions.ref(SESSION).logs(follow=True) as lines:
         return await anext(aiter(lines))
@@ -119,10 +139,14 @@ async def _follow_logs(client: Any) -> object:
 
 SOCKETS: dict[str, Call] = {
     "streamspace:vnc_viewer": _vnc_viewer,
+    "streamspace:vnc": _published_viewer,
+    "streamspace:agents.connect": connect_published_agent,
     "streamspace:sessions.logs.follow": _follow_logs,
     "streamspace:agent.ws": connect_agent,
 }
 
+#: Seconds in which a viewer must get its first byte.
+FIRST_BYTES = 3.0
 #: Endpoints at the host's root.
 ROOTED = frozenset({"vnc_viewer", "agent.ws"})
 
@@ -166,7 +190,12 @@ def _assigned(emulator: Emulator) -> int:
 
 
 def _state(emulator: Emulator) -> str:
-    return emulator.streamspace.sessions[SESSION].state_at(emulator.clock.now())
+    session: Any = worlds.streamspace(emulator).sessions[SESSION]
+    return str(session.state_at(emulator.clock.now()))
+
+
+def _agent(see: Callable[[Any], bool]) -> Count:
+    return lambda emulator: see(worlds.streamspace(emulator).agents[AGENT])
 
 
 def _events(name: str) -> Count:
@@ -189,7 +218,8 @@ COUNTED: dict[str, Count] = {
     ),
     "streams:streams.assign_machine": _assigned,
     "streams:users.create": lambda e: len(e.streams.users) - 1,
-    "streamspace:sessions.create": lambda e: len(e.streamspace.sessions) - 2,
+    "streamspace:sessions.create": lambda e: len(worlds.streamspace(e).sessions) - 2,
+    "streamspace:agents.command": lambda e: len(e.published_streamspace.commands),
     "desktops:desktop.create": lambda e: len(e.desktops.desktops) - 1,
     "desktops:desktop.bash_action": _events("bash"),
     "desktops:desktop.computer_action.click_mouse": _events("click"),
@@ -227,23 +257,50 @@ SEEN: dict[str, Count] = {
     "streamspace:auth.login": lambda e: live_tokens(e) > 0,
     "streamspace:auth.logout": lambda e: live_tokens(e) == 0,
     "streamspace:auth.refresh": lambda e: live_tokens(e) > 1,
-    "streamspace:agents.update": lambda e: e.streamspace.agents[AGENT].status == "draining",
+    "streamspace:agents.update": _agent(lambda agent: agent.status == "draining"),
+    "streamspace:agents.delete": lambda e: AGENT not in e.published_streamspace.agents,
+    "streamspace:agents.approve": _agent(lambda agent: agent.approval == "approved"),
+    "streamspace:agents.reject": _agent(lambda agent: agent.approval == "rejected"),
+    "streamspace:agents.generate_key": _agent(lambda agent: agent.key is not None),
+    "streamspace:agents.rotate_key": _agent(lambda agent: agent.key != worlds.AGENT_KEY),
     "streamspace:sessions.update": lambda e: _state(e) == "hibernated",
+    "streamspace:sessions.hibernate": lambda e: _state(e) != "running",
+    "streamspace:sessions.wake": lambda e: _state(e) != "hibernated",
     "streamspace:sessions.delete": lambda e: _state(e) != "running",
-    "streamspace:users.create": lambda e: "john.doe" in e.streamspace.users,
+    "streamspace:sessions.set_tags": lambda e: bool(e.published_streamspace.sessions[SESSION].tags),
+    "streamspace:templates.create": lambda e: (
+        "firefox-browser" in e.published_streamspace.templates
+    ),
+    "streamspace:users.create": lambda e: (
+        not {"john.doe", "john-doe"}.isdisjoint(worlds.streamspace(e).users)
+    ),
     "desktops:desktop.stop": lambda e: e.desktops.desktops[UUID].forced == "terminated",
 }
 #: A wait has no effect.
 TRACELESS = frozenset({"desktops:desktop.computer_action.wait"})
 
-GONE = frozenset({"computers:machines.tasks.delete", "streams:users.delete"})
-#: "Stop a running desktop" may be repeated, by the service's published source.
-REPEATABLE = frozenset({"desktops:desktop.stop"})
+GONE = frozenset(
+    {"computers:machines.tasks.delete", "streams:users.delete", "streamspace:agents.delete"}
+)
+#: "Stop a running desktop" may be repeated, by the service's published source; tags are set whole.
+REPEATABLE = frozenset({"desktops:desktop.stop", "streamspace:sessions.set_tags"})
+#: A repetition would be refused for what the first one did.
+ONCE = frozenset({"streamspace:sessions.hibernate", "streamspace:sessions.wake"})
+SETTLED = frozenset({"streamspace-published:sessions.delete"})
 SAFE = frozenset({"GET", "PUT", "DELETE"})
 
 PREPARED: dict[str, Callable[[Emulator], object]] = {
     "computers:machines.stop": _set_off,
-    "streamspace:users.create": lambda e: e.streamspace.users.pop("john.doe"),
+    "streamspace:users.create": lambda e: worlds.streamspace(e).users.pop("john.doe", None),
+    "streamspace:agents.approve": worlds.asks_for_approval,
+    "streamspace:agents.reject": worlds.asks_for_approval,
+    "streamspace:agents.generate_key": worlds.without_key,
+    "streamspace:agents.delete": worlds.without_sessions,
+    "streamspace:agents.connect": worlds.with_remote_agent,
+    "streamspace:sessions.wake": worlds.hibernated,
+    "streamspace:templates.create": lambda e: e.published_streamspace.templates.pop(
+        "firefox-browser"
+    ),
 }
 
 #: Endpoints that are in no document, but in what the vendors published.
@@ -264,15 +321,16 @@ PUBLISHED: dict[str, tuple[str, str, str, Call]] = {
 
 
 def _made(api: str, name: str, method: str, path: str, call: Call) -> Target:
-    id = f"{api}:{name}"
-    effect = COUNTED.get(id) or SEEN.get(id)
+    # Both dialects of a provider have one table.
+    key, whole = f"{PROVIDERS[api].api}:{name}", PROVIDERS[api].dialect == "published"
+    effect = COUNTED.get(key) or SEEN.get(key)
     answer = (
-        Answer.PAGE
-        if id in LISTS
+        (Answer.LIST if whole else Answer.PAGE)
+        if key in LISTS
         else Answer.SOCKET
-        if id in SOCKETS
+        if key in SOCKETS
         else Answer.NOTHING
-        if id == "streamspace:sessions.delete"
+        if f"{api}:{name}" == "streamspace:sessions.delete"
         else Answer.OBJECT
     )
     return Target(
@@ -281,13 +339,14 @@ def _made(api: str, name: str, method: str, path: str, call: Call) -> Target:
         method=method,
         path=path,
         call=call,
-        requests=2 if id in LISTS else 1,
+        requests=2 if answer is Answer.PAGE else 1,
         answer=answer,
         effect=effect,
-        counted=id in COUNTED,
-        repeatable=method in SAFE or id in REPEATABLE,
-        gone=id in GONE,
-        prepare=PREPARED.get(id, lambda emulator: None),
+        counted=key in COUNTED,
+        repeatable=(method in SAFE or key in REPEATABLE) and key not in ONCE,
+        gone=key in GONE,
+        settled=f"{api}:{name}" in SETTLED,
+        prepare=PREPARED.get(key, lambda emulator: None),
     )
 
 
@@ -304,8 +363,8 @@ def targets() -> tuple[Target, ...]:
                 ]
                 continue
             call = (
-                LISTS.get(f"{api}:{name}")
-                or SOCKETS.get(f"{api}:{name}")
+                LISTS.get(f"{provider.api}:{name}")
+                or SOCKETS.get(f"{provider.api}:{name}")
                 or DESKTOPS.get(name)
                 or provider.calls[name][0]
             )

@@ -1,9 +1,12 @@
-"""Every endpoint of all four providers under every fault: each cell exists and passes.
+"""Every endpoint of all providers under every fault: each cell exists and passes.
 
 ``python -m tests.faults`` prints the whole table.
 """
 
 from __future__ import annotations
+
+from collections import Counter
+from typing import Final
 
 import pytest
 
@@ -14,6 +17,11 @@ from tests.faults.matrix import cells, require, run, table
 from tests.faults.oracle import GATEWAYS, KINDS, NAMES, REFUSED_200, REFUSING
 from tests.faults.targets import TARGETS
 from vcloud.emulator import Fault
+
+#: Endpoints of the documents, endpoints of StreamSpace's published server, and faults.
+BEFORE: Final = 65
+PUBLISHED_SERVER: Final = 25
+FAULTS: Final = 65
 
 
 def test_every_documented_endpoint_and_every_kind_of_fault_is_in_the_matrix() -> None:
@@ -32,13 +40,16 @@ def test_every_documented_endpoint_and_every_kind_of_fault_is_in_the_matrix() ->
     assert set(NAMES) == set(KINDS) == {REFUSING, REFUSED_200, *GATEWAYS, *Fault.catalogue()}
     played = [(cell.target.id, cell.fault, cell.lasting) for cell in cells()]
     assert len(set(played)) == len(played) == len(TARGETS) * len(NAMES) * 2
+    # What there was before the published StreamSpace, and that.
+    counted = Counter(target.api == "streamspace-published" for target in TARGETS)
+    assert (counted[False], counted[True], len(NAMES)) == (BEFORE, PUBLISHED_SERVER, FAULTS)
 
 
 def test_the_effect_of_every_change_is_checked_in_the_service() -> None:
     changing = {target.id for target in TARGETS if target.method != "GET"}
     seen = {target.id for target in TARGETS if target.effect is not None}
     assert changing - seen == targets.TRACELESS
-    known = {target.id for target in TARGETS}
+    known = {f"{target.provider.api}:{target.name}" for target in TARGETS}
     for table_of in (
         targets.LISTS,
         targets.SOCKETS,

@@ -67,7 +67,8 @@ async def test_a_limit_that_seems_to_last_for_years_does_not_stop_calls(
     )
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
     try:
-        async with VCloud(streamspace=Endpoint(url, auth=BearerAuth("a token"))) as cloud:
+        endpoint = Endpoint(url, auth=BearerAuth("a token"))
+        async with VCloud(streamspace=endpoint, streamspace_dialect="documented") as cloud:
             for _ in range(3):
                 assert await cloud.streamspace.templates.list().all() == []
     finally:

@@ -80,6 +80,7 @@ def cloud_at(url: str) -> VCloud:
         computers=Endpoint(url, auth=SIGNED, retry=ONCE),
         streams=Endpoint(url, auth=SIGNED, retry=ONCE),
         streamspace=Endpoint(url, auth=BearerAuth("a-token-of-mine"), retry=ONCE),
+        streamspace_dialect="documented",
         desktops=Endpoint(url, auth=APIKeyAuth("an api key of mine"), retry=ONCE),
     )
 

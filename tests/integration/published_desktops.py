@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from attrs import define, field
 
 from tests.emulator.realtime_raw import until
@@ -109,9 +110,24 @@ class World:
         await until(lambda: self.state(session) == "running" and self.desktops.connections > before)
         return session
 
+    def viewer(self, http: aiohttp.ClientSession, session: SessionRef) -> Any:
+        """Another program that views a session."""
+        service = self.emulator.published_streamspace
+        token = service.tokens.issue(service.users[service.admin])[0]
+        return http.ws_connect(
+            f"{self.emulator.url}/api/v1/vnc/{session.id}",
+            headers={"Authorization": f"Bearer {token}"},
+            max_msg_size=0,
+        )
+
     def drop_agent(self) -> None:
         """End the agent's connection, as the server does."""
         self.emulator.published_streamspace.realtime.server.hub.unregister("agent-1")
+
+    def tell_agent(self, kind: str, session: SessionRef, **more: str) -> None:
+        """Send the agent a message about a session's viewer."""
+        server = self.emulator.published_streamspace.realtime.server
+        assert server.tell("agent-1", kind, {"sessionId": session.id, **more})
 
     def state(self, session: SessionRef) -> str:
         return str(self.emulator.published_streamspace.sessions[session.id].state)

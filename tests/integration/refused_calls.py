@@ -30,7 +30,7 @@ class Later:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = 0.0
-        monkeypatch.setattr("vcloud.auth.bearer.monotonic", lambda: monotonic() + self.ahead)
+        monkeypatch.setattr("vcloud.auth.logins.monotonic", lambda: monotonic() + self.ahead)
         sources = Sources(clock=lambda: monotonic() + self.ahead)
         monkeypatch.setattr("vcloud._core.session.SYSTEM", sources)
 
@@ -38,6 +38,8 @@ class Later:
 def client(emulator: Emulator, auth: Any, api: str, **options: Any) -> VCloud:
     known: dict[str, Any] = dict(emulator.endpoints())
     ends: dict[str, Any] = {api: Endpoint(known[api].base_url, auth=auth, **options)}
+    if api == "streamspace":
+        ends["streamspace_dialect"] = "documented"
     return VCloud(**ends)
 
 

@@ -94,7 +94,9 @@ async def test_an_upgrade_without_a_connection_is_a_connect_timeout_too(
         silence("a SYN") as (url, _, words),
     ):
         endpoint = Endpoint(f"{url}/api/v1", auth=BearerAuth("t"), retry=ONCE, **limits)
-        async with StreamSpace(endpoint, client_session=session) as streamspace:
+        async with StreamSpace(
+            endpoint, dialect="documented", client_session=session
+        ) as streamspace:
             with pytest.raises(ConnectTimeout, match=words):
                 await streamspace.sessions.ref(ID).open_vnc().aopen()
 

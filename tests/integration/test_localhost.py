@@ -96,7 +96,7 @@ async def test_websockets_to_localhost_go_to_loopback(
     async with serving("127.0.0.1") as port:
         resolver = WrongResolver(monkeypatch)
         endpoint = Endpoint(f"http://{name}:{port}/api/v1", auth=BearerAuth("token"))
-        async with StreamSpace(endpoint) as streamspace:
+        async with StreamSpace(endpoint, dialect="documented") as streamspace:
             async with streamspace.sessions.ref(ID).logs(follow=True) as lines:
                 assert await anext(aiter(lines)) == "a line"
         assert resolver.asked == []

@@ -265,7 +265,8 @@ async def test_a_draining_agent_says_so_by_rest_after_each_heartbeat(
         assert len(control.of("heartbeat")) >= len(control.heartbeats)
 
 
-async def test_draining_is_said_at_once() -> None:
+async def test_draining_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEARTBEAT_INTERVAL", 1000.0)
     async with published_plane() as control, control.agent(ready()) as worker:
         worker.drain()
         await settled(lambda: len(control.heartbeats) == 1)

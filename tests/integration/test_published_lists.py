@@ -150,6 +150,12 @@ async def test_sessions_that_cannot_be_read_are_named_once() -> None:
     assert len(server.asked) == 2
 
 
+async def test_numbers_as_text_are_read() -> None:
+    listed = [{**session("a"), "activeConnections": "0"}, {**session("b"), "name": 7}]
+    async with published(lambda asked: (200, {"sessions": listed, "total": "2"})) as (client, _):
+        assert ids(await client.sessions.list().all()) == "a7"
+
+
 async def test_list_is_asked_for_again_after_a_failure() -> None:
     answers: list[tuple[Any, ...]] = [(500, {"error": "Failed to list sessions"})]
 

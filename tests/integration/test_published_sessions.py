@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -107,6 +108,7 @@ async def test_error_of_the_tags_carries_the_session(lost: bool) -> None:
         assert error.created.id == NAME
         assert error.created.tags == ("a",)
         assert error.to_dict()["created"]["id"] == NAME
+        assert pickle.loads(pickle.dumps(error)).created == error.created
 
 
 async def test_other_errors_carry_nothing() -> None:

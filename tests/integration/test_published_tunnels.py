@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from tests.emulator.realtime_raw import until
+from tests.emulator.realtime_raw import transport_of, until
 from tests.integration.published_desktops import (
     GREETING,
     PICTURE,
@@ -16,7 +18,7 @@ from tests.integration.published_desktops import (
     read_exactly,
 )
 from tests.unit.virtual_time import now, virtual
-from vcloud import ConflictError, InvalidArgumentError, TransportError
+from vcloud import ConflictError, DecodeError, InvalidArgumentError, TransportError
 from vcloud.providers.streamspace import SessionState, SessionStoppedError
 
 
@@ -50,19 +52,22 @@ async def test_a_port_for_viewers_one_after_another(tmp_path: Path) -> None:
         assert world.panics == 0
 
 
+BLOCK = hashlib.sha256(b"picture").digest() * 512
+WHOLE = (BLOCK * (PICTURE // len(BLOCK) + 1))[:PICTURE]
+
+
+async def draw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A desktop of 3840 by 2160 pixels."""
+    writer.write(GREETING)
+    assert await reader.readexactly(12) == GREETING
+    for start in range(0, PICTURE, len(BLOCK)):
+        writer.write(BLOCK[: PICTURE - start])
+        await writer.drain()
+    await reader.read()
+
+
 @pytest.mark.parametrize("pause", [0, 3])
 def test_a_whole_picture_of_3840_by_2160_arrives(tmp_path: Path, pause: float) -> None:
-    """The server's queue holds 256 messages, and what comes while it is full is dropped."""
-    block = hashlib.sha256(b"picture").digest() * 512
-
-    async def draw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(GREETING)
-        assert await reader.readexactly(12) == GREETING
-        for start in range(0, PICTURE, len(block)):
-            writer.write(block[: PICTURE - start])
-            await writer.drain()
-        await reader.read()
-
     @virtual
     async def run() -> None:
         async with desktops(tmp_path, draw) as world:
@@ -71,12 +76,31 @@ def test_a_whole_picture_of_3840_by_2160_arrives(tmp_path: Path, pause: float) -
                 assert await tunnel.read() == GREETING
                 await tunnel.write(GREETING)
                 await asyncio.sleep(pause)
-                found = await read_exactly(tunnel, PICTURE)
-            assert len(found) == PICTURE
-            assert found == (block * (PICTURE // len(block) + 1))[:PICTURE]
+                assert await read_exactly(tunnel, PICTURE) == WHOLE
             assert world.panics == 0
 
     run()
+
+
+@virtual
+async def test_a_whole_picture_for_a_viewer_that_takes_nothing_for_3_seconds(
+    tmp_path: Path,
+) -> None:
+    """Not ours, which reads on. The server's queue holds 256 messages, and more are dropped."""
+    async with desktops(tmp_path, draw) as world:
+        session = await world.running()
+        async with aiohttp.ClientSession() as http, world.viewer(http, session) as socket:
+            assert base64.b64decode(await socket.receive_str()) == GREETING
+            await socket.send_str(base64.b64encode(GREETING).decode())
+            transport = transport_of(socket)
+            transport.pause_reading()
+            await asyncio.sleep(3)
+            transport.resume_reading()
+            found = bytearray()
+            while len(found) < PICTURE:
+                found += base64.b64decode(await socket.receive_str(timeout=30))
+            assert found == WHOLE
+        assert world.panics == 0
 
 
 @virtual
@@ -261,3 +285,30 @@ async def test_a_session_that_does_not_run_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgumentError, match="first_bytes"):
             session.open_vnc(first_bytes=0)
         assert not world.desktops.open
+
+
+@virtual
+async def test_a_viewer_that_sends_no_base64_is_ended(tmp_path: Path) -> None:
+    async with desktops(tmp_path) as world:
+        session = await world.running()
+        async with session.open_vnc() as tunnel:
+            await tunnel.read()
+            await tunnel.write(GREETING)
+            await asyncio.sleep(0.1)
+            world.tell_agent("vnc_data", session, data="\x03\x00 raw bytes")
+            with pytest.raises(TransportError, match="not base64"):
+                await tunnel.read()
+        (error,) = world.errors
+        assert isinstance(error, DecodeError)
+        assert session.id in str(error)
+        assert world.panics == 0
+
+
+@virtual
+async def test_what_is_said_of_unknown_sessions_opens_nothing(tmp_path: Path) -> None:
+    async with desktops(tmp_path) as world:
+        session = world.streamspace.sessions.ref("nobody-s")
+        world.tell_agent("vnc_data", session, data="UkZC")
+        world.tell_agent("vnc_close", session, reason="client_disconnect")
+        await asyncio.sleep(1)
+        assert (world.desktops.connections, world.errors) == (0, [])

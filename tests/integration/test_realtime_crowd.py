@@ -101,7 +101,7 @@ async def test_no_more_sockets_are_opened_at_once_than_may_be_in_flight() -> Non
 
     async with serving(hold, before=before) as server:
         endpoint = Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), concurrency=3)
-        async with StreamSpace(endpoint) as client:
+        async with StreamSpace(endpoint, dialect="documented") as client:
             opening = asyncio.create_task(greeted(client.sessions.ref(ID), 10))
             await settled(lambda: now == 3)
             go_on.set()
@@ -118,7 +118,9 @@ def far() -> dict[str, str]:
 
 def limited(url: str, **more: Any) -> StreamSpace:
     retry = RetryPolicy(attempts=2, base=0.001, cap=0.01, max_retry_after=1)
-    return StreamSpace(Endpoint(f"{url}/api/v1", auth=BearerAuth(TOKEN), retry=retry, **more))
+    return StreamSpace(
+        Endpoint(f"{url}/api/v1", auth=BearerAuth(TOKEN), retry=retry, **more), dialect="documented"
+    )
 
 
 async def one_greeting(request: web.Request, socket: web.WebSocketResponse) -> None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiohttp import web
-from attrs import define, field
 
+from tests.integration.either_streamspace import (
+    API,
+    HTML,
+    KINDS,
+    REDIRECT,
+    SETUP,
+    VERSION,
+    client,
+    login,
+    paths,
+    serve,
+)
 from tests.integration.published_server import session
 from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud import (
@@ -17,14 +27,11 @@ from vcloud import (
     AuthenticationError,
     BearerAuth,
     ConfigurationError,
-    DecodeError,
-    Endpoint,
     Observer,
     Request,
     RequestTimeout,
     RetryPolicy,
     ServerError,
-    VCloud,
     VCloudError,
 )
 from vcloud.emulator import Emulator, Fault
@@ -32,71 +39,7 @@ from vcloud.emulator.credentials import ADMIN
 from vcloud.providers.dialect import DialectName
 from vcloud.providers.streamspace import StreamSpace, UnrecognisedError
 
-API = "/api/v1"
-KINDS: tuple[DialectName, ...] = ("documented", "published")
-HTML = (200, "<!doctype html><title>Log in</title>")
-VERSION = (200, {"api": "v1", "phase": "2.2", "version": "v0.1.0"})
-SETUP = (200, {"setupRequired": False, "adminExists": True, "hasPassword": True, "message": "m"})
-MISSING = (404, "404 page not found")
-REDIRECT = (302, "")
-WRONG: dict[str, Any] = {"near": "publish", "number": 2, "keyword": {"dialct": "published"}}
-
-
-def paths(emulator: Emulator) -> list[str]:
-    return [call.path for call in emulator.calls]
-
-
-def login() -> BearerAuth:
-    return BearerAuth.login(ADMIN, ADMIN_PASSWORD)
-
-
-@define
-class Service:
-    """Answers by path, and keeps what it was asked and with which credentials."""
-
-    answers: dict[str, tuple[int, Any]]
-    url: str = ""
-    asked: list[str] = field(factory=list)
-    credentials: list[str | None] = field(factory=list)
-    gate: asyncio.Event = field(factory=asyncio.Event)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path)
-        self.credentials.append(request.headers.get("Authorization"))
-        await self.gate.wait()
-        status, body = self.answers.get(request.path, MISSING)
-        headers = {"Location": "https://login.example.com/?next=x"} if status == 302 else None
-        if isinstance(body, str):
-            return web.Response(status=status, text=body, content_type="text/html", headers=headers)
-        return web.json_response(body, status=status)
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., Any]]:
-    runners: list[web.AppRunner] = []
-
-    async def start(answers: dict[str, tuple[int, Any]], *, open: bool = True) -> Service:
-        service = Service(answers)
-        if open:
-            service.gate.set()
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", service.handle)
-        runners.append(runner := web.AppRunner(app, access_log=None, shutdown_timeout=0.1))
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return service
-
-    yield start
-    for runner in runners:
-        await runner.cleanup()
-
-
-def client(url: str, **given: Any) -> StreamSpace:
-    plain = {"auth": BearerAuth("tok-canary"), "retry": RetryPolicy(base=0.001)}
-    options: dict[str, Any] = {**plain, **given}
-    return StreamSpace(url, **options)
-
+__all__ = ["serve"]
 
 # -- recognised ------------------------------------------------------------------------------------
 
@@ -304,137 +247,6 @@ async def test_a_documented_service_may_have_any_address(serve: Callable[..., An
     service = await serve({})
     async with client(f"{service.url}/v2") as streamspace:
         assert await streamspace.recognise() == "documented"
-
-
-# -- told ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_client_that_is_told_asks_nothing(
-    serve: Callable[..., Any], kind: DialectName
-) -> None:
-    service = await serve({})
-    endpoint = Endpoint(f"{service.url}{API}", auth=BearerAuth("t"))
-    environ = {
-        "VCLOUD_STREAMSPACE_URL": f"{service.url}{API}",
-        "VCLOUD_STREAMSPACE_TOKEN": "t",
-    }
-    other = KINDS[kind == KINDS[0]]
-    variable = {"VCLOUD_STREAMSPACE_DIALECT": kind}
-    contrary = {"VCLOUD_STREAMSPACE_DIALECT": other}
-    for made in (
-        StreamSpace(endpoint, dialect=kind),
-        StreamSpace.from_env(environ | variable),
-        StreamSpace.from_env(environ | contrary, dialect=kind),
-        VCloud(streamspace=endpoint, streamspace_dialect=kind).streamspace,
-        VCloud.from_env(environ | variable).streamspace,
-        VCloud.from_env(environ | contrary, streamspace_dialect=kind).streamspace,
-    ):
-        assert made.dialect == kind
-        assert made.with_options(timeout=3).dialect == kind
-        assert await made.recognise() == kind
-    assert StreamSpace.from_env(environ | {"VCLOUD_STREAMSPACE_DIALECT": ""}).dialect is None
-    assert service.asked == []
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda e: StreamSpace(e, dialect=WRONG["near"]), "dialect must be .*mean published"),
-        (lambda e: StreamSpace(e, dialect=WRONG["number"]), "dialect must be .* not a int"),
-        (
-            lambda e: VCloud(streamspace=e, streamspace_dialect=WRONG["near"]),
-            "streamspace_dialect must be",
-        ),
-        (lambda e: VCloud(desktops=e, streamspace_dialect="published"), "without streamspace"),
-        (
-            lambda _: VCloud.from_env(
-                {"VCLOUD_DESKTOPS_API_KEY": "k", "VCLOUD_STREAMSPACE_DIALECT": "old"}
-            ),
-            "VCLOUD_STREAMSPACE_DIALECT must be",
-        ),
-        (lambda e: StreamSpace(e, **WRONG["keyword"]), "did you mean dialect"),
-    ],
-)
-def test_a_wrong_dialect_is_refused_and_named(
-    make: Callable[[Endpoint], object], said: str
-) -> None:
-    endpoint = Endpoint("https://host.example/api/v1", auth=BearerAuth("t"))
-    with pytest.raises(ConfigurationError, match=said):
-        make(endpoint)
-
-
-# -- contradicted ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_login_in_the_other_form_contradicts_before_anything_is_sent(
-    kind: DialectName,
-) -> None:
-    other = KINDS[kind == KINDS[0]]
-    async with Emulator(rate_limits=False, seed=SEED, streamspace=kind) as emulator:
-        base_url = emulator.endpoints()["streamspace"].base_url
-        async with StreamSpace(base_url, auth=login(), dialect=other) as streamspace:
-            for _ in range(2):
-                with pytest.raises(ConfigurationError, match=f'dialect="{kind}".*nothing was sent'):
-                    await streamspace.sessions.create("admin", "firefox-browser")
-            assert streamspace.dialect is None
-        assert paths(emulator) == [f"{API}/auth/login"]
-
-
-async def test_an_answer_in_the_other_form_is_an_error_and_nothing_is_repeated(
-    serve: Callable[..., Any],
-) -> None:
-    service = await serve({f"{API}/sessions": (200, {"sessions": [session()], "total": 1})})
-    async with client(f"{service.url}{API}", dialect="documented") as streamspace:
-        with pytest.raises(DecodeError, match='dialect="documented".*dialect="published"'):
-            await streamspace.sessions.list().all()
-        with pytest.raises(ConfigurationError, match='dialect="published".*nothing was sent'):
-            await streamspace.sessions.list().all()
-        assert service.asked == [f"{API}/sessions"]
-
-
-async def test_a_create_that_was_answered_in_the_other_form_may_have_been_carried_out(
-    serve: Callable[..., Any],
-) -> None:
-    service = await serve({f"{API}/sessions": (202, session(state="pending"))})
-    async with client(f"{service.url}{API}", dialect="documented") as streamspace:
-        with pytest.raises(DecodeError, match='dialect="published"') as caught:
-            await streamspace.sessions.create("admin", "firefox")
-    assert caught.value.outcome_unknown
-    assert len(service.asked) == 1
-
-
-async def test_an_installation_that_changes_its_mind_is_recognised_anew(
-    serve: Callable[..., Any],
-) -> None:
-    listed = {"sessions": [session()], "total": 1}
-    service = await serve({f"{API}/sessions": (200, listed)})
-    async with client(f"{service.url}{API}") as streamspace:
-        assert await streamspace.recognise() == "documented"
-        service.answers["/version"] = VERSION
-        with pytest.raises(DecodeError, match="it has changed since"):
-            await streamspace.sessions.list().all()
-        assert streamspace.dialect is None
-        assert [one.id for one in await streamspace.sessions.list().all()] == [session()["name"]]
-        assert streamspace.dialect == "published"
-
-
-async def test_a_login_of_an_installation_that_changed_ends_the_call_before_it_is_sent(
-    serve: Callable[..., Any],
-) -> None:
-    answers: dict[str, tuple[int, Any]] = {
-        f"{API}/auth/login": (200, {"token": "one", "expires_at": "2999-01-01T00:00:00Z"})
-    }
-    service = await serve(answers)
-    async with client(f"{service.url}{API}", auth=login()) as streamspace:
-        assert await streamspace.recognise() == "documented"
-        answers[f"{API}/auth/login"] = (200, {"token": "2", "expiresAt": "2999-01-01T00:00:00Z"})
-        answers[f"{API}/sessions"] = (401, {"error": "Session expired or invalidated"})
-        with pytest.raises(ConfigurationError, match="it has changed since"):
-            await streamspace.sessions.create("u", "t")
-        assert service.asked.count(f"{API}/sessions") == 1
-        assert streamspace.dialect == "published"
 
 
 # -- what follows from it --------------------------------------------------------------------------

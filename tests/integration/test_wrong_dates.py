@@ -266,7 +266,7 @@ async def test_with_a_wrong_date_a_limit_is_kept_and_no_request_waits_longer_tha
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
     endpoint = Endpoint(url, auth=BearerAuth("a.token"), retry=RetryPolicy(max_retry_after=1))
     try:
-        async with VCloud(streamspace=endpoint) as cloud:
+        async with VCloud(streamspace=endpoint, streamspace_dialect="documented") as cloud:
             for _ in range(2):
                 assert not await cloud.streamspace.sessions.list().all()
             with pytest.raises(RateLimitError, match="nothing was sent") as caught:

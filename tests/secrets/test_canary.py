@@ -223,6 +223,7 @@ def everything(url: str, bearer: BearerAuth, **options: Any) -> VCloud:
         computers=Endpoint(url, auth=HMACAuth("ak", SECRET), retry=ONCE, **options),
         streams=Endpoint(url, auth=HMACAuth("ak", SECRET), retry=ONCE, **options),
         streamspace=Endpoint(f"{url}/api/v1", auth=bearer, retry=ONCE, **options),
+        streamspace_dialect="documented",
         desktops=Endpoint(url, auth=APIKeyAuth(KEY), retry=ONCE, **options),
     )
 

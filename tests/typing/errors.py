@@ -39,6 +39,8 @@ from vcloud.providers.streamspace import (
     DuplicateAgentError,
     InvalidTransitionError,
     SessionState,
+    SessionStoppedError,
+    StreamingProtocolError,
     StreamSpaceCode,
     UnrecognisedError,
 )
@@ -135,3 +137,10 @@ def kinds() -> tuple[type[Exception], ...]:
         WaitTimeout,
     )
     return (value, *every)
+
+
+def tunnels(stopped: SessionStoppedError, protocol: StreamingProtocolError) -> None:
+    assert_type(stopped.session_id, str)
+    assert_type(stopped.state, SessionState | None)
+    assert_type(protocol.session_id, str)
+    assert_type(protocol.protocol, str)

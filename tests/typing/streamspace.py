@@ -127,7 +127,7 @@ async def logs(session: SessionRef, follow: bool) -> None:
 
 
 async def vnc(session: SessionRef) -> None:
-    async with session.open_vnc() as tunnel:
+    async with session.open_vnc(first_bytes=timedelta(seconds=5)) as tunnel:
         assert_type(tunnel, VNCTunnel)
         assert_type(tunnel.opened, bool)
         assert_type(tunnel.close_code, int | None)
@@ -139,7 +139,7 @@ async def vnc(session: SessionRef) -> None:
         assert_type(await tunnel.aclose(), None)
         async for data in tunnel:
             assert_type(data, bytes)
-    async with session.forward_vnc(5900, on_error=print) as forward:
+    async with session.forward_vnc(5900, on_error=print, first_bytes=10) as forward:
         assert_type(forward, VNCForward)
         assert_type(forward.host, str)
         assert_type(forward.port, int)

@@ -64,7 +64,12 @@ from vcloud.providers.streamspace.agent import (
     worker,
 )
 from vcloud.providers.streamspace.agent.documented import vnc_connections
-from vcloud.providers.streamspace.agent.published import approval
+from vcloud.providers.streamspace.agent.published import (
+    approval,
+    vnc_batches,
+    vnc_desktop,
+    vnc_viewers,
+)
 from vcloud.providers.streamspace.agent.published import link as published_link
 from vcloud.providers.streamspace.agent.remembering import memory, opening
 from vcloud.providers.streamspace.realtime import (
@@ -73,6 +78,8 @@ from vcloud.providers.streamspace.realtime import (
     log_stream,
     vnc_admission,
     vnc_forward,
+    vnc_opening,
+    vnc_published,
     vnc_refusal,
     vnc_relay,
 )
@@ -237,6 +244,15 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "silence after which lines of a log": (figure(log_stream.QUIET_PERIOD),),
     "log text held": (mib(log_stream.MAX_BUFFERED),),
     "log lines looked at": (figure(log_stream.LINES_PER_TURN),),
+    "what waits unread in a tunnel": (mib(vnc_published.MAX_UNREAD), figure(receiver.MAX_MESSAGES)),
+    "silence in a tunnel": (
+        figure(vnc_published.FIRST_QUESTION),
+        f"every {figure(vnc_published.NEXT_QUESTION)}",
+    ),
+    "a viewer of a published server": (figure(vnc_opening.SILENCE),),
+    "desktops that an agent": (figure(vnc_viewers.MAX_DESKTOPS),),
+    "what a viewer sends": (mib(vnc_desktop.MAX_WAITING),),
+    "a picture in one message": (kib(vnc_batches.MAX_MESSAGE),),
     "viewers of `forward_vnc`": (figure(vnc_admission.MAX_SILENT),),
     "time until a viewer": (figure(vnc_admission.SILENCE_TIMEOUT),),
     "the reason that a viewer": (figure(vnc_refusal.MAX_REASON),),

@@ -36,7 +36,7 @@ POST, STOP = "POST /desktop", f"POST /desktop/{ID}/stop"
 def service(
     statuses: list[str] | None = None,
     *,
-    create: Callable[[], Awaitable[None]] | None = None,
+    create: Callable[[], Awaitable[Response | None]] | None = None,
     stop: Exception | Response | None = None,
     cleanup_timeout: float = 25.0,
 ) -> tuple[Desktops, Wired]:
@@ -45,9 +45,8 @@ def service(
 
     async def reply(method: str, path: str) -> Response:
         if path == "/desktop":
-            if create is not None:
-                await create()
-            return response({"id": ID, "status": "pending"})
+            made = None if create is None else await create()
+            return made or response({"id": ID, "status": "pending"})
         if path.endswith("/stop"):
             if isinstance(stop, Exception):
                 raise stop
@@ -307,6 +306,25 @@ async def test_a_launch_cancelled_while_it_fails_stops_nothing(
         assert caught.value.outcome_unknown
         assert caught.value.ids == ()
     assert wired.paths == [POST]
+
+
+async def test_a_launch_cancelled_before_an_answer_that_cannot_be_read_names_the_desktop() -> None:
+    asked, made = asyncio.Event(), asyncio.Event()
+
+    async def create() -> Response:
+        asked.set()
+        await made.wait()
+        return response({"id": ID, "status": []})
+
+    desktops, _ = service(create=create)
+    task = asyncio.ensure_future(desktops.launch())
+    await asked.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    made.set()
+    with pytest.raises(CleanupError, match=f"may have been launched, and it may be {ID}") as caught:
+        await task
+    assert (caught.value.ids, caught.value.outcome_unknown) == ((ID,), True)
 
 
 async def test_a_launch_with_a_lost_answer_is_not_repeated_and_a_stop_is() -> None:

@@ -307,6 +307,7 @@ def test_a_dictionary_has_every_attribute_of_an_error() -> None:
         "user_message": error.user_message,
         "outcome_unknown": False,
         "typed": None,
+        "created": None,
         "retry_after": 45,
         "status": 429,
         "code": 4206,

@@ -71,6 +71,7 @@ async def cloud_saying(link: Callable[[], str], **options: Any) -> AsyncIterator
             streams=Endpoint(url, auth=HMACAuth("key", "secret"), **options),
             desktops=Endpoint(url, auth=APIKeyAuth("key"), **options),
             streamspace=Endpoint(url, auth=BearerAuth("token"), **options),
+            streamspace_dialect="documented",
         ) as cloud:
             yield cloud
     finally:

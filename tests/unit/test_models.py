@@ -38,6 +38,9 @@ PLAIN: Final = {str, int, float, bool, bytes, datetime, timedelta, Decimal, type
 OTHERS: Final = {
     "Controls": "acts on a desktop",
     "AgentHooks": "holds functions",
+    "AgentOptions": "holds functions",
+    "Approval": "holds functions",
+    "LinkOptions": "holds functions",
     "ConnectUndo": "follows a machine",
     "RelayProgress": "counts for a relay",
 }
@@ -181,6 +184,7 @@ def test_a_model_becomes_json(models: list[Any]) -> None:
 
 #: Fields that no dictionary has: secrets, and the bytes of a picture.
 SECRET: Final = {
+    "api_key",
     "connection_link",
     "data",
     "raw",

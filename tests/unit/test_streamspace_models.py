@@ -121,7 +121,7 @@ def test_session_of_the_published_server_has_its_name_as_its_id_and_none_for_mis
 
 async def test_lists_of_the_published_server_are_one_page_under_any_of_its_names() -> None:
     bodies: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("published", {"sessions": [camel(SESSION)], "total": 1}),
+        ("published", {"sessions": [camel({**SESSION, "name": ID})], "total": 1}),
         ("documented", {"items": [SESSION], "total": 1}),
     )
     for dialect, body in bodies:

@@ -60,6 +60,9 @@ class Session:
         sources: where time and chance come from; None: :data:`SYSTEM`.
     """
 
+    #: What a provider's client knows of its installation, for its handles; None: nothing.
+    installation: Installation | None = None
+
     def __init__(
         self,
         dialect: Dialect,
@@ -113,8 +116,6 @@ class Session:
         self.sockets: WeakSet[Socket] = WeakSet()
         #: Called with the id of what was ended for good, for a client that keeps a list of it.
         self.forget: Callable[[str], None] | None = None
-        #: What a provider's client knows of its installation, for its handles; None: nothing.
-        self.installation: Installation | None = None
 
     def stats(self) -> Stats:
         """How many requests are in flight and wait, and until when the service wants a pause."""

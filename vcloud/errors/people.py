@@ -38,6 +38,8 @@ _MEANINGS: Final = {
     "CleanupError": "A machine may still be running and cost money.",
     "WaitTimeout": "This took too long.",
     "WaitFailed": "This did not succeed.",
+    "SessionStoppedError": "The session has ended, or was stopped.",
+    "StreamingProtocolError": "This session shows its desktop in another way.",
     "AgentRejectedError": "The service did not accept this agent.",
     "ApprovalTimeoutError": "Nobody has approved this agent yet.",
     "DuplicateAgentError": "Another agent of this name is running.",

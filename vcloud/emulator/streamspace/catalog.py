@@ -10,7 +10,7 @@ PLATFORMS: Final = ("kubernetes", "docker")
 AGENT_STATUSES: Final = ("online", "draining", "offline")
 STATES: Final = ("pending", "running", "hibernated", "terminating", "terminated")
 #: With those that only the published server has, or an agent reports.
-ALL_STATES: Final = (*STATES, "hibernating", "waking", "failed")
+ALL_STATES: Final = (*STATES, "starting", "hibernating", "waking", "failed")
 INITIAL_STATES: Final = ("running", "hibernated")
 ROLES: Final = ("admin", "user")
 SORTS: Final = ("created_at", "updated_at", "user", "state")

@@ -14,6 +14,7 @@ from vcloud._core.session import Session
 from vcloud.errors import (
     CleanupError,
     ConfigurationError,
+    DecodeError,
     NotFoundError,
     RequestTimeout,
     TransportError,
@@ -73,8 +74,13 @@ class DesktopLifetime:
             launched = await self._session.fetch(request, LAUNCHED, cleanup=self.cleanup)
         except VCloudError as error:
             if self.cleanup.urgent:
-                what = "a desktop may have been launched, and its id is not known"
-                self._failure = self._left_error(what, error) if error.outcome_unknown else None
+                # An answer that cannot be read may name it.
+                ids = error.ids if isinstance(error, DecodeError) else ()
+                named = f"it may be {', '.join(map(word, ids))}" if ids else "its id is not known"
+                what = f"a desktop may have been launched, and {named}"
+                self._failure = (
+                    self._left_error(what, error, ids) if error.outcome_unknown else None
+                )
                 self.cleanup.conclude(self._failure, None)
             raise
         now = self._session.clock()
@@ -198,8 +204,10 @@ class DesktopLifetime:
             )
             self._failure = self._left_error(what, why)
 
-    def _left_error(self, what: str, why: BaseException) -> CleanupError:
-        ids = () if self._desktop is None else (self._desktop.id,)
+    def _left_error(
+        self, what: str, why: BaseException, named: tuple[str, ...] = ()
+    ) -> CleanupError:
+        ids = named if self._desktop is None else (self._desktop.id,)
         unknown = isinstance(why, VCloudError) and why.outcome_unknown
         return left_behind(
             self._session.log, "desktops", what, ids=ids, why=why, outcome_unknown=unknown

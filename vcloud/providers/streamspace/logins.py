@@ -125,7 +125,7 @@ class LoginClient(Client):
 
         Raises:
             AuthenticationError: the token has ended.
-            NotFoundError: the server has only the documented paths.
+            InvalidRequestError: the server has only the documented paths.
         """
         return await renew(self._session)
 

@@ -257,6 +257,12 @@ class Session(NamedModel, NullAsEmpty, SessionRef):
     updated_at: Instant | None
     last_activity: Instant | None = None
 
+    def __attrs_post_init__(self) -> None:
+        # As any model's, in 0.15 us instead of 0.45: it runs for each session of a list
+        # (python -m tests.benchmarks overhead).
+        if None in (self.tags, self.platform_metadata):
+            NullAsEmpty.__attrs_post_init__(self)
+
     @property
     def vnc_url(self) -> str:
         """The WebSocket address of the session's VNC stream, without the token.

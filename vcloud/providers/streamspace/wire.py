@@ -22,7 +22,7 @@ from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.providers.streamspace.calls import Calls
 from vcloud.providers.streamspace.installation import calls
 from vcloud.providers.streamspace.refusals import unsupported
-from vcloud.providers.streamspace.spelling import WireModel
+from vcloud.providers.streamspace.spelling import WireModel, one_lacks_documented_field
 
 __all__ = [
     "Listing",
@@ -96,9 +96,7 @@ class Listing(ListAnswer, WireModel):
     def lacks_documented_field(self) -> bool:
         """See :meth:`WireModel.lacks_documented_field`."""
         return (self.pagination is not None and self.pagination.lacks_documented_field()) or any(
-            item.lacks_documented_field()
-            for key in self.item_fields
-            for item in getattr(self, key) or ()
+            one_lacks_documented_field(getattr(self, key) or ()) for key in self.item_fields
         )
 
 

@@ -66,11 +66,12 @@ class Space(PublishedApi):
 
     What connects agents and viewers uses this of it:
 
-    - `users`, `agents`, `templates`, `sessions` by name or id; `commands`, all that were ever made;
+    - `users`, `agents`, `templates`, `sessions` by name or id; `commands`, all that were made;
     - `hub`, which it sets to itself: `connected` and `send` are called for remote agents;
     - `add_routes(("GET", "/vnc/{name}", Route(handler=...)))`: a handler gets a `PublishedRequest`
       (`user`, or `agent_id` with `Route(agent=True)`), and returns an `Upgrade(live, use)`;
     - `report(name, state, ready=, pod_name=)` when an agent says `status`;
+    - `repeat_stops(agent_id)` now and then for an agent that is connected;
     - `live`, the open WebSockets, and `changes`, which notifies when a session changed;
     - `connected(agent_id)`, which also knows the built-in agent, and a second replica.
     """
@@ -121,7 +122,12 @@ class Space(PublishedApi):
         else:
             session.report(now, state, ready=state == "running", pod_name=f"pod-{session.name}")
         agent = self.agents.get(session.agent_id)
-        if state in FOLLOWING and agent is not None and not agent.remote:
+        if (
+            state in FOLLOWING
+            and agent is not None
+            and not agent.remote
+            and agent.status != "offline"
+        ):
             session.perform(now, FOLLOWING[state], agent)
 
     def report(self, name: str, state: str, *, ready: bool, pod_name: str) -> None:

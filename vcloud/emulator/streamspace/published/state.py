@@ -159,7 +159,7 @@ class Owner(Protocol):
 class Session(Settable):
     """An application that runs for a user. Tests may read and set it, from any thread.
 
-    Clients see all of it except `number`, `agent_id`, `cluster_id` and `tags`.
+    Clients see all of it except `number`, `agent_id`, `tags` and `stopped_at`.
     """
 
     other_names: ClassVar[Mapping[str, str]] = {

@@ -79,6 +79,9 @@ class AgentHandler(Protocol):
     async def vnc_address(self, request: VNCProxyRequest) -> VNCAddress:
         """Where the agent can reach the session's VNC server.
 
+        For a published server it is called when the session runs, before any viewer, and again
+        after each viewer; ``request.proxy_id`` is then the session's id.
+
         Either ``(host, port)``, or the absolute path of its Unix socket as a ``str`` or as an
         ``os.PathLike`` of ``str``, such as :class:`pathlib.Path`. Prefer a path: the permissions of
         its folder decide which users of this machine can connect, while all of them can connect to

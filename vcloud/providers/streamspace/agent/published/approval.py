@@ -12,7 +12,7 @@ from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.plain_json import UNREADABLE, loads
 from vcloud._core.request import Request, Response, json_body
 from vcloud._core.session import Session
-from vcloud.errors import DecodeError, PermissionDeniedError, RateLimitError
+from vcloud.errors import DecodeError, PermissionDeniedError
 from vcloud.providers.streamspace.agent.ending import AgentRejectedError, ApprovalTimeoutError
 
 __all__ = ["Approval", "register"]
@@ -104,11 +104,6 @@ async def _registered(session: Session, agent_id: str, body: bytes) -> bool:
             f"an administrator rejected agent {agent_id}: register with another agent_id, or have "
             "it approved"
         ) from None
-    except RateLimitError as error:
-        asked = kept.fields.get("retryAfter")
-        if error.retry_after is None and isinstance(asked, int | float):
-            error.retry_after = float(asked)
-        raise
     if "agent" not in kept.fields and "agentId" not in kept.fields:
         raise DecodeError(
             f"the registration of agent {agent_id} was answered with {response.status}, and with "

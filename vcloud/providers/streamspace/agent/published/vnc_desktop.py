@@ -145,7 +145,9 @@ class Desktop:
             if data[: len(VERSION)] != VERSION[: len(data)]:
                 # From the viewer before: the desktop would take it for a wrong version.
                 return
+            # What asked for another connection had crossed the greeting.
             self._viewer_waits = False
+            self._anew.clear()
             self._used.set()
         self._pace.answered()
         self._waiting.append(data)
@@ -232,6 +234,8 @@ class Desktop:
         """Return when the desktop is to be connected anew."""
         while True:
             await self._anew.wait()
+            if not self._anew.is_set():
+                continue
             self._anew.clear()
             if not self.in_use and self._greeted_at is not None:
                 # The greeting may be on its way to the viewer that asked for it.
