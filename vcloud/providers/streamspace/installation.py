@@ -14,7 +14,13 @@ from vcloud._core.limits.admission import Admission
 from vcloud._core.session import Session
 from vcloud._core.timing.timeouts import timeout
 from vcloud.auth import BearerAuth
-from vcloud.errors import ConfigurationError, DecodeError, RequestTimeout, VCloudError
+from vcloud.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    DecodeError,
+    RequestTimeout,
+    VCloudError,
+)
 from vcloud.providers.streamspace.calls import Calls, DialectName
 from vcloud.providers.streamspace.recognition import (
     REFRESH,
@@ -108,7 +114,9 @@ class Installation:
             if self._contradiction is not None:
                 raise copy(self._contradiction)
             if self._failure is not None and self._failure is not failure:
-                raise copy(self._failure)
+                if not _is_new_and_temporary(self._failure):
+                    raise copy(self._failure)
+                # The strategy remembers it, and has a bulk run wait.
             try:
                 found = await recognised(session)
             except VCloudError as error:
@@ -187,6 +195,15 @@ class Installation:
             )
             self._contradiction = ConfigurationError(f"{self._words}; nothing was sent")
         return self._words
+
+
+def _is_new_and_temporary(failure: VCloudError) -> bool:
+    """Whether a login was refused for the moment only, and by the service itself."""
+    return (
+        isinstance(failure, AuthenticationError)
+        and failure.may_be_temporary
+        and not failure.remembered
+    )
 
 
 def installation(session: Session) -> Installation:
