@@ -113,10 +113,10 @@ class Installation:
                 return self.calls
             if self._contradiction is not None:
                 raise copy(self._contradiction)
-            if self._failure is not None and self._failure is not failure:
-                if not _is_new_and_temporary(self._failure):
-                    raise copy(self._failure)
-                # The strategy remembers it, and has a bulk run wait.
+            latest, new = self._failure, self._failure is not failure
+            # What the strategy remembers from now on is left to it: it has a bulk run wait.
+            if latest is not None and new and not _is_passing_refusal(latest):
+                raise copy(latest)
             try:
                 found = await recognised(session)
             except VCloudError as error:
@@ -197,8 +197,8 @@ class Installation:
         return self._words
 
 
-def _is_new_and_temporary(failure: VCloudError) -> bool:
-    """Whether a login was refused for the moment only, and by the service itself."""
+def _is_passing_refusal(failure: VCloudError) -> bool:
+    """Whether the service itself refused a login, and perhaps for the moment only."""
     return (
         isinstance(failure, AuthenticationError)
         and failure.may_be_temporary
