@@ -6,10 +6,9 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, NoReturn
 
-from vcloud._core.request import Request, drop_none, json_body, path_segment
+from vcloud._core.request import Request, drop_none, json_body
 from vcloud._core.session import Session
 from vcloud.errors import ConflictError, NotFoundError, VCloudError
-from vcloud.errors.text import shortened
 from vcloud.providers.streamspace.dialects.published.freshness import fetch_fresh
 from vcloud.providers.streamspace.dialects.published.models import (
     COMMAND,
@@ -18,6 +17,7 @@ from vcloud.providers.streamspace.dialects.published.models import (
     SESSIONS,
     TAGGED,
 )
+from vcloud.providers.streamspace.dialects.published.paths import is_reachable, segment
 from vcloud.providers.streamspace.errors import StreamSpaceCode
 from vcloud.providers.streamspace.models import SessionSort, SessionState, SessionUpdate, SortOrder
 from vcloud.providers.streamspace.refusals import check_query_value, unsupported
@@ -36,7 +36,7 @@ async def fetch(session: Session, id: str) -> StreamSpaceSession:
 
 async def find(session: Session, name: str) -> StreamSpaceSession | None:
     """``GET /sessions/{name}``, because a name is an id; a name that no path can hold is listed."""
-    if "/" in name or ".." in name or name in {".", "by-tags"}:
+    if not is_reachable(name) or name in {".", "by-tags"}:
         wanted = WholeList("/sessions", SESSIONS, keep=lambda found: found.name == name)
         return await listing(session, lambda _: wanted, page=None, limit=None).first()
     try:
@@ -191,11 +191,5 @@ def _by(sort: SessionSort) -> Callable[[StreamSpaceSession], Any]:
 
 
 def _path(session: Session, id: str) -> str:
-    if "/" in id or ".." in id:
-        # The server decodes a path before it looks for the route.
-        raise unsupported(
-            session,
-            f"path to session {shortened(id, 200)!r}",
-            "find() lists it, and no other call reaches a name with / or ..",
-        )
-    return f"/sessions/{path_segment(id)}"
+    instead = "find() lists it, and no other call reaches a name with / or .."
+    return f"/sessions/{segment(session, id, 'session', instead)}"
