@@ -36,8 +36,6 @@ __all__ = ["AgentWorker"]
 
 #: Seconds in which the last results are sent when the agent stops.
 FLUSH_TIMEOUT: Final = 1.0
-#: Seconds of a pause that the control plane may ask for.
-MAX_PAUSE: Final = 600.0
 
 
 class AgentWorker(Secretive):
