@@ -188,13 +188,17 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
     )
     fixed_paths: frozenset[str] = frozenset(
         {
+            "/admin/agents",
             "/agent/vnc",
             "/agent/ws",
+            "/agents/connect",
+            "/agents/register",
             "/agents/stats",
             "/auth/login",
             "/auth/logout",
             "/auth/refresh",
             "/auth/setup/status",
+            "/users/me",
         }
     )
     #: The published server's sessions and templates have names only.
