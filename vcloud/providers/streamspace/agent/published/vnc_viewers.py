@@ -117,12 +117,19 @@ class PublishedViewers:
         for session_id in list(self._desktops):
             self._end(session_id)
 
+    def session_ending(self, session_id: str) -> None:
+        """A session is being stopped or hibernated, which may end its desktop."""
+        if session_id in self._desktops:
+            self._desktops[session_id][0].may_end()
+
     def session_changed(self, report: SessionReport) -> None:
         """A session has a new state: it runs, or no longer."""
         session_id = str(report.session_id)
         if report.state == SessionState.RUNNING:
             self._running[session_id] = report
-            if session_id not in self._desktops:
+            if session_id in self._desktops:
+                self._desktops[session_id][0].goes_on()
+            else:
                 self._open(session_id)
             return
         self._running.pop(session_id, None)
