@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from vcloud._core.decoding.mismatch import excerpt
-from vcloud._core.decoding.plain_json import loads, too_deep
+from vcloud._core.decoding.plain_json import object_of, too_deep
 from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
@@ -296,11 +296,8 @@ def _transition(message: str) -> tuple[str, str] | None:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = loads(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) and not too_deep(found) else {}
+    found = object_of(body)
+    return {} if too_deep(found) else found
 
 
 def _word(body: Mapping[str, Any], *names: str) -> str | None:

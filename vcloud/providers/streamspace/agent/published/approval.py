@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.plain_json import UNREADABLE, loads
+from vcloud._core.decoding.plain_json import object_of
 from vcloud._core.request import Request, Response, json_body
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, PermissionDeniedError
@@ -83,11 +83,7 @@ class _Kept:
     ) -> Response:
         """Send the request, and keep what its answer says."""
         response = await self._exchange(method, url, headers, body, options)
-        try:
-            found = loads(response.body)
-        except UNREADABLE:
-            found = None
-        self.fields = found if isinstance(found, dict) else {}
+        self.fields = object_of(response.body)
         return response
 
 
