@@ -375,7 +375,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
         )
         passed = sum(not verdict.flaws for verdict in mine)
         rows.append((api, *map(str, (len(endpoints), len(names), len(mine), passed))))
-    return "\n".join(f"{row[0]:<13}" + "".join(f"{cell:>11}" for cell in row[1:]) for row in rows)
+    return "\n".join(f"{row[0]:<23}" + "".join(f"{cell:>11}" for cell in row[1:]) for row in rows)
 
 
 def outcomes(verdicts: Sequence[Verdict]) -> str:
