@@ -133,24 +133,23 @@ def waits(cell: Cell) -> float:
 async def staged(cell: Cell) -> AsyncIterator[Stage]:
     """The emulator of a cell, and a client with credentials."""
     api = cell.target.api
-    provider, agent = cell.target.provider, cell.target.name == "agents.connect"
+    provider = cell.target.provider
     async with world(provider.emulator(seed=SEED), api) as emulator:
         cell.target.prepare(emulator)
         found = endpoint(
             emulator,
             api,
             logged_in=cell.target.name != "auth.login",
-            as_agent=agent,
+            as_agent=cell.target.as_agent,
             timeout=STALL if KINDS[cell.fault].end is End.TIMEOUT else TIMEOUT,
             deadline=DEADLINE,
             retry=RETRY,
             concurrency=1,  # a lost slot stops everything
             max_response=BOUND,
         )
-        # A copy, because the codec of a client of StreamSpace knows its installation.
-        async with client_with(
-            provider.client_class, found, codec=copy(CODEC), own=provider.own
-        ) as client:
+        # StreamSpace's codec knows its installation, so each client has a copy.
+        made = client_with(provider.client_class, found, codec=copy(CODEC), own=provider.own)
+        async with made as client:
             yield Stage(emulator, client)
 
 
@@ -262,9 +261,8 @@ async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
     if held := held_connections(stage.client):
         yield f"{held} connections are held"
     # The key of an agent opens nothing else.
-    agent = cell.target.name == "agents.connect"
-    probe = cell.target.call if agent else PROBES[cell.target.api]
-    error = await ended(probe(stage.client))
+    own = cell.target.call if cell.target.as_agent else None
+    error = await ended((own or PROBES[cell.target.api])(stage.client))
     # If the service asked for a pause of years, the client keeps it.
     banned = felt(cell.target, cell.fault) and KINDS[cell.fault].wait > TOO_LONG
     if error is not None and not (banned and isinstance(error, RateLimitError)):

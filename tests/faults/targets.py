@@ -83,6 +83,11 @@ class Target:
         return PROVIDERS[self.api]
 
     @property
+    def as_agent(self) -> bool:
+        """Whether it takes the key of an agent, not a user's token."""
+        return self.name == "agents.connect"
+
+    @property
     def id(self) -> str:
         """Its name in tables."""
         return f"{self.api}:{self.name}"

@@ -187,8 +187,9 @@ class Place:
             body = {"sessionIds": sorted(ours)}
             _, job = await self.ask("POST", "/batch/sessions/terminate", body)
             while True:
-                _, found = await self.ask("GET", f"/batch/jobs/{job['jobId']}")
-                if found["status"] != "running":
+                # 404 as long as its row is not written.
+                status, found = await self.ask("GET", f"/batch/jobs/{job['jobId']}")
+                if status == 200 and found["status"] != "running":
                     break
                 await asyncio.sleep(0.05)
         for name in self.agents:

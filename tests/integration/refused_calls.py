@@ -38,6 +38,8 @@ class Later:
 def client(emulator: Emulator, auth: Any, api: str, **options: Any) -> VCloud:
     known: dict[str, Any] = dict(emulator.endpoints())
     ends: dict[str, Any] = {api: Endpoint(known[api].base_url, auth=auth, **options)}
+    if api == "streamspace":
+        ends["streamspace_dialect"] = "documented"
     return VCloud(**ends)
 
 

@@ -265,12 +265,14 @@ async def test_items_of_a_bulk_run_give_up_when_the_database_stays_away(
     async with VCloud(
         streamspace=emulator.endpoints()["streamspace"], streamspace_dialect="published"
     ) as cloud:
-        run = cloud.bulk(range(20), lambda _: cloud.streamspace.sessions.list().all())
+        run = cloud.bulk(
+            range(100), lambda _: cloud.streamspace.sessions.list().all(), concurrency=10
+        )
         async with run:
             outcomes = [outcome async for outcome in run]
     assert run.totals.stopped is None
-    assert len(outcomes) == 20
-    assert run.totals.undone > 10
+    assert len(outcomes) == 100
+    assert run.totals.undone > 50
 
 
 # -- logging out -----------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ NONE = {
     # What only the published StreamSpace says.
     "make_session": {"max_session_duration", "streaming_protocol"},
     "make_session_update": {"command_id", "message"},
+    "make_start_data": {"idle_timeout", "max_session_duration", "tags", "manifest"},
     "make_template": {"repository_id", "app_type", "manifest", "install_count"},
     "make_user": {"full_name", "provider", "updated_at", "quota"},
     "make_stream": {"dark_mode", "launch_arguments", "keyboard_layout"},

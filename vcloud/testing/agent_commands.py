@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack
 
 from vcloud.providers.streamspace import (
     CommandData,
@@ -63,6 +63,10 @@ class StartDataFields(TypedDict, total=False):
     vnc: VNCPort | None
     persistent_home: bool | None
     environment: Mapping[str, str] | None
+    idle_timeout: timedelta | float | None
+    max_session_duration: timedelta | float | None
+    tags: list[str] | None
+    manifest: Mapping[str, Any] | None
 
 
 def make_start_data(**fields: Unpack[StartDataFields]) -> StartData:
@@ -79,6 +83,10 @@ def make_start_data(**fields: Unpack[StartDataFields]) -> StartData:
         vnc=make_vnc_port,
         persistent_home=True,
         environment=lambda: {"PUID": "1000", "PGID": "1000", "TZ": "UTC"},
+        idle_timeout=None,
+        max_session_duration=None,
+        tags=None,
+        manifest=None,
     )
     return StartData(**values)
 

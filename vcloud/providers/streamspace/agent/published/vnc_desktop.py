@@ -123,6 +123,9 @@ class Desktop:
         #: Why this connection cannot go on.
         self._failure: DesktopError | None = None
         self._failed = asyncio.Event()
+        #: Not set while a command that may end the desktop is carried out.
+        self._steady = asyncio.Event()
+        self._steady.set()
         self._pace = Pace()
         #: When bytes were last sent, and set when some are.
         self._said_at = self._loop.time()
@@ -166,6 +169,14 @@ class Desktop:
         """Note that a viewer left."""
         self._anew.set()
 
+    def may_end(self) -> None:
+        """Note that a command is carried out which may end the desktop: that is no error then."""
+        self._steady.clear()
+
+    def goes_on(self) -> None:
+        """Note that the session runs after that command."""
+        self._steady.set()
+
     def fail(self, failure: DesktopError) -> None:
         """End this connection, and its viewer, for this reason."""
         self._failure = failure
@@ -186,15 +197,20 @@ class Desktop:
                 await self._connect_and_relay()
             except DesktopError as failure:
                 starting = self._lasting and self._loop.time() - since < STARTING
-                if self._viewer_waits or self.in_use or not self._lasting:
+                is_watched = self._viewer_waits or self.in_use or not self._lasting
+                expected = not self._steady.is_set()
+                if not expected and (is_watched or not starting):
                     self._on_error(failure.error)
+                if is_watched:
                     await self._outlet.error(failure.reason)
                     self._viewer_waits = False
+                    self._used.clear()
                     self._queued = b""
-                elif not starting:
-                    self._on_error(failure.error)
                 if not self._lasting:
                     return
+                if expected:
+                    await self._steady.wait()
+                    continue
                 with suppress(TimeoutError):
                     async with timeout(pause):
                         await self._anew.wait()
