@@ -30,7 +30,8 @@ from vcloud.providers.streamspace import InvalidTransitionError, SessionState, S
 from vcloud.providers.streamspace.errors import DIALECT
 
 NO_PATH = (
-    "the server has no such path (the answer began b'404 page not found'): is the base_url right?"
+    "the server has no such path (the answer began b'404 page not found'): "
+    "is the base_url right, and the dialect, if one was given?"
 )
 BASE = "https://streamspace.example.com/api/v1"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -167,6 +167,8 @@ class StreamSpaceCode(StrEnum):
     )
 
 
+#: What to do about a path that is not there.
+_CHECK: Final = "is the base_url right, and the dialect, if one was given?"
 _CODES: Mapping[str, StreamSpaceCode] = {str(code): code for code in StreamSpaceCode}
 _TRANSITION = re.compile(r"Cannot transition from '([^']*)' to '([^']*)'")
 
@@ -221,7 +223,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         quoted = excerpt(response.body, sensitive=request.sensitive)
         message = _message(body) or meaning or quoted
         if words is NO_PATH:
-            message = f"the server has no such path ({message}): is the base_url right?"
+            message = f"the server has no such path ({message}): {_CHECK}"
         transition = words.states or _transition(message)
         kind = (
             words.error
