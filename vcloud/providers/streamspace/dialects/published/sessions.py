@@ -79,7 +79,7 @@ class SessionAnswer(Answer, rename="camel", kw_only=True):
     documented: msgspec.Raw | UnsetType = foreign("id")
 
     #: The server identifies a session by its name.
-    name = property(attrgetter("id"))
+    name: ClassVar[Any] = property(attrgetter("id"))
 
     @property
     def last_activity(self) -> datetime | None:
