@@ -34,7 +34,7 @@ from vcloud.errors.text import MAX_WORD, shortened
 from vcloud.providers.streamspace.models import SessionState
 from vcloud.providers.streamspace.server_words import NO_PATH, Words, note_login, words_of
 
-__all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
+__all__ = ["SERVICE", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
 
 
 class InvalidTransitionError(ConflictError):
@@ -173,7 +173,7 @@ _CODES: Mapping[str, StreamSpaceCode] = {str(code): code for code in StreamSpace
 _TRANSITION = re.compile(r"Cannot transition from '([^']*)' to '([^']*)'")
 
 
-class StreamSpaceDialect(msgspec.Struct, frozen=True):
+class StreamSpaceService(msgspec.Struct, frozen=True):
     """StreamSpace's errors: an HTTP status, and a body with ``error``, ``message`` and ``code``.
 
     The published server sends no ``code``. What its words mean is in
@@ -277,7 +277,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         return proof_of_answer(response.status, form)
 
 
-DIALECT = StreamSpaceDialect("streamspace")
+SERVICE = StreamSpaceService("streamspace")
 
 
 def _words(request: Request, response: Response, body: Mapping[str, Any]) -> Words:
