@@ -108,13 +108,18 @@ class Place:
 
         The server goes on with a request that was given up, as an agent's last heartbeat may be,
         and may then put its answer into that of another request (seen there): such a request is
-        sent once more.
+        sent once more. So is one whose login has ended, because a session was changed.
         """
         for _ in range(3):
             with contextlib.suppress(aiohttp.ClientPayloadError, UnicodeDecodeError, ValueError):
-                return await self._ask(
+                status, answer = await self._ask(
                     method, path, body, self.bearer if headers is None else headers
                 )
+                ended = status == 401 and headers is None
+                if not ended and (status >= 300 or isinstance(answer, dict)):
+                    return status, answer
+                if ended:
+                    await self.log_in()
             await asyncio.sleep(0.5)
         raise AssertionError(f"{method} {path} has no readable answer")
 

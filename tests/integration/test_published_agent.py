@@ -76,6 +76,44 @@ async def test_a_pending_agent_asks_again_and_does_not_connect(
             assert len(control.sockets) == 1
 
 
+async def test_a_pending_agent_asks_again_as_soon_as_a_coroutine_hook_has_returned() -> None:
+    """Once: a hook that did not approve it must not have it ask in a loop."""
+    pending: list[str] = []
+
+    async def approve(agent_id: str) -> None:
+        pending.append(agent_id)
+        control.approvals = ["approved"]
+
+    async with published_plane() as control:
+        control.approvals = ["pending"]
+        async with asyncio.timeout(5), control.agent(ready(), on_pending=approve):
+            assert (len(control.registrations), pending) == (2, ["agent-1"])
+
+
+@pytest.mark.parametrize(("failing", "times"), [(False, 2), (True, 1)])
+async def test_a_coroutine_hook_that_did_not_approve_is_followed_by_one_question_at_most(
+    failing: bool, times: int
+) -> None:
+    asked = asyncio.Event()
+
+    async def notify(_: str) -> None:
+        asked.set()
+        if failing:
+            raise RuntimeError("the mail server is away")
+
+    async with published_plane() as control:
+        control.approvals = ["pending"]
+        running = asyncio.create_task(control.agent(ready(), on_pending=notify).run())
+        await asked.wait()
+        await settled(lambda: len(control.registrations) == times)
+        await asyncio.sleep(0.05)
+        assert len(control.registrations) == times
+        assert not running.done()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
 async def test_an_approval_that_never_comes_ends_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "ASK_AGAIN", 0.01)
     async with published_plane() as control:

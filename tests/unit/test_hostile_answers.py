@@ -186,7 +186,7 @@ NOT_DECODED: Final = {
     "streams.models.Capacity",  # sent
     "streams.connect_undo.ConnectUndo",  # of our own machines
     "streamspace.agent.hooks.AgentHooks",  # given by the user
-    "streamspace.agent.links.LinkOptions",
+    "streamspace.agent.choosing.LinkOptions",
     "streamspace.agent.options.AgentOptions",
     "streamspace.agent.published.approval.Approval",  # waits for one
     "streamspace.realtime.vnc_relay.RelayProgress",  # what came of a relay
@@ -227,7 +227,7 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
             (
                 "desktops.actions.",
                 "streamspace.agent.messages.",
-                "streamspace.agent.published.vnc.",
+                "streamspace.agent.published.vnc_messages.",
             )
         )
     }  # actions are sent, and messages come on a socket: they have tests of their own

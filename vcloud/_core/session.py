@@ -21,7 +21,7 @@ from vcloud._core.call.credentials import obtain_credential
 from vcloud._core.call.errors import about_answer, closed
 from vcloud._core.call.loop import run
 from vcloud._core.call.sources import SYSTEM, Sources
-from vcloud._core.call.unread import unread_answer
+from vcloud._core.call.unread_answer import unread_answer
 from vcloud._core.call.upgrades import Upgrade
 from vcloud._core.cleanup import Cleanup, Opened
 from vcloud._core.codec import Codec

@@ -11,7 +11,7 @@ import msgspec
 from vcloud._core.call.call import Call
 from vcloud._core.call.context import CallContext
 from vcloud._core.call.errors import about_answer
-from vcloud._core.call.unread import unread_answer
+from vcloud._core.call.unread_answer import unread_answer
 from vcloud._core.call.upgrades import UPGRADED
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.shape import Shape

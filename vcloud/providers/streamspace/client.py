@@ -284,8 +284,9 @@ class StreamSpace(LoginClient):
                 included: those that :attr:`AgentWorker.errors` keeps and the log has. While 64
                 calls of hooks have not returned, it is not called.
             on_pending: is called with the ``agent_id`` each time that a published server answers
-                that an administrator has to approve the agent; the agent asks again after 120
-                seconds, and does not connect before. See ``AgentRef.approve``.
+                that an administrator has to approve the agent, which does not connect before. It
+                asks again after 120 seconds, and once when a coroutine function has returned, so
+                that one which awaits ``AgentRef.approve`` connects it at once.
 
         Raises:
             InvalidArgumentError: an empty name, an unknown platform, a handler that lacks a

@@ -6,11 +6,11 @@ import asyncio
 from typing import Final
 
 from vcloud.errors import RateLimitError, VCloudError
+from vcloud.providers.streamspace.agent.choosing import LinkOptions, link_and_viewers
 from vcloud.providers.streamspace.agent.commands import CommandRunner
 from vcloud.providers.streamspace.agent.connection import AgentConnection
 from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS, DuplicateAgentError
 from vcloud.providers.streamspace.agent.link import Viewers
-from vcloud.providers.streamspace.agent.links import LinkOptions, link_and_viewers
 from vcloud.providers.streamspace.agent.messages import SessionReport
 from vcloud.providers.streamspace.agent.options import AgentOptions
 from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff

@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from vcloud._core.decoding.plain_json import loads
+from vcloud._core.decoding.plain_json import object_of
 from vcloud._core.request import Request, Response, path_segment
 from vcloud._core.session import Session
 from vcloud._core.timing.timeouts import timeout
@@ -37,7 +35,7 @@ from vcloud.providers.streamspace.realtime.vnc_errors import (
     SessionStoppedError,
     StreamingProtocolError,
 )
-from vcloud.providers.streamspace.realtime.vnc_published import (
+from vcloud.providers.streamspace.realtime.vnc_published_socket import (
     GONE,
     GREETING,
     MAX_UNREAD,
@@ -226,11 +224,7 @@ async def _greeting(socket: Socket) -> bytes:
 
 
 def _protocol(body: bytes) -> str:
-    try:
-        found: Any = loads(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    named = found.get("protocol") if isinstance(found, dict) else None
+    named = object_of(body).get("protocol")
     return printable(shortened(named, MAX_PROTOCOL)) if isinstance(named, str) else ""
 
 
