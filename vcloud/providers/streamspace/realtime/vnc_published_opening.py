@@ -50,7 +50,7 @@ __all__ = ["VNCOpening", "Viewer"]
 SILENCE: Final = 5.0
 #: Seconds before the second upgrade, and the most before later ones; each pause doubles.
 FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 4.0
+LONGEST_PAUSE: Final = 8.0
 #: The status for an agent that is not connected to the replica that was reached.
 AGENT_AWAY: Final = 503
 #: Characters of a protocol's name that an error shows.
