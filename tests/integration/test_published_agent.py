@@ -17,6 +17,7 @@ from vcloud import (
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    RetryPolicy,
     UnsupportedError,
 )
 from vcloud.providers.streamspace import (
@@ -261,17 +262,14 @@ async def test_the_latest_states_are_sent_after_a_reconnection() -> None:
         assert len(control.registrations) == 1
 
 
-async def test_a_connection_that_ends_at_once_is_made_again_at_once() -> None:
+async def test_a_connection_that_ends_at_once_is_made_again_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with published_plane() as control:
         control.ends_at_once = 1
-        slow = control.streamspace.with_options().serve_agent(
-            "agent-1", platform="kubernetes", handler=ready(), api_key=KEY
-        )
-        began = asyncio.get_running_loop().time()
-        async with slow:
+        async with control.agent(ready(), retry=RetryPolicy(base=300, cap=300)):
             await settled(lambda: len(control.sockets) == 2)
-            # The first pause is half a second.
-            assert asyncio.get_running_loop().time() - began < 0.4
+        assert "it connects again in 0.0 s" in caplog.text
 
 
 async def test_three_that_end_at_once_are_an_error() -> None:
@@ -308,6 +306,15 @@ async def test_draining_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     async with published_plane() as control, control.agent(ready()) as worker:
         worker.drain()
         await settled(lambda: len(control.heartbeats) == 1)
+
+
+async def test_an_agent_that_stops_gives_up_no_request() -> None:
+    async with published_plane() as control:
+        control.heartbeat_pause = 0.2
+        async with control.agent(ready()) as worker:
+            worker.drain()
+            await settled(lambda: len(control.heartbeats) == 1)
+        assert control.answered == len(control.heartbeats)
 
 
 async def test_a_session_that_ended_by_itself_is_reported_even_before_the_connection() -> None:

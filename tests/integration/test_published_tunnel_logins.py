@@ -108,6 +108,17 @@ async def test_one_that_ended_while_a_tunnel_is_open_does_not_end_it(tmp_path: P
 
 
 @virtual
+async def test_those_that_end_one_after_another_are_all_renewed(tmp_path: Path) -> None:
+    """Each change ends all logins, that of the upgrade among them, and may do so at any time."""
+    async with desktops(tmp_path) as world, viewed(world, "login") as session:
+        before = logins(world)
+        world.emulator.faults.add("GET */vnc/*", Fault.reply(401, b""), times=4)
+        async with session.open_vnc() as tunnel:
+            assert await tunnel.read() == GREETING
+        assert (refused_upgrades(world), logins(world)) == (4, before + 4)
+
+
+@virtual
 async def test_one_that_ends_while_a_tunnel_waits_for_the_agent(tmp_path: Path) -> None:
     async with desktops(tmp_path) as world:
         session = await world.running()

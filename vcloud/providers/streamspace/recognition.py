@@ -63,6 +63,9 @@ _DOCUMENTED: Final = frozenset(
 )
 #: Keys of the database's row, with which the published server answers a change of tags.
 _ROW: Final = frozenset({"template_name", "user_id"})
+#: All keys of the published server's answer to the document's ``PATCH`` of a session's state. It is
+#: answered with 202, and nothing happens.
+_NOTHING_DONE: Final = frozenset({"message", "name", "state"})
 
 
 async def recognised(session: Session) -> DialectName:
@@ -206,6 +209,8 @@ def spelling_of(body: bytes) -> DialectName | None:
     """
     answer = object_of(body)
     names = set(answer)
+    if names == _NOTHING_DONE:
+        return "published"
     for inner in answer.values():
         if isinstance(inner, list) and inner and isinstance(inner[0], dict):
             names.update(inner[0])

@@ -121,6 +121,11 @@ class Connections:
         if self._connection is not None:
             self._connection.drain()
 
+    async def leave(self) -> None:
+        """Prepare to end the connection: see :meth:`AgentConnection.leave`."""
+        if self._connection is not None:
+            await self._connection.leave()
+
     async def end_viewers(self) -> None:
         """End the viewers' connections."""
         if self._viewers is not None:

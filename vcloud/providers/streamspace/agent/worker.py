@@ -309,6 +309,9 @@ class AgentWorker(Secretive):
         await self._commands.finish(self._options.grace)
         await self._reporter.finish(self._options.grace)
         await self._connections.end_viewers()
+        with suppress(TimeoutError):
+            async with timeout_running(FLUSH_TIMEOUT):
+                await self._connections.leave()
         if self._outbox and not connecting.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:

@@ -14,7 +14,8 @@
 
     vnc_published_opening   opens the WebSocket of a published server: waits for the first bytes
     vnc_published_socket    that WebSocket: base64, and questions for the session's state
-    vnc_errors              the errors of these two
+    vnc_published_pings     when that WebSocket pings, so that the server does not end
+    vnc_errors              the errors of these
 
     log_stream              a followed log, across reconnections
     log_replay              which lines are new after a reconnection
