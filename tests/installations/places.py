@@ -108,13 +108,18 @@ class Place:
 
         The server goes on with a request that was given up, as an agent's last heartbeat may be,
         and may then put its answer into that of another request (seen there): such a request is
-        sent once more.
+        sent once more. So is one whose login has ended, because a session was changed.
         """
         for _ in range(3):
             with contextlib.suppress(aiohttp.ClientPayloadError, UnicodeDecodeError, ValueError):
-                return await self._ask(
+                status, answer = await self._ask(
                     method, path, body, self.bearer if headers is None else headers
                 )
+                ended = status == 401 and headers is None
+                if not ended and (status >= 300 or isinstance(answer, dict)):
+                    return status, answer
+                if ended:
+                    await self.log_in()
             await asyncio.sleep(0.5)
         raise AssertionError(f"{method} {path} has no readable answer")
 
@@ -166,20 +171,25 @@ class Place:
         ours = {"k8s-prod-us-east-1"} if self.emulator else set()
         return [one["agentId"] for one in found if one["agentId"] not in ours]
 
+    async def sessions(self) -> set[str]:
+        """The names of all sessions, as they are now: a cache knows the list by its URL."""
+        _, found = await self.ask("GET", f"/sessions?fresh={secrets.token_hex(8)}")
+        return {one["name"] for one in found["sessions"]}
+
     async def clean(self) -> None:
         """Remove what was made: sessions, then agents, which they refer to, and the rest."""
         await self.log_in()
-        sessions = (await self.ask("GET", "/sessions"))[1]["sessions"]
-        ours = [one["name"] for one in sessions if one["name"] not in self.before]
+        ours = await self.sessions() - self.before
         for name in ours:
             await self.ask("DELETE", f"/sessions/{name}")
         if ours:
             # What takes their rows away. It tells no agent, and so is of no other use.
-            body = {"sessionIds": ours}
+            body = {"sessionIds": sorted(ours)}
             _, job = await self.ask("POST", "/batch/sessions/terminate", body)
             while True:
-                _, found = await self.ask("GET", f"/batch/jobs/{job['jobId']}")
-                if found["status"] != "running":
+                # 404 as long as its row is not written.
+                status, found = await self.ask("GET", f"/batch/jobs/{job['jobId']}")
+                if status == 200 and found["status"] != "running":
                     break
                 await asyncio.sleep(0.05)
         for name in self.agents:
@@ -222,7 +232,7 @@ async def opened(kind: str) -> AsyncIterator[Place]:
         await place.log_in()
         others = await place.agents_online()
         assert not others, f"{others} would be given this test's sessions: stop these agents"
-        place.before = {one["name"] for one in (await place.ask("GET", "/sessions"))[1]["sessions"]}
+        place.before = await place.sessions()
         try:
             yield place
         finally:

@@ -25,6 +25,7 @@ from vcloud import (
     DecodeError,
     Endpoint,
     VCloud,
+    VCloudError,
 )
 from vcloud.emulator import Emulator
 from vcloud.providers.dialect import DialectName
@@ -157,6 +158,24 @@ async def test_a_create_that_was_answered_in_the_other_form_may_have_been_carrie
             await streamspace.sessions.create("admin", "firefox")
     assert caught.value.outcome_unknown
     assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize("change", ["hibernate", "wake", "force_terminate", "terminate"])
+async def test_a_change_that_the_published_server_does_not_carry_out_is_no_success(
+    change: str,
+) -> None:
+    async with Emulator(rate_limits=False, seed=SEED, streamspace="published") as emulator:
+        base_url = emulator.endpoints()["streamspace"].base_url
+        async with StreamSpace(base_url, auth=login()) as right:
+            token = (await right.login()).token
+            created = await right.sessions.create("admin", "firefox-browser")
+            running = await created.wait_until("running", poll=0.02)
+        auth = BearerAuth(token)
+        async with StreamSpace(base_url, auth=auth, dialect="documented") as wrong:
+            with pytest.raises(VCloudError, match='dialect="published"'):
+                await getattr(wrong.sessions.ref(running.id), change)()
+        async with StreamSpace(base_url, auth=auth) as right:
+            assert (await right.sessions.get(running.id)).state == "running"
 
 
 async def test_an_installation_that_changes_its_mind_is_recognised_anew(

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from vcloud._core.decoding.mismatch import excerpt
-from vcloud._core.decoding.plain_json import loads, too_deep
+from vcloud._core.decoding.plain_json import object_of, too_deep
 from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
-from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
+from vcloud._core.request import Request, Response
 from vcloud._core.scalars import Integer, instant_or_none
 from vcloud.errors import (
     APIError,
@@ -31,11 +31,10 @@ from vcloud.errors import (
     ServerError,
 )
 from vcloud.errors.text import MAX_WORD, shortened
-from vcloud.providers.streamspace.login_words import mark_refusal
 from vcloud.providers.streamspace.models import SessionState
-from vcloud.providers.streamspace.server_words import NO_PATH, Words, words_of
+from vcloud.providers.streamspace.server_words import NO_PATH, Words, note_login, words_of
 
-__all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
+__all__ = ["SERVICE", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
 
 
 class InvalidTransitionError(ConflictError):
@@ -168,11 +167,13 @@ class StreamSpaceCode(StrEnum):
     )
 
 
+#: What to do about a path that is not there.
+_CHECK: Final = "is the base_url right, and the dialect, if one was given?"
 _CODES: Mapping[str, StreamSpaceCode] = {str(code): code for code in StreamSpaceCode}
 _TRANSITION = re.compile(r"Cannot transition from '([^']*)' to '([^']*)'")
 
 
-class StreamSpaceDialect(msgspec.Struct, frozen=True):
+class StreamSpaceService(msgspec.Struct, frozen=True):
     """StreamSpace's errors: an HTTP status, and a body with ``error``, ``message`` and ``code``.
 
     The published server sends no ``code``. What its words mean is in
@@ -222,7 +223,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         quoted = excerpt(response.body, sensitive=request.sensitive)
         message = _message(body) or meaning or quoted
         if words is NO_PATH:
-            message = f"the server has no such path ({message}): is the base_url right?"
+            message = f"the server has no such path ({message}): {_CHECK}"
         transition = words.states or _transition(message)
         kind = (
             words.error
@@ -245,7 +246,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         if isinstance(made, RateLimitError):
             made.retry_after = _retry_after(body, response, now)
         if isinstance(made, AuthenticationError):
-            mark_refusal(made, request, body)
+            note_login(made, body, upgrade=request.upgrades)
         if isinstance(made, InvalidTransitionError) and transition:
             made.from_state, made.to_state = map(_state, transition)
         return made
@@ -276,13 +277,12 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         return proof_of_answer(response.status, form)
 
 
-DIALECT = StreamSpaceDialect("streamspace")
+SERVICE = StreamSpaceService("streamspace")
 
 
 def _words(request: Request, response: Response, body: Mapping[str, Any]) -> Words:
     """What the words of an answer without a documented code mean."""
-    upgrade = request.bucket in {UPGRADES, UPGRADES_WITHOUT_SLOT}
-    words = words_of(response.status, body, upgrade=upgrade)
+    words = words_of(response.status, body, upgrade=request.upgrades)
     # What was cut off may have been an error.
     return Words() if words is None or (words is NO_PATH and response.cut) else words
 
@@ -298,11 +298,8 @@ def _transition(message: str) -> tuple[str, str] | None:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = loads(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) and not too_deep(found) else {}
+    found = object_of(body)
+    return {} if too_deep(found) else found
 
 
 def _word(body: Mapping[str, Any], *names: str) -> str | None:

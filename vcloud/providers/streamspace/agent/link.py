@@ -1,7 +1,7 @@
 """How an agent and its control plane talk: what the worker knows of the two dialects.
 
 ``documented/`` and ``published/`` each have a :class:`Link`, for the messages, and a
-:class:`Viewers`, for VNC. ``links`` chooses.
+:class:`Viewers`, for VNC. ``choosing`` says which.
 """
 
 from __future__ import annotations
@@ -96,6 +96,10 @@ class Viewers(Protocol):
 
     def disconnected(self) -> None:
         """The connection has ended."""
+        ...
+
+    def session_ending(self, session_id: str) -> None:
+        """A session is being stopped or hibernated; :meth:`session_changed` says what it became."""
         ...
 
     def session_changed(self, report: SessionReport) -> None:

@@ -22,16 +22,14 @@ from vcloud.providers.streamspace.agent.messages import (
     UnreadableMessage,
 )
 from vcloud.providers.streamspace.agent.parsing import message_of
-from vcloud.providers.streamspace.agent.published.vnc import (
+from vcloud.providers.streamspace.agent.published.vnc_messages import (
     VNCClose,
     VNCData,
-    VNCError,
-    VNCReady,
 )
 from vcloud.providers.streamspace.agent.writing import plain_json
 from vcloud.providers.streamspace.models import AgentCapacity, SessionState
 
-__all__ = ["capacity_of", "enveloped", "payload_of", "read"]
+__all__ = ["enveloped", "payload_of", "read", "with_capacity"]
 
 #: The port of VNC, for a session whose handler names none (it may have a socket instead). The
 #: server makes a session's ``status.url`` of it, and uses it for nothing else.
@@ -83,11 +81,6 @@ def payload_of(message: Message, *, capacity: AgentCapacity | None) -> tuple[str
             payload = _status(message)
         case VNCData():
             payload = {"sessionId": message.session_id, "data": message.data}
-        case VNCReady():
-            payload = {"sessionId": message.session_id, "vncPort": message.vnc_port}
-            payload |= {"podName": message.pod_name} if message.pod_name else {}
-        case VNCError():
-            payload = {"sessionId": message.session_id, "error": message.error}
     if payload is None:
         raise TypeError(f"the published server has no {type(message).__name__}")
     return kind, payload
@@ -95,10 +88,10 @@ def payload_of(message: Message, *, capacity: AgentCapacity | None) -> tuple[str
 
 def with_capacity(capacity: AgentCapacity | None) -> dict[str, Any]:
     """The field that holds an agent's capacity, if it declared one."""
-    return {} if capacity is None else {"capacity": capacity_of(capacity)}
+    return {} if capacity is None else {"capacity": _capacity(capacity)}
 
 
-def capacity_of(capacity: AgentCapacity) -> dict[str, Any]:
+def _capacity(capacity: AgentCapacity) -> dict[str, Any]:
     """An agent's capacity: its texts, and otherwise the document's numbers (cores, and GB)."""
     fields = {
         "maxSessions": capacity.max_sessions or 0,

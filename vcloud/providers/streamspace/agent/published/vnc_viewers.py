@@ -20,16 +20,16 @@ from vcloud.providers.streamspace.agent.messages import (
     VNCProxyData,
     VNCProxyRequest,
 )
-from vcloud.providers.streamspace.agent.published.vnc import VNCClose, VNCData
 from vcloud.providers.streamspace.agent.published.vnc_batches import capacity
 from vcloud.providers.streamspace.agent.published.vnc_desktop import (
     Desktop,
     DesktopError,
     Streams,
 )
+from vcloud.providers.streamspace.agent.published.vnc_messages import VNCClose, VNCData
 from vcloud.providers.streamspace.agent.vnc_server import connect_to_vnc_server
 from vcloud.providers.streamspace.models import SessionState
-from vcloud.providers.streamspace.realtime.vnc_published import GONE
+from vcloud.providers.streamspace.realtime.vnc_published_socket import GONE
 
 __all__ = ["PublishedViewers"]
 
@@ -117,12 +117,19 @@ class PublishedViewers:
         for session_id in list(self._desktops):
             self._end(session_id)
 
+    def session_ending(self, session_id: str) -> None:
+        """A session is being stopped or hibernated, which may end its desktop."""
+        if session_id in self._desktops:
+            self._desktops[session_id][0].may_end()
+
     def session_changed(self, report: SessionReport) -> None:
         """A session has a new state: it runs, or no longer."""
         session_id = str(report.session_id)
         if report.state == SessionState.RUNNING:
             self._running[session_id] = report
-            if session_id not in self._desktops:
+            if session_id in self._desktops:
+                self._desktops[session_id][0].goes_on()
+            else:
                 self._open(session_id)
             return
         self._running.pop(session_id, None)
