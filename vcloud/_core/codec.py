@@ -28,7 +28,7 @@ from vcloud._core.decoding.mismatch import (
 from vcloud._core.decoding.plain_json import UNREADABLE, repaired, tree
 from vcloud._core.decoding.shape import BrokenItems
 from vcloud._core.decoding.short_fields import short_fields
-from vcloud._core.decoding.spelled import Spelled, is_spelled
+from vcloud._core.decoding.spelled import LEARNING, Spelled, is_spelled
 from vcloud._core.request import MAX_REFUSAL
 from vcloud._core.scalars import convert
 from vcloud.errors import DecodeError
@@ -236,7 +236,8 @@ class Codec:
         return lenient_converter(strict=self._strict)
 
     def _decoder(self, wire: type[Any]) -> _Decoder:
-        fast = msgspec.json.Decoder(wire, dec_hook=convert)
+        with LEARNING:
+            fast = msgspec.json.Decoder(wire, dec_hook=convert)
         decoder: _Decoder = fast
         if is_spelled(wire):
             decoder = _Finished(fast, wire.finish)

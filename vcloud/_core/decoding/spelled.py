@@ -7,13 +7,18 @@ its attributes, both in C. To repair the names of an answer first would take ten
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeGuard, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeGuard, TypeVar, cast
 
 import attrs
 import msgspec
 
-__all__ = ["Spelled", "is_spelled", "spelled", "spells"]
+__all__ = ["LEARNING", "Spelled", "is_spelled", "spelled", "spells"]
+
+#: Held while msgspec learns the fields of a class. It keeps them at the class before it knows them
+#: all, and another thread that decodes with them meanwhile ends the process.
+LEARNING: Final = threading.Lock()
 
 M = TypeVar("M")
 S = TypeVar("S", bound="type[Spelled]")
@@ -66,7 +71,10 @@ class _Answer(msgspec.Struct, gc=False):
 
 def _result_of(answer: type[Spelled]) -> type[msgspec.Struct]:
     """The Struct whose field is the answer's model."""
-    result = answer._result = msgspec.defstruct("Result", [("made", answer.model)])  # noqa: SLF001 - of this module
+    with LEARNING:
+        result = msgspec.defstruct("Result", [("made", answer.model)])
+        msgspec.json.Decoder(result, dec_hook=_decoded_already)
+        answer._result = result  # noqa: SLF001 - of this module
     return result
 
 
