@@ -146,9 +146,8 @@ def listed(session: Session, filters: Mapping[str, str | None]) -> WholeList[Age
             check_query_value(
                 session, value, name, f"leave it out, and compare each agent's {name}"
             )
-    # An empty value is none to the server.
-    given = {name: value or None for name, value in filters.items()}
-    return WholeList("/admin/agents", AGENTS, given)
+    # An empty value is no filter to the server.
+    return WholeList("/admin/agents", AGENTS, filters)
 
 
 async def set_status(session: Session, agent_id: str, status: str) -> NoReturn:  # noqa: ARG001

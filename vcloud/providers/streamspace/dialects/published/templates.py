@@ -73,8 +73,8 @@ def listed(session: Session, category: str | None) -> WholeList[Template]:
         check_query_value(
             session, category, "category", "leave it out, and compare each template's category"
         )
-    # An empty category is none to the server, as it is no filter for the document.
-    return WholeList("/templates", TEMPLATES, {"category": category or None})
+    # An empty category is no filter to the server, nor to the document.
+    return WholeList("/templates", TEMPLATES, {"category": category})
 
 
 async def create(session: Session, fields: Mapping[str, object]) -> Template:
