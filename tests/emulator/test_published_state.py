@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -53,6 +54,23 @@ async def test_a_session_is_in_the_state_that_was_set_and_goes_on(api: Api, word
     assert session.id == session.name == name
     api.emu.advance(86_400)
     assert session.state == FINAL.get(word, word)
+
+
+async def test_a_session_is_left_idle_for_as_long_as_is_set(api: Api) -> None:
+    name, session = next(iter(api.space.sessions.items()))
+    assert session.idle == 0
+    session.idle = timedelta(hours=9)
+    found = (await api("GET", f"/sessions/{name}")).json
+    assert found["status"]["lastActivity"] == found["createdAt"] == "2026-02-01T17:40:00Z"
+    api.emu.advance(60)
+    assert session.idle == 9 * 3600 + 60
+    session.state = "terminated"
+    assert session.idle == 0
+    mistaken: Any = session
+    with pytest.raises(AttributeError, match="idle"):
+        mistaken.last_activity = 5
+    with pytest.raises(ValueError, match="idle"):
+        session.idle = -1
 
 
 async def test_without_its_agent_a_session_stays_on_its_way(api: Api) -> None:

@@ -125,6 +125,21 @@ def test_what_is_idle_on_each_provider_is_stopped_and_nothing_else(
     assert (idle.state, used.state) == ("hibernated", "running")
 
 
+@pytest.mark.vcloud_emulator(streamspace="published", sessions=2)
+def test_an_idle_session_of_a_published_streamspace_is_hibernated(
+    vcloud_emulator: Emulator, job: Job
+) -> None:
+    idle, used = vcloud_emulator.published_streamspace.sessions.values()
+    idle.idle = NINE_HOURS
+
+    ended = job.run()
+
+    assert (ended.status, ended.errors) == (0, "")
+    assert job.report() == {f"streamspace/{idle.id}": ("done", "hibernated")}
+    vcloud_emulator.advance(60)
+    assert (idle.state, used.state) == ("hibernated", "running")
+
+
 @twenty_idle_machines
 def test_what_is_unknown_is_settled_by_the_next_run_although_it_is_off_the_list(
     vcloud_emulator: Emulator, job: Job

@@ -25,7 +25,7 @@ from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.errors import ServerError
 from vcloud.providers import vagon
-from vcloud.providers.vagon import Envelope, VagonDialect
+from vcloud.providers.vagon import Envelope, VagonService
 
 Patch = pytest.MonkeyPatch
 Mutation = Callable[[Patch], None]
@@ -54,12 +54,12 @@ def retry_a_post_on_gateway_error(patch: Patch) -> None:
 
 def believe_a_gateways_503(patch: Patch) -> None:
     """Any 503 counts as the service's own refusal."""
-    real = VagonDialect.proof
+    real = VagonService.proof
 
-    def proof(self: VagonDialect, request: Request, response: Response, error: Any) -> Proof:
+    def proof(self: VagonService, request: Request, response: Response, error: Any) -> Proof:
         return Proof.NOT_DONE if response.status == 503 else real(self, request, response, error)
 
-    patch.setattr(VagonDialect, "proof", proof)
+    patch.setattr(VagonService, "proof", proof)
 
 
 def take_a_used_nonce_for_wrong_credentials(patch: Patch) -> None:
@@ -125,15 +125,15 @@ def ignore_retry_after(patch: Patch) -> None:
 
 def accept_refusals_under_http_200(patch: Patch) -> None:
     """The HTTP status alone decides whether an answer is a success."""
-    real = VagonDialect.error
+    real = VagonService.error
 
     def error(
-        self: VagonDialect, request: Request, response: Response, url: str, *, now: float
+        self: VagonService, request: Request, response: Response, url: str, *, now: float
     ) -> Any:
         return None if 200 <= response.status < 300 else real(self, request, response, url, now=now)
 
-    patch.setattr(VagonDialect, "error", error)
-    patch.setattr(VagonDialect, "succeeded", lambda self, answer: True)
+    patch.setattr(VagonService, "error", error)
+    patch.setattr(VagonService, "succeeded", lambda self, answer: True)
 
 
 def let_aiohttp_send_twice(patch: Patch) -> None:

@@ -24,7 +24,7 @@ from vcloud.providers.streamspace.agent import (
     hooks,
     result_cache,
 )
-from vcloud.providers.streamspace.agent.documented import vnc_connections
+from vcloud.providers.streamspace.agent.documented import vnc_viewers
 
 # -- commands --------------------------------------------------------------------------------------
 
@@ -165,8 +165,8 @@ async def look(control: Plane, count: int, session_id: str) -> None:
 async def test_viewers_are_limited_for_each_session_and_in_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(vnc_connections, "MAX_PER_SESSION", 4)
-    monkeypatch.setattr(vnc_connections, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(vnc_viewers, "MAX_PER_SESSION", 4)
+    monkeypatch.setattr(vnc_viewers, "MAX_CONNECTIONS", 10)
     async with plane() as control:
         handler = Watched()
         async with control.agent(handler):

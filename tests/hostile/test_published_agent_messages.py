@@ -18,7 +18,7 @@ from vcloud.providers.streamspace.agent.messages import (
 )
 from vcloud.providers.streamspace.agent.parsing import iter_messages
 from vcloud.providers.streamspace.agent.published.envelope import read
-from vcloud.providers.streamspace.agent.published.vnc import VNCClose, VNCData
+from vcloud.providers.streamspace.agent.published.vnc_messages import VNCClose, VNCData
 
 STRANGE: list[Any] = [
     None, True, 0, -1, 10**30, 1.5, "", " ", "\ud83d", "a/b%c", "über", "x" * 100_000,

@@ -171,16 +171,20 @@ class Place:
         ours = {"k8s-prod-us-east-1"} if self.emulator else set()
         return [one["agentId"] for one in found if one["agentId"] not in ours]
 
+    async def sessions(self) -> set[str]:
+        """The names of all sessions, as they are now: a cache knows the list by its URL."""
+        _, found = await self.ask("GET", f"/sessions?fresh={secrets.token_hex(8)}")
+        return {one["name"] for one in found["sessions"]}
+
     async def clean(self) -> None:
         """Remove what was made: sessions, then agents, which they refer to, and the rest."""
         await self.log_in()
-        sessions = (await self.ask("GET", "/sessions"))[1]["sessions"]
-        ours = [one["name"] for one in sessions if one["name"] not in self.before]
+        ours = await self.sessions() - self.before
         for name in ours:
             await self.ask("DELETE", f"/sessions/{name}")
         if ours:
             # What takes their rows away. It tells no agent, and so is of no other use.
-            body = {"sessionIds": ours}
+            body = {"sessionIds": sorted(ours)}
             _, job = await self.ask("POST", "/batch/sessions/terminate", body)
             while True:
                 # 404 as long as its row is not written.
@@ -228,7 +232,7 @@ async def opened(kind: str) -> AsyncIterator[Place]:
         await place.log_in()
         others = await place.agents_online()
         assert not others, f"{others} would be given this test's sessions: stop these agents"
-        place.before = {one["name"] for one in (await place.ask("GET", "/sessions"))[1]["sessions"]}
+        place.before = await place.sessions()
         try:
             yield place
         finally:

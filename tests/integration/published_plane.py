@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -27,6 +28,8 @@ class PublishedPlane:
         said: all messages of agents.
         registrations: the bodies.
         heartbeats: the bodies of those over REST.
+        heartbeat_pause: seconds before each of these is answered.
+        answered: how many of them were.
         keys: the keys of all requests.
         sockets: the agents' sockets, one for each connection.
         connects: its answers to connections, the next one first; 101 when there is none.
@@ -39,6 +42,8 @@ class PublishedPlane:
     said: list[dict[str, Any]] = field(factory=list)
     registrations: list[dict[str, Any]] = field(factory=list)
     heartbeats: list[dict[str, Any]] = field(factory=list)
+    heartbeat_pause: float = 0.0
+    answered: int = 0
     keys: list[str | None] = field(factory=list)
     sockets: list[web.WebSocketResponse] = field(factory=list)
     connects: list[web.Response] = field(factory=list)
@@ -65,6 +70,8 @@ class PublishedPlane:
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         self.heartbeats.append(await request.json())
+        await asyncio.sleep(self.heartbeat_pause)
+        self.answered += 1
         return web.json_response({"message": "Heartbeat updated successfully"})
 
     async def connect(self, request: web.Request) -> web.StreamResponse:

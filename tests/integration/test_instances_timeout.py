@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.virtual_time import virtual
 from vcloud import InvalidArgumentError, RequestTimeout, VCloud
 from vcloud.emulator import Emulator, Fault
 
@@ -73,13 +74,15 @@ async def test_what_the_caller_does_meanwhile_does_not_count(cloud: VCloud) -> N
     assert (count, found.errors) == (154, {})
 
 
-async def test_the_time_is_for_all_pages_together(emulator: Emulator, cloud: VCloud) -> None:
-    await cloud.computers.machines.create(1, region="dublin", quantity=400)
-    emulator.faults.add(SLOW, Fault.delay(0.25), times=None)
-    found = cloud.instances(timeout=0.6)
-    shown = [instance.provider async for instance in found]
-    assert shown.count("computers") == 200
-    assert type(found.errors["computers"]) is RequestTimeout
+@virtual
+async def test_the_time_is_for_all_pages_together() -> None:
+    async with Emulator(speed=300) as emulator, VCloud(**emulator.endpoints()) as cloud:
+        await cloud.computers.machines.create(1, region="dublin", quantity=400)
+        emulator.faults.add(SLOW, Fault.delay(2.5), times=None)
+        found = cloud.instances(timeout=6)
+        shown = [instance.provider async for instance in found]
+        assert shown.count("computers") == 200
+        assert type(found.errors["computers"]) is RequestTimeout
 
 
 async def test_a_blocked_loop_makes_no_provider_late(emulator: Emulator, cloud: VCloud) -> None:

@@ -17,6 +17,7 @@ from vcloud import (
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    RetryPolicy,
     UnsupportedError,
 )
 from vcloud.providers.streamspace import (
@@ -73,6 +74,44 @@ async def test_a_pending_agent_asks_again_and_does_not_connect(
             assert len(control.registrations) == 3
             assert pending == ["agent-1", "agent-1"]
             assert len(control.sockets) == 1
+
+
+async def test_a_pending_agent_asks_again_as_soon_as_a_coroutine_hook_has_returned() -> None:
+    """Once: a hook that did not approve it must not have it ask in a loop."""
+    pending: list[str] = []
+
+    async def approve(agent_id: str) -> None:
+        pending.append(agent_id)
+        control.approvals = ["approved"]
+
+    async with published_plane() as control:
+        control.approvals = ["pending"]
+        async with asyncio.timeout(5), control.agent(ready(), on_pending=approve):
+            assert (len(control.registrations), pending) == (2, ["agent-1"])
+
+
+@pytest.mark.parametrize(("failing", "times"), [(False, 2), (True, 1)])
+async def test_a_coroutine_hook_that_did_not_approve_is_followed_by_one_question_at_most(
+    failing: bool, times: int
+) -> None:
+    asked = asyncio.Event()
+
+    async def notify(_: str) -> None:
+        asked.set()
+        if failing:
+            raise RuntimeError("the mail server is away")
+
+    async with published_plane() as control:
+        control.approvals = ["pending"]
+        running = asyncio.create_task(control.agent(ready(), on_pending=notify).run())
+        await asked.wait()
+        await settled(lambda: len(control.registrations) == times)
+        await asyncio.sleep(0.05)
+        assert len(control.registrations) == times
+        assert not running.done()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
 
 
 async def test_an_approval_that_never_comes_ends_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,17 +262,14 @@ async def test_the_latest_states_are_sent_after_a_reconnection() -> None:
         assert len(control.registrations) == 1
 
 
-async def test_a_connection_that_ends_at_once_is_made_again_at_once() -> None:
+async def test_a_connection_that_ends_at_once_is_made_again_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with published_plane() as control:
         control.ends_at_once = 1
-        slow = control.streamspace.with_options().serve_agent(
-            "agent-1", platform="kubernetes", handler=ready(), api_key=KEY
-        )
-        began = asyncio.get_running_loop().time()
-        async with slow:
+        async with control.agent(ready(), retry=RetryPolicy(base=300, cap=300)):
             await settled(lambda: len(control.sockets) == 2)
-            # The first pause is half a second.
-            assert asyncio.get_running_loop().time() - began < 0.4
+        assert "it connects again in 0.0 s" in caplog.text
 
 
 async def test_three_that_end_at_once_are_an_error() -> None:
@@ -270,6 +306,15 @@ async def test_draining_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     async with published_plane() as control, control.agent(ready()) as worker:
         worker.drain()
         await settled(lambda: len(control.heartbeats) == 1)
+
+
+async def test_an_agent_that_stops_gives_up_no_request() -> None:
+    async with published_plane() as control:
+        control.heartbeat_pause = 0.2
+        async with control.agent(ready()) as worker:
+            worker.drain()
+            await settled(lambda: len(control.heartbeats) == 1)
+        assert control.answered == len(control.heartbeats)
 
 
 async def test_a_session_that_ended_by_itself_is_reported_even_before_the_connection() -> None:

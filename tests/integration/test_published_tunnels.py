@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -19,7 +20,12 @@ from tests.integration.published_desktops import (
 )
 from tests.unit.virtual_time import now, virtual
 from vcloud import ConflictError, DecodeError, InvalidArgumentError, TransportError
-from vcloud.providers.streamspace import SessionState, SessionStoppedError
+from vcloud.providers.streamspace import (
+    SessionRef,
+    SessionState,
+    SessionStoppedError,
+    StreamSpace,
+)
 
 
 @virtual
@@ -216,6 +222,43 @@ async def test_a_second_viewer_takes_over(tmp_path: Path) -> None:
                 assert await second.read() == b"mine"
                 with pytest.raises(TransportError, match="another viewer of the session"):
                     await reading
+        assert world.panics == 0
+
+
+@virtual
+async def test_the_last_of_several_viewers_at_once_keeps_the_session(tmp_path: Path) -> None:
+    async with desktops(tmp_path) as world, contextlib.AsyncExitStack() as stack:
+        session = await world.running()
+        sessions = [session]
+        # Tunnels of one client would know of each other.
+        for _ in range(2):
+            client = StreamSpace(world.emulator.endpoints()["streamspace"])
+            other = await stack.enter_async_context(client)
+            sessions.append(other.sessions.ref(session.id))
+        echoes: list[SessionRef] = []
+
+        async def view(session: SessionRef) -> None:
+            with contextlib.suppress(TransportError):
+                async with session.open_vnc() as tunnel:
+                    assert await tunnel.read() == GREETING
+                    await tunnel.write(GREETING)
+                    while True:
+                        await tunnel.write(b"x")
+                        assert await tunnel.read() == b"x"
+                        echoes.append(session)
+                        await asyncio.sleep(1)
+
+        views = [asyncio.create_task(view(session)) for session in sessions]
+        await asyncio.sleep(60)
+        # A session has one viewer: the last one that got through.
+        assert len([one for one in views if not one.done()]) == 1
+        before = len(echoes)
+        await asyncio.sleep(20)
+        assert len(set(map(id, echoes[before:]))) == 1
+        assert len(echoes) - before > 15
+        for one in views:
+            one.cancel()
+        await asyncio.wait(views)
         assert world.panics == 0
 
 

@@ -20,7 +20,7 @@ from vcloud import (
     UnsupportedError,
 )
 from vcloud.providers.streamspace import SessionStoppedError, StreamingProtocolError, StreamSpace
-from vcloud.providers.streamspace.realtime import vnc_published
+from vcloud.providers.streamspace.realtime import vnc_published_opening, vnc_published_socket
 
 
 def sends(*messages: str) -> Any:
@@ -276,8 +276,8 @@ async def test_a_close_without_a_close_frame_names_another_viewer() -> None:
 async def test_a_viewer_that_does_not_read_is_ended_before_the_server_has_to_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.realtime.vnc_opening.MAX_UNREAD", 1000)
-    assert vnc_published.MAX_UNREAD == 96 * 1024 * 1024
+    monkeypatch.setattr(vnc_published_opening, "MAX_UNREAD", 1000)
+    assert vnc_published_socket.MAX_UNREAD == 96 * 1024 * 1024
     many = [text(b"x" * 300) for _ in range(10)]
     async with viewing(sends(text(GREETING), *many)) as server:
         async with server.session.open_vnc() as tunnel:

@@ -25,6 +25,7 @@ from vcloud import (
     DecodeError,
     Endpoint,
     VCloud,
+    VCloudError,
 )
 from vcloud.emulator import Emulator
 from vcloud.providers.dialect import DialectName
@@ -120,6 +121,34 @@ async def test_an_answer_in_the_other_form_is_an_error_and_nothing_is_repeated(
         assert service.asked == [f"{API}/sessions"]
 
 
+@pytest.mark.parametrize("nothing", [[], None])
+async def test_an_empty_list_of_the_other_form_is_empty_and_the_first_session_is_an_error(
+    serve: Callable[..., Any], nothing: list[object] | None
+) -> None:
+    """The server ignores what a documented client filters by: its empty list is always true."""
+    service = await serve({f"{API}/sessions": (200, {"sessions": nothing, "total": 0})})
+    async with client(f"{service.url}{API}", dialect="documented") as streamspace:
+        assert await streamspace.sessions.list(state="running").all() == []
+        assert streamspace.dialect == "documented"
+        service.answers[f"{API}/sessions"] = (200, {"sessions": [session()], "total": 1})
+        with pytest.raises(DecodeError, match='dialect="documented".*dialect="published"'):
+            await streamspace.sessions.list(state="running").all()
+
+
+async def test_an_empty_list_of_the_document_is_an_error_for_a_published_client(
+    serve: Callable[..., Any],
+) -> None:
+    """That client sends no page, so it would take the first of many pages for the whole list."""
+    pagination = {"page": 1, "limit": 20, "total": 0, "total_pages": 0}
+    listed = {"sessions": [], "pagination": pagination}
+    service = await serve({f"{API}/sessions": (200, listed)})
+    async with client(f"{service.url}{API}", dialect="published") as streamspace:
+        with pytest.raises(DecodeError, match='dialect="documented"'):
+            await streamspace.sessions.list().all()
+        with pytest.raises(ConfigurationError, match='dialect="documented".*nothing was sent'):
+            await streamspace.sessions.list().all()
+
+
 async def test_a_create_that_was_answered_in_the_other_form_may_have_been_carried_out(
     serve: Callable[..., Any],
 ) -> None:
@@ -129,6 +158,24 @@ async def test_a_create_that_was_answered_in_the_other_form_may_have_been_carrie
             await streamspace.sessions.create("admin", "firefox")
     assert caught.value.outcome_unknown
     assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize("change", ["hibernate", "wake", "force_terminate", "terminate"])
+async def test_a_change_that_the_published_server_does_not_carry_out_is_no_success(
+    change: str,
+) -> None:
+    async with Emulator(rate_limits=False, seed=SEED, streamspace="published") as emulator:
+        base_url = emulator.endpoints()["streamspace"].base_url
+        async with StreamSpace(base_url, auth=login()) as right:
+            token = (await right.login()).token
+            created = await right.sessions.create("admin", "firefox-browser")
+            running = await created.wait_until("running", poll=0.02)
+        auth = BearerAuth(token)
+        async with StreamSpace(base_url, auth=auth, dialect="documented") as wrong:
+            with pytest.raises(VCloudError, match='dialect="published"'):
+                await getattr(wrong.sessions.ref(running.id), change)()
+        async with StreamSpace(base_url, auth=auth) as right:
+            assert (await right.sessions.get(running.id)).state == "running"
 
 
 async def test_an_installation_that_changes_its_mind_is_recognised_anew(

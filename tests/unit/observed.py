@@ -14,7 +14,7 @@ from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
-from vcloud.providers.vagon import VagonDialect
+from vcloud.providers.vagon import VagonService
 
 #: An answer, an exception, or a function that gives an answer.
 Act = Response | BaseException | Callable[[], Awaitable[Response]]
@@ -110,7 +110,7 @@ def session(
     endpoint = Endpoint(base_url, auth=auth, observers=observers or [], **options)
     transport = Script(clock, *acts)
     return Session(
-        VagonDialect("computers"),
+        VagonService("computers"),
         endpoint,
         base_url,
         transport,

@@ -17,12 +17,12 @@ from vcloud import (
     VCloudError,
 )
 from vcloud._core.call.sources import Sources
-from vcloud._core.dialect import Dialect
+from vcloud._core.service import Service
 from vcloud._core.session import Session
 from vcloud.errors.wording import UNKNOWN
-from vcloud.providers.vagon import VagonDialect
+from vcloud.providers.vagon import VagonService
 
-VAGON = VagonDialect("computers")
+VAGON = VagonService("computers")
 
 
 POST, PUT, DELETE = (Request(method, "/machines") for method in ("POST", "PUT", "DELETE"))
@@ -34,14 +34,14 @@ PAGE = b"<html><body>502 Bad Gateway</body></html>"
 def session(
     script: Script,
     time: Time,
-    dialect: Dialect = VAGON,
+    service: Service = VAGON,
     auth: Auth | None = None,
     boottime: Time | None = None,
     **options: Any,
 ) -> Session:
     endpoint = Endpoint("https://host.test/v1", auth=auth or HMACAuth("ak", "sk"), **options)
     return Session(
-        dialect,
+        service,
         endpoint,
         "https://host.test/v1",
         script,
@@ -50,10 +50,10 @@ def session(
 
 
 async def ended(
-    script: Script, time: Time, request: Request, dialect: Dialect = VAGON, **options: Any
+    script: Script, time: Time, request: Request, service: Service = VAGON, **options: Any
 ) -> VCloudError:
     with pytest.raises(VCloudError) as caught:
-        await session(script, time, dialect, **options).send(request)
+        await session(script, time, service, **options).send(request)
     error = caught.value
     assert (UNKNOWN in str(error)) is error.outcome_unknown, "the text says what the attribute says"
     return error

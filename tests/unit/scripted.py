@@ -20,7 +20,7 @@ from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
-from vcloud.providers.vagon import VagonDialect
+from vcloud.providers.vagon import VagonService
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
 
@@ -94,7 +94,7 @@ def session(script: Script, time: Time, **options: Any) -> Session:
     endpoint = Endpoint("https://vagon.test/v1", **{"auth": HMACAuth("ak", "sk")} | options)
     nonces = iter(range(10_000))
     return Session(
-        VagonDialect("computers"),
+        VagonService("computers"),
         endpoint,
         "https://vagon.test/v1",
         script,

@@ -63,7 +63,7 @@ from vcloud.providers.streamspace.agent import (
     session_reports,
     worker,
 )
-from vcloud.providers.streamspace.agent.documented import vnc_connections
+from vcloud.providers.streamspace.agent.documented import vnc_viewers as documented_viewers
 from vcloud.providers.streamspace.agent.published import (
     approval,
     vnc_batches,
@@ -78,8 +78,8 @@ from vcloud.providers.streamspace.realtime import (
     log_stream,
     vnc_admission,
     vnc_forward,
-    vnc_opening,
-    vnc_published,
+    vnc_published_opening,
+    vnc_published_socket,
     vnc_refusal,
     vnc_relay,
 )
@@ -244,12 +244,15 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "silence after which lines of a log": (figure(log_stream.QUIET_PERIOD),),
     "log text held": (mib(log_stream.MAX_BUFFERED),),
     "log lines looked at": (figure(log_stream.LINES_PER_TURN),),
-    "what waits unread in a tunnel": (mib(vnc_published.MAX_UNREAD), figure(receiver.MAX_MESSAGES)),
-    "silence in a tunnel": (
-        figure(vnc_published.FIRST_QUESTION),
-        f"every {figure(vnc_published.NEXT_QUESTION)}",
+    "what waits unread in a tunnel": (
+        mib(vnc_published_socket.MAX_UNREAD),
+        figure(receiver.MAX_MESSAGES),
     ),
-    "a viewer of a published server": (figure(vnc_opening.SILENCE),),
+    "silence in a tunnel": (
+        figure(vnc_published_socket.FIRST_QUESTION),
+        f"every {figure(vnc_published_socket.NEXT_QUESTION)}",
+    ),
+    "a viewer of a published server": (figure(vnc_published_opening.SILENCE),),
     "desktops that an agent": (figure(vnc_viewers.MAX_DESKTOPS),),
     "what a viewer sends": (mib(vnc_desktop.MAX_WAITING),),
     "a picture in one message": (kib(vnc_batches.MAX_MESSAGE),),
@@ -281,10 +284,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a heartbeat is sent before": (figure(connection.DRAINING_TIMEOUT),),
     "answers remembered": (figure(result_cache.MAX_RESULTS), mib(result_cache.MAX_RESULT_BYTES)),
     "pictures delivered": (
-        f"{vnc_connections.MAX_PER_SESSION} of one session",
-        f"{vnc_connections.MAX_CONNECTIONS} in all",
+        f"{documented_viewers.MAX_PER_SESSION} of one session",
+        f"{documented_viewers.MAX_CONNECTIONS} in all",
     ),
-    "a VNC server's connection": (figure(vnc_connections.CONNECT_TIMEOUT),),
+    "a VNC server's connection": (figure(documented_viewers.CONNECT_TIMEOUT),),
     "what a service's `Date` shifts": (figure(server_clock.TOLERANCE),),
     "seconds between heartbeats": (
         (
@@ -299,7 +302,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "one message of an agent": (
         f"{figure(outbox.MAX_MESSAGE / 1024)} Ki",
         figure(commands.MAX_REASON),
-        figure(vnc_connections.MAX_REASON),
+        figure(documented_viewers.MAX_REASON),
         f"code {commands.MAX_CODE}",
     ),
     "the name of a message": (figure(messages.MAX_NAME),),

@@ -107,7 +107,7 @@ def test_any_status_headers_and_body_are_a_result_or_an_error_of_ours(api: str, 
 
 
 @pytest.mark.parametrize("api", PROVIDERS)
-def test_the_dialect_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None:
+def test_a_provider_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None:
     client, _ = answered(PROVIDERS[api], 200, {}, b"")
     documents = [answer for case in cases(api) for answer in case.answers]
     request = Request("POST", "/x", body=b'{"password":"hush","text":["error"]}', sensitive=True)
@@ -117,7 +117,7 @@ def test_the_dialect_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None
     def check(status: int, headers: dict[str, str], body: bytes, sensitive: bool) -> None:
         asked = request if sensitive else Request("GET", "/x")
         try:
-            error: VCloudError | None = session_of(client).dialect.error(
+            error: VCloudError | None = session_of(client).service.error(
                 asked, Response(status, headers, body), "https://h/x", now=1.8e9
             )
         except DecodeError as failure:
@@ -179,19 +179,19 @@ NOT_DECODED: Final = {
     "computers.models.BaseImage",  # made here, of what was decoded
     "computers.models.Software",
     "computers.tasks.TaskActivation",
-    "desktops.errors._Refusal",  # the dialect's
+    "desktops.errors._Refusal",  # of a refusal
     "desktops.models.ActionResult",
     "desktops.models.Screenshot",
     "streams.machines.Assignment",
     "streams.models.Capacity",  # sent
     "streams.connect_undo.ConnectUndo",  # of our own machines
     "streamspace.agent.hooks.AgentHooks",  # given by the user
-    "streamspace.agent.links.LinkOptions",
+    "streamspace.agent.choosing.LinkOptions",
     "streamspace.agent.options.AgentOptions",
     "streamspace.agent.published.approval.Approval",  # waits for one
     "streamspace.realtime.vnc_relay.RelayProgress",  # what came of a relay
     "streamspace.spelling._Known",  # about the models
-    "vagon._Refusal",  # the dialect's
+    "vagon._Refusal",  # of a refusal
 }
 
 
@@ -227,7 +227,7 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
             (
                 "desktops.actions.",
                 "streamspace.agent.messages.",
-                "streamspace.agent.published.vnc.",
+                "streamspace.agent.published.vnc_messages.",
             )
         )
     }  # actions are sent, and messages come on a socket: they have tests of their own

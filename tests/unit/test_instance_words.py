@@ -65,7 +65,7 @@ def test_a_key_becomes_the_handle_and_the_handle_the_key(cloud: VCloud, provider
     assert (by_key.provider, by_key.id, by_key.key) == (provider, "100", f"{provider}/100")
     assert type(by_key.resource) is HANDLES[provider]
     assert isinstance(by_key.resource, Controllable)
-    assert session_of(getattr(cloud, provider)).dialect.provider == provider
+    assert session_of(getattr(cloud, provider)).service.provider == provider
     assert by_key.resource.as_instance() == by_key
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.contract_harness import PROVIDERS, Provider
 from vcloud import Request
-from vcloud._core.client import dialect_of
+from vcloud._core.client import service_of
 from vcloud._core.observed_call import operation
 
 DOCUMENTED = [
@@ -38,4 +38,4 @@ def test_an_operation_is_the_documents_template_whatever_the_ids(
     expected = re.sub(r"\{\w+\}", "{id}", f"{method} {template}")
     for id in ("100", "770e8400-e29b-41d4-a716-446655440002", "start", "machines", "a%2Fb"):
         request = Request(method, re.sub(r"\{\w+\}", id, template), "page=1")
-        assert operation(request, dialect_of(provider.client_class).fixed_paths) == expected
+        assert operation(request, service_of(provider.client_class).fixed_paths) == expected

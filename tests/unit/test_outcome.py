@@ -44,14 +44,14 @@ from vcloud import (
 from vcloud._core.auth import Send
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.shape import plain
-from vcloud._core.dialect import Dialect
+from vcloud._core.service import Service
 from vcloud.errors.wording import UNKNOWN
 from vcloud.providers.desktops import ActionsFailed, MoveMouse
-from vcloud.providers.desktops.errors import DIALECT as DESKTOPS
-from vcloud.providers.streamspace.errors import DIALECT as STREAMSPACE
+from vcloud.providers.desktops.errors import SERVICE as DESKTOPS
+from vcloud.providers.streamspace.errors import SERVICE as STREAMSPACE
 from vcloud.providers.vagon import DONE, Envelope
 
-DIALECTS: Mapping[str, Dialect] = {
+SERVICES: Mapping[str, Service] = {
     "vagon": VAGON,
     "streamspace": STREAMSPACE,
     "desktops": DESKTOPS,
@@ -113,7 +113,7 @@ ANSWERS = [
     # Whoever says it.
     *[
         (whose, answer, unknown, again)
-        for whose in DIALECTS
+        for whose in SERVICES
         for answer, unknown, again in (
             (says(429, b""), False, True),
             *[
@@ -134,21 +134,21 @@ async def test_only_the_services_own_words_prove_that_a_create_was_not_done(
 ) -> None:
     script = Script(answer)
     request = Request("POST", f"/desktop/{ID}/computer-action")
-    error = await ended(script, time, request, DIALECTS[whose], retry=RetryPolicy(attempts=2))
+    error = await ended(script, time, request, SERVICES[whose], retry=RetryPolicy(attempts=2))
     assert error.outcome_unknown is unknown
     assert len(script.asked) == (2 if again else 1)
     assert (" was refused: " in str(error)) is (isinstance(error, APIError) and not unknown)
     # A read leaves nothing open whatever it is answered.
-    assert not (await ended(Script(answer), time, GET, DIALECTS[whose])).outcome_unknown
+    assert not (await ended(Script(answer), time, GET, SERVICES[whose])).outcome_unknown
 
 
-@pytest.mark.parametrize("whose", DIALECTS)
+@pytest.mark.parametrize("whose", SERVICES)
 @pytest.mark.parametrize("status", [408, 421, 425, 503])
 async def test_a_read_is_repeated_after_what_proves_nothing_for_a_create(
     whose: str, status: int, time: Time
 ) -> None:
     script = Script(says(status, PAGE))
-    await ended(script, time, GET, DIALECTS[whose], retry=RetryPolicy(attempts=3))
+    await ended(script, time, GET, SERVICES[whose], retry=RetryPolicy(attempts=3))
     assert len(script.asked) == 3
 
 

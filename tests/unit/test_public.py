@@ -82,7 +82,7 @@ def test_each_provider_is_a_keyword_and_an_attribute_of_the_facade_and_a_package
     for name, provider in providers().items():
         client = getattr(cloud, name)
         assert type(client) is provider.client_class()
-        assert session_of(client).dialect.provider == name
+        assert session_of(client).service.provider == name
         assert getattr(vcloud.providers, name).__name__ == f"vcloud.providers.{name}"
 
 

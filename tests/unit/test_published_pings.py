@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from vcloud._core.websocket import CarefulPings
+from vcloud.providers.streamspace.realtime.vnc_published_pings import CarefulPings
 
 
 def sent(pings: CarefulPings, until: float, traffic: list[float]) -> list[float]:

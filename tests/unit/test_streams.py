@@ -49,7 +49,7 @@ from vcloud.providers.streams import (
     VagonStreams,
 )
 from vcloud.providers.streams.applications import APPLICATION, APPLICATIONS
-from vcloud.providers.streams.errors import DIALECT
+from vcloud.providers.streams.errors import SERVICE
 from vcloud.providers.streams.machines import ASSIGNMENT, MACHINE, MACHINES
 from vcloud.providers.streams.sessions import SESSIONS
 from vcloud.providers.streams.stream import STREAM
@@ -83,7 +83,7 @@ CODEC = Codec()
 # Not opened: a call that gets past its own checks fails on that, and on nothing else.
 ENDPOINT = Endpoint(auth=HMACAuth("ak_test_1", "sk_test_1"))
 CLIENT = VagonStreams(ENDPOINT)
-SESSION = Session(DIALECT, ENDPOINT, "https://vagon.test/v2", Transport())
+SESSION = Session(SERVICE, ENDPOINT, "https://vagon.test/v2", Transport())
 
 
 def opened(operation: str, body: Any = None) -> Any:
@@ -394,7 +394,7 @@ def test_a_refusal_has_its_type_whatever_the_http_status(
     body = json.dumps(
         {"client_code": code, "message": "no", "timestamp": "2024-03-27T10:52:15Z"}
     ).encode()
-    error = DIALECT.error(
+    error = SERVICE.error(
         Request("POST", "/streams/1/start-machine"),
         Response(status, {}, body),
         "https://x/y",
@@ -408,5 +408,5 @@ def test_a_refusal_has_its_type_whatever_the_http_status(
 @pytest.mark.parametrize("code", [VagonCode.NOT_COST_OPTIMIZED, VagonCode.NOT_COST_OPTIMIZED_OLD])
 def test_a_start_of_another_kind_of_stream_says_what_can_be_started(code: VagonCode) -> None:
     body = json.dumps({"client_code": code, "timestamp": "2024-03-27T10:52:15Z"}).encode()
-    error = DIALECT.error(Request("POST", "/"), Response(400, {}, body), "https://x/y", now=0.0)
+    error = SERVICE.error(Request("POST", "/"), Response(400, {}, body), "https://x/y", now=0.0)
     assert "only machines of cost optimized streams can be started by hand" in str(error)

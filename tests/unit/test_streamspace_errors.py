@@ -27,10 +27,11 @@ from vcloud import (
     VCloudError,
 )
 from vcloud.providers.streamspace import InvalidTransitionError, SessionState, StreamSpaceCode
-from vcloud.providers.streamspace.errors import DIALECT
+from vcloud.providers.streamspace.errors import SERVICE
 
 NO_PATH = (
-    "the server has no such path (the answer began b'404 page not found'): is the base_url right?"
+    "the server has no such path (the answer began b'404 page not found'): "
+    "is the base_url right, and the dialect, if one was given?"
 )
 BASE = "https://streamspace.example.com/api/v1"
 
@@ -46,7 +47,7 @@ def refusal(
     headers: Mapping[str, str] | None = None,
 ) -> APIError:
     raw = body if isinstance(body, bytes) else encoded(body)
-    error = DIALECT.error(
+    error = SERVICE.error(
         request or Request("GET", "/x"), Response(status, headers or {}, raw), f"{BASE}/x", now=0.0
     )
     assert error is not None
@@ -232,6 +233,6 @@ def test_a_code_that_is_not_a_string_proves_as_much_as_no_code(code: object, sta
     answers = [Response(status, {}, encoded(one)) for one in (body, {**body, "code": code})]
     error = refusal(body, status)
 
-    plain, odd = (DIALECT.proof(Request("GET", "/x"), one, error) for one in answers)
+    plain, odd = (SERVICE.proof(Request("GET", "/x"), one, error) for one in answers)
 
     assert odd is plain

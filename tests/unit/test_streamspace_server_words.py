@@ -23,7 +23,7 @@ from vcloud import (
 from vcloud._core.outcome import Proof
 from vcloud._core.request import UPGRADES
 from vcloud.providers.streamspace import InvalidTransitionError, SessionState, StreamSpaceCode
-from vcloud.providers.streamspace.errors import DIALECT
+from vcloud.providers.streamspace.errors import SERVICE
 
 C = StreamSpaceCode
 POST = Request("POST", "/sessions")
@@ -49,9 +49,9 @@ def said(error: str, message: str = "", **more: Any) -> dict[str, Any]:
 def refusal(status: int, body: object, request: Request = POST) -> tuple[APIError, Proof]:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     response = Response(status, {}, raw)
-    error = DIALECT.error(request, response, "https://host/api/v1/x", now=0.0)
+    error = SERVICE.error(request, response, "https://host/api/v1/x", now=0.0)
     assert error is not None
-    return error, DIALECT.proof(request, response, error)
+    return error, SERVICE.proof(request, response, error)
 
 
 @pytest.mark.parametrize(

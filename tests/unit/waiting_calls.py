@@ -23,7 +23,7 @@ from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
-from vcloud.providers.vagon import VagonDialect
+from vcloud.providers.vagon import VagonService
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
 
@@ -140,9 +140,8 @@ async def making(clock: Clock) -> AsyncIterator[Make]:
         service = Service(*answers)
         url = "https://vagon.test/v1"
         endpoint = Endpoint(url, auth=auth or HMACAuth("ak", "sk"), **options)
-        dialect = VagonDialect("computers")
         shared = Session(
-            dialect,
+            VagonService("computers"),
             endpoint,
             url,
             service,

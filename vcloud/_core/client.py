@@ -12,7 +12,6 @@ from vcloud._core.arguments import identifier, positive_seconds
 from vcloud._core.auth import Auth
 from vcloud._core.closing import close
 from vcloud._core.codec import Codec
-from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint, check_resolver
 from vcloud._core.endpoint_options import (
     FIXED,
@@ -28,6 +27,7 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.resource import bind
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.service import Service
 from vcloud._core.session import Session
 from vcloud._core.stats import Stats
 from vcloud._core.transport import Transport
@@ -62,7 +62,7 @@ class Client(Lifetime):
             together with what it has, or the provider needs a ``base_url``.
     """
 
-    _dialect: ClassVar[Dialect]
+    _service: ClassVar[Service]
     #: The class of the handles of what :meth:`instances` yields.
     _instance_handle: ClassVar[Callable[..., InstanceHandle[Any, Any]]]
     _variables: ClassVar[Variables]
@@ -181,13 +181,13 @@ class Client(Lifetime):
         base_url = endpoint.base_url or self.default_base_url
         if base_url is None:
             raise ConfigurationError(
-                f"{self._dialect.provider} has no default address: "
+                f"{self._service.provider} has no default address: "
                 "give one, as Endpoint(base_url, auth=...)"
             )
         check_resolver(endpoint, foreign_session=foreign_session)
         self._transport = transport
         self._shares_transport = shared
-        self._attach(Session(self._dialect, endpoint, base_url, transport, codec=codec))
+        self._attach(Session(self._service, endpoint, base_url, transport, codec=codec))
 
     def _attach(self, session: Session) -> None:
         """Make the collections; each provider adds its own."""
@@ -300,9 +300,9 @@ def client_with(
     return client
 
 
-def dialect_of(kind: type[Client]) -> Dialect:
-    """How the provider of this client refuses."""
-    return kind._dialect  # noqa: SLF001 - see above
+def service_of(kind: type[Client]) -> Service:
+    """What the core knows of the service of this client."""
+    return kind._service  # noqa: SLF001 - see above
 
 
 def handle_of(client: Client, id: object) -> InstanceHandle[Any, Any]:

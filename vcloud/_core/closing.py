@@ -64,7 +64,7 @@ async def close(
             continue
         except TimeoutError:
             what = f"closing the client took longer than {cleanup.timeout:g} s and was cancelled"
-            failure = left_behind(every[0].log, every[0].dialect.provider, what)
+            failure = left_behind(every[0].log, every[0].service.provider, what)
         except Exception:
             cleanup.conclude(None, error)
             raise

@@ -241,8 +241,8 @@ class Codec:
         if is_spelled(wire):
             decoder = _Finished(fast, wire.finish)
         # A model may know a second spelling, which msgspec would skip as unknown fields.
-        elif (check := getattr(wire, "_check_spelling", None)) is not None:
-            decoder = _Checked(fast, check)
+        elif (checks := getattr(wire, "_spelling_check", None)) is not None:
+            decoder = _Checked(fast, checks())
         self._decoders[id(wire)] = decoder
         return decoder
 

@@ -1,8 +1,8 @@
 """Whether a service may have carried out a request. Only this module decides it.
 
 Each attempt ends with an answer in some form, or without one. :data:`EVIDENCE` says what that
-proves. A provider's dialect says in which :class:`Form` an answer is written
-(:meth:`~vcloud._core.dialect.Dialect.proof`). Only the service's own words prove what the service
+proves. A provider's ``SERVICE`` says in which :class:`Form` an answer is written
+(:meth:`~vcloud._core.service.Service.proof`). Only the service's own words prove what the service
 did: a gateway may answer 502, 503 or 504 after it has passed a request on.
 
 Two decisions follow: whether the request may be sent again (:func:`may_repeat`), and
@@ -102,7 +102,7 @@ EVIDENCE: Final = (
         Proof.NONE,
         "the same: the first copy may have been carried out",
     ),
-    Evidence("any", _STATUSES, frozenset({Form.FAILURE}), Proof.FAILED, "the provider's dialect"),
+    Evidence("any", _STATUSES, frozenset({Form.FAILURE}), Proof.FAILED, "the service's own words"),
     Evidence("any", _STATUSES, frozenset({Form.CODE}), Proof.NOT_DONE, "the provider's documents"),
     Evidence(
         "other 4xx",

@@ -21,13 +21,12 @@ from vcloud._core.call.credentials import obtain_credential
 from vcloud._core.call.errors import about_answer, closed
 from vcloud._core.call.loop import run
 from vcloud._core.call.sources import SYSTEM, Sources
-from vcloud._core.call.unread import unread_answer
+from vcloud._core.call.unread_answer import unread_answer
 from vcloud._core.call.upgrades import Upgrade
 from vcloud._core.cleanup import Cleanup, Opened
 from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.shape import BrokenItems, Shape
-from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.installation import Installation
 from vcloud._core.limits.admission import Admission
@@ -36,6 +35,7 @@ from vcloud._core.observed_call import Observers
 from vcloud._core.redaction.sent_secrets import SEARCHED, Redactor
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.service import Service
 from vcloud._core.stats import Stats
 from vcloud._core.transport import Transport
 from vcloud._core.waiting import Waits
@@ -52,7 +52,7 @@ class Session:
     """Sends one provider's requests. All its handles and collections share it.
 
     Args:
-        dialect: how the provider refuses.
+        service: how the provider refuses.
         endpoint: where it is and how to reach it.
         base_url: the endpoint's address, or the provider's default.
         transport: the socket work, shared by all providers of one facade.
@@ -65,7 +65,7 @@ class Session:
 
     def __init__(
         self,
-        dialect: Dialect,
+        service: Service,
         endpoint: Endpoint,
         base_url: str,
         transport: Transport,
@@ -75,11 +75,11 @@ class Session:
     ) -> None:
         codec, sources = codec or Codec(), sources or SYSTEM
         context = build_context(
-            dialect, endpoint, base_url, transport, codec=codec, sources=sources
+            service, endpoint, base_url, transport, codec=codec, sources=sources
         )
         #: What its calls share. The attributes that follow are for handles and collections.
         self.context: CallContext = context
-        self.dialect: Dialect = dialect
+        self.service: Service = service
         self.transport: Transport = transport
         self.codec: Codec = context.codec
         self.auth: Auth = context.signer.auth
@@ -346,7 +346,7 @@ class Session:
         redactor = self._redactor_now(request)
         error = unreadable(self.context, request, redactor.response(response), shape, self)
         redactor.error(error, cut=len(response.body) > SEARCHED)
-        unread = unread_answer(request, response, redactor, self.dialect.id_fields)
+        unread = unread_answer(request, response, redactor, self.service.id_fields)
         raise about_answer(self.context, request, error, unread=unread)
 
     def hide(self, text: str) -> str:

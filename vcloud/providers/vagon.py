@@ -163,7 +163,7 @@ def _words(refusal: _Refusal) -> str:
     return shortened(refusal.message, MAX_WORDS) if isinstance(refusal.message, str) else ""
 
 
-class VagonDialect(msgspec.Struct, frozen=True):
+class VagonService(msgspec.Struct, frozen=True):
     """How Vagon refuses: by the ``client_code`` in the body, whatever the HTTP status."""
 
     provider: str

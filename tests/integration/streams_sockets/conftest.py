@@ -15,7 +15,7 @@ from vcloud.providers.streams import (
     StreamRef,
     VagonStreams,
 )
-from vcloud.providers.streams.errors import DIALECT
+from vcloud.providers.streams.errors import SERVICE
 
 STREAM = "1381"
 
@@ -39,7 +39,7 @@ async def session(emulator: Emulator) -> AsyncIterator[Session]:
     assert endpoint.base_url is not None
     transport = Transport()
     transport.open()
-    session = Session(DIALECT, endpoint, endpoint.base_url, transport)
+    session = Session(SERVICE, endpoint, endpoint.base_url, transport)
     yield session
     await close(transport, [session])
 

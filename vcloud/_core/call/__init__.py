@@ -13,6 +13,7 @@
 | ``signing`` | the strategy, the time that it signs with, what the service says of it |
 | ``attempts`` | the beginning and the failure of one attempt |
 | ``answers`` | success, refusal, or neither |
+| ``unread_answer`` | what is known of an answer that cannot be read |
 | ``retrying`` | whether the request is sent again, and when |
 | ``errors`` | the errors that a call ends with |
 | ``interruption`` | waiting while the client closes or the caller is cancelled |

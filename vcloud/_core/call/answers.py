@@ -11,7 +11,7 @@ import msgspec
 from vcloud._core.call.call import Call
 from vcloud._core.call.context import CallContext
 from vcloud._core.call.errors import about_answer
-from vcloud._core.call.unread import unread_answer
+from vcloud._core.call.unread_answer import unread_answer
 from vcloud._core.call.upgrades import UPGRADED
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.shape import Shape
@@ -42,12 +42,12 @@ def success(call: Call) -> Any:
         try:
             if shape is None:
                 # Only whether there is an error matters, so its time does not.
-                if context.dialect.error(request, response, "", now=0.0) is not None:
+                if context.service.error(request, response, "", now=0.0) is not None:
                     return NO_SUCCESS
                 result: Any = response
             else:
                 wire = context.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
-                if not context.dialect.succeeded(wire):
+                if not context.service.succeeded(wire):
                     return NO_SUCCESS
                 result = shape.open(wire, call.session, response.body)
         except DecodeError:
@@ -78,9 +78,9 @@ def _list_in_part(call: Call, response: Response) -> Any:
         wire, broken = context.codec.decode_items(
             clean.body, shape.wire, sensitive=request.sensitive
         )
-        if not context.dialect.succeeded(wire):
+        if not context.service.succeeded(wire):
             return NO_SUCCESS
-        unread = unread_answer(request, response, redactor, context.dialect.id_fields)
+        unread = unread_answer(request, response, redactor, context.service.id_fields)
         broken = {
             name: msgspec.structs.replace(
                 one, reason=redactor.text(one.reason, cut=cut), unread=unread
@@ -105,7 +105,7 @@ def note_refusal(call: Call) -> None:
     failure = error or undecodable or unreadable(context, request, clean, call.shape, call.session)
     redactor.error(failure, cut=len(response.body) > SEARCHED)
     if error is None:
-        unread = unread_answer(request, response, redactor, context.dialect.id_fields)
+        unread = unread_answer(request, response, redactor, context.service.id_fields)
         call.error = about_answer(context, request, failure, root=call.root, unread=unread)
         # Otherwise the frames of the error would keep the answer in memory.
         call.response = None
@@ -118,7 +118,7 @@ def note_refusal(call: Call) -> None:
     if 300 <= response.status < 400:
         call.proof = proof_of_answer(response.status, Form.FOREIGN)
     else:
-        call.proof = context.dialect.proof(request, clean, error)
+        call.proof = context.service.proof(request, clean, error)
     call.response = response = _without_rest(response)
     if call.began is not None and isinstance(error, AuthenticationError):
         call.proof = context.signer.judge_copy(
@@ -141,20 +141,20 @@ def _note_limits(call: Call, response: Response, error: APIError | None, now: fl
 def _explained(
     call: Call, response: Response, now: float
 ) -> tuple[APIError | None, DecodeError | None]:
-    """The refusal that an answer is, if it is one; or why the dialect cannot read it."""
+    """The refusal that an answer is, if it is one; or why it cannot be read."""
     if 300 <= response.status < 400:
         elsewhere = _without_secrets(response.headers.get("Location", "nowhere"))
         error = APIError(
             f"the service redirects to {elsewhere:.200}, and redirects are not followed: "
             "is the base_url right?",
             status=response.status,
-            provider=call.context.dialect.provider,
+            provider=call.context.service.provider,
             method=call.request.method,
             url=call.where,
         )
         return error, None
     try:
-        return call.context.dialect.error(call.request, response, call.where, now=now), None
+        return call.context.service.error(call.request, response, call.where, now=now), None
     except DecodeError as failure:
         return None, copy.copy(failure)
 
@@ -172,7 +172,7 @@ def read(
     """
     try:
         wire = context.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
-        if context.dialect.succeeded(wire):
+        if context.service.succeeded(wire):
             return shape.open(wire, session, response.body)
     except DecodeError:
         pass

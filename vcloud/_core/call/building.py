@@ -11,17 +11,17 @@ from vcloud._core.call.signing import Signer
 from vcloud._core.call.sources import Sources
 from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint
 from vcloud._core.limits.admission import Admission
 from vcloud._core.observed_call import Observers
+from vcloud._core.service import Service
 from vcloud._core.transport import Transport
 from vcloud._core.waiting import Waits
 from vcloud.errors import ConfigurationError
 
 
 def build_context(
-    dialect: Dialect,
+    service: Service,
     endpoint: Endpoint,
     base_url: str,
     transport: Transport,
@@ -43,15 +43,15 @@ def build_context(
         day=sources.wall,
         elapsed=sources.boottime,
     )
-    observers = Observers(dialect.provider, endpoint.observers, dialect.fixed_paths)
+    observers = Observers(service.provider, endpoint.observers, service.fixed_paths)
     return CallContext(
-        dialect=dialect,
+        service=service,
         codec=codec,
         transport=transport,
         signer=signer,
-        admission=_admission(dialect, endpoint, sources.clock),
+        admission=_admission(service, endpoint, sources.clock),
         observers=observers,
-        waits=Waits(dialect.provider, observers.log, sources.clock, sources.wall),
+        waits=Waits(service.provider, observers.log, sources.clock, sources.wall),
         clock=sources.clock,
         entropy=sources.entropy,
         base_url=base_url,
@@ -78,14 +78,14 @@ def _transport_options(endpoint: Endpoint, base_url: str) -> TransportOptions:
     )
 
 
-def _admission(dialect: Dialect, endpoint: Endpoint, clock: Callable[[], float]) -> Admission:
+def _admission(service: Service, endpoint: Endpoint, clock: Callable[[], float]) -> Admission:
     """The slots and rate limits of one provider.
 
     Raises:
         ConfigurationError: a configured limit is for a bucket that the provider does not have.
     """
-    provider, budget = dialect.provider, endpoint.shared_budget
-    buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}
+    provider, budget = service.provider, endpoint.shared_budget
+    buckets = {"", "login", *[limit.bucket for limit in service.rate_limits]}
     if unknown := {limit.bucket for limit in endpoint.rate_limits} - buckets:
         known = ", ".join(map(repr, sorted(buckets)))
         raise ConfigurationError(
@@ -95,6 +95,6 @@ def _admission(dialect: Dialect, endpoint: Endpoint, clock: Callable[[], float])
         endpoint.concurrency,
         clock,
         rules=endpoint.rate_limits,
-        expected=dialect.rate_limits,
+        expected=service.rate_limits,
         acquire=None if budget is None else functools.partial(budget.acquire, provider),
     )

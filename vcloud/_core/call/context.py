@@ -10,12 +10,12 @@ import msgspec
 from vcloud._core.call.signing import Signer
 from vcloud._core.codec import Codec
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.dialect import Dialect
 from vcloud._core.limits.admission import Admission
 from vcloud._core.observed_call import Observers
 from vcloud._core.redaction.sent_secrets import Redactor, redactor_for
 from vcloud._core.request import Request, Response
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.service import Service
 from vcloud._core.transport import Transport
 from vcloud._core.waiting import Waits
 
@@ -29,7 +29,7 @@ class CallContext(msgspec.Struct, frozen=True, eq=False):
     """What all calls of one session share: the provider, its limits, and the user's options.
 
     Attributes:
-        dialect: how the provider refuses.
+        service: how the provider refuses.
         codec: decodes answers.
         transport: sends and receives.
         signer: the credentials.
@@ -48,7 +48,7 @@ class CallContext(msgspec.Struct, frozen=True, eq=False):
         options: how the provider is reached.
     """
 
-    dialect: Dialect
+    service: Service
     codec: Codec
     transport: Transport
     signer: Signer
@@ -67,11 +67,11 @@ class CallContext(msgspec.Struct, frozen=True, eq=False):
     options: TransportOptions
 
     def __repr__(self) -> str:
-        return f"CallContext({self.dialect.provider})"
+        return f"CallContext({self.service.provider})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # rich would show each field.
-        return [("provider", self.dialect.provider)]
+        return [("provider", self.service.provider)]
 
     def where(self, request: Request, *, root: bool = False) -> str:
         """The address of a request for messages: without its query, its label for its path."""
@@ -79,7 +79,7 @@ class CallContext(msgspec.Struct, frozen=True, eq=False):
 
     def label(self, request: Request, *, root: bool = False) -> str:
         """Provider, verb and address, with which the message of an error begins."""
-        return f"{self.dialect.provider}: {request.method} {self.where(request, root=root)}"
+        return f"{self.service.provider}: {request.method} {self.where(request, root=root)}"
 
     def redactor(self, request: Request, headers: Mapping[str, str]) -> Redactor:
         """What removes the secrets of a request from its answer, those for a proxy too."""

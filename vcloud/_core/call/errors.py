@@ -116,7 +116,7 @@ def limit_used_up(call: Call, wait: float) -> RateLimitError:
     error = RateLimitError(
         f"{why}; {sent}",
         status=429,
-        provider=call.context.dialect.provider,
+        provider=call.context.service.provider,
         method=call.request.method,
         url=call.where,
     )

@@ -14,7 +14,7 @@ from vcloud._core.request import Request, Response
 from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError
 
-#: Stands for a WebSocket that was opened. So dialects need not handle upgrades.
+#: Stands for a WebSocket that was opened. So providers need not handle upgrades.
 UPGRADED: Final = Response(101, {}, b"")
 
 

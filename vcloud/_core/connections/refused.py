@@ -10,7 +10,7 @@ from vcloud._core.request import Response
 
 
 class RefusedError(Exception):
-    """The service refused an upgrade. The provider's dialect says what its answer means."""
+    """The service refused an upgrade. The provider's ``Service`` says what its answer means."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"the upgrade was answered with {response.status}")

@@ -7,6 +7,7 @@ then: ``T | None`` is None, and a list or a mapping (:data:`ListOf`, :data:`Mapp
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -57,10 +58,6 @@ def _admits_none(annotation: Any) -> bool:
     return type(None) in getattr(annotation, "__args__", ())
 
 
-#: For each model, the fields that hold collections, and what makes an empty one.
-_COLLECTIONS: Final[dict[type[Any], tuple[tuple[str, Callable[[], Any]], ...]]] = {}
-
-
 class NullAsEmpty:
     """A model whose lists and mappings are empty instead of null. Their defaults must be empty."""
 
@@ -68,16 +65,29 @@ class NullAsEmpty:
 
     def __attrs_post_init__(self) -> None:
         kind = type(self)
-        for name, empty in _COLLECTIONS.get(kind) or _collections(kind):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, empty())
+        if None in _READ[kind](self):
+            for name, empty in _collections(kind):
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, empty())
 
 
-def _collections(kind: type[Any]) -> tuple[tuple[str, Callable[[], Any]], ...]:
-    found = tuple(
+class _Readers(dict[type[Any], Callable[[Any], tuple[object, ...]]]):
+    """For each model, what reads all of its fields that hold collections."""
+
+    def __missing__(self, kind: type[Any]) -> Callable[[Any], tuple[object, ...]]:
+        names = [name for name, _ in _collections(kind)]
+        # By two or more names an attrgetter gives a tuple.
+        read = self[kind] = attrgetter(*names, *names[:1])
+        return read
+
+
+_READ: Final = _Readers()
+
+
+def _collections(kind: type[Any]) -> list[tuple[str, Callable[[], Any]]]:
+    """The fields that hold collections, and what makes an empty one."""
+    return [
         (field.name, tuple if field.default == () else field.default.factory)
         for field in attrs.fields(kind)
         if field.default == () or hasattr(field.default, "factory")
-    )
-    _COLLECTIONS[kind] = found
-    return found
+    ]

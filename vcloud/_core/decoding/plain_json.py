@@ -11,7 +11,16 @@ from vcloud._core.decoding.mismatch import excerpt, not_json
 from vcloud._core.scalars import ExactFloat
 from vcloud.errors import DecodeError
 
-__all__ = ["MAX_COMMAS", "MAX_DEPTH", "UNREADABLE", "loads", "repaired", "too_deep", "tree"]
+__all__ = [
+    "MAX_COMMAS",
+    "MAX_DEPTH",
+    "UNREADABLE",
+    "loads",
+    "object_of",
+    "repaired",
+    "too_deep",
+    "tree",
+]
 
 #: The documents nest eight levels deep. Some hundreds can still be decoded, but not be walked,
 #: printed or pickled.
@@ -58,6 +67,15 @@ def loads(body: bytes, kind: Any = Any) -> Any:
         if (fixed := repaired(body)) is None:
             raise
     return msgspec.json.decode(fixed, type=kind)
+
+
+def object_of(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is; empty if it is something else."""
+    try:
+        found = loads(body)
+    except UNREADABLE:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def tree(body: bytes, *, sensitive: bool) -> Any:

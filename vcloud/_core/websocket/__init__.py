@@ -10,7 +10,6 @@ from vcloud._core.websocket.closing import (
     close_message,
     describe_close,
 )
-from vcloud._core.websocket.heartbeat import CarefulPings
 from vcloud._core.websocket.socket import DRAIN_CHECK_INTERVAL, STALL_TIMEOUT, Socket, counted_time
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "NO_STATUS",
     "STALL_TIMEOUT",
     "UNEXPECTED",
-    "CarefulPings",
     "Socket",
     "close_message",
     "counted_time",

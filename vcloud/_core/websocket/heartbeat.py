@@ -42,11 +42,12 @@ class Heartbeat:
     )
 
     def __init__(self, interval: float, now: float) -> None:
-        self.interval = interval
-        #: When something was sent, and received, for the last time.
-        self.sent = self.received_at = now
+        self.interval: float = interval
+        #: When something was sent for the last time, and received.
+        self.sent: float = now
+        self.received_at: float = now
         #: When to check again.
-        self.due = now + interval
+        self.due: float = now + interval
         self._pinged_at = now
         self._pinged = self._overdue = False
         self._taken: int | None = None
@@ -89,85 +90,4 @@ class Heartbeat:
         self._pinged = True
         self._pinged_at = self.sent = now
         self.due = now + self.interval
-        return "ping"
-
-
-#: For CarefulPings, in seconds. The peer may fail when a message is sent to it that it must answer
-#: while it sends. So a ping waits for a quiet moment of this length,
-QUIET: Final = 0.3
-#: is sent at least so long after the one before,
-SHORTEST: Final = 3.0
-#: and at the latest so long after it, or after the peer's first ping.
-LATEST: Final = 8.0
-#: Seconds of silence after which a peer that has not pinged is pinged all the same: it should have
-#: pinged within 60.
-FIRST_PING: Final = 75.0
-#: Seconds without an answer to these pings after which it is lost.
-NO_ANSWER: Final = 30.0
-
-
-class CarefulPings(Heartbeat):
-    """Pings for a peer that sets a time limit for its sends with each ping, and never clears it.
-
-    ::
-
-        trusting    until the peer's first ping, nothing is sent: its sends have no limit yet
-        careful     a ping in a quiet moment, every 3 to 8 seconds, each of which moves the limit on
-
-    StreamSpace's published server is one: a ping from either side gives it 10 seconds, and the
-    first picture after that ends its whole process (seen with a build of it).
-
-    Args:
-        now: the loop's clock.
-    """
-
-    __slots__ = ("_began", "_last")
-
-    def __init__(self, now: float) -> None:
-        super().__init__(NO_ANSWER, now)
-        self.due = now + FIRST_PING
-        #: When the last ping was sent, or the peer's first one came; None before that.
-        self._last: float | None = None
-        #: When that began.
-        self._began = now
-
-    def peer_pinged(self, now: float) -> None:
-        """The peer sent a ping: its limit runs from now on."""
-        self._note(now)
-
-    def pinged(self, now: float) -> None:
-        """A ping was sent to it, not by :meth:`check`."""
-        self._note(now)
-
-    def _note(self, now: float) -> None:
-        if self._last is None:
-            self._began = now
-        self._last = now
-
-    def wanted(self, now: float) -> bool:
-        """Whether a moment known to be quiet should be used for a ping."""
-        return self._last is not None and now >= self._last + SHORTEST
-
-    def check(
-        self,
-        now: float,
-        *,
-        reading: bool = True,  # noqa: ARG002 - reading never pauses here
-        taken: int | None = None,  # noqa: ARG002 - a ping is needed all the same
-    ) -> Verdict:
-        """What to do now, as for any heartbeat."""
-        if self._last is None:
-            when = lost_at = self.received_at + FIRST_PING
-        else:
-            lost_at = max(self.received_at, self._began) + NO_ANSWER
-            if now >= lost_at:
-                return "lost"
-            quiet = max(self._last + SHORTEST, self.received_at + QUIET)
-            when = min(quiet, self._last + LATEST)
-        if now < when:
-            self.due = min(when, lost_at)
-            return "wait"
-        self._note(now)
-        self.sent = now
-        self.due = now + SHORTEST
         return "ping"

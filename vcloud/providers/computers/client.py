@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from vcloud._core.client import Client
-from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, query
-from vcloud.providers.computers.errors import DIALECT
+from vcloud._core.service import Service
+from vcloud.providers.computers.errors import SERVICE
 from vcloud.providers.computers.machine import Machine, MachineRef
 from vcloud.providers.computers.machines import MACHINES, Machines
 from vcloud.providers.computers.software import SoftwareCatalog
@@ -33,7 +33,7 @@ class VagonComputers(Client):
         software: what can be installed on new ones.
     """
 
-    _dialect: ClassVar[Dialect] = DIALECT
+    _service: ClassVar[Service] = SERVICE
     _variables: ClassVar[Variables] = COMPUTERS
     _instance_handle = MachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/organization-management/v1"

@@ -1,9 +1,9 @@
-"""How the Computers API refuses: Vagon's dialect, which Streams shares."""
+"""How the Computers API refuses: by Vagon's rules, which Streams shares."""
 
 from __future__ import annotations
 
-from vcloud.providers.vagon import VagonCode, VagonDialect
+from vcloud.providers.vagon import VagonCode, VagonService
 
-__all__ = ["DIALECT", "VagonCode"]
+__all__ = ["SERVICE", "VagonCode"]
 
-DIALECT = VagonDialect("computers")
+SERVICE = VagonService("computers")

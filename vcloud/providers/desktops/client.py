@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, ClassVar, Final, overload
 
 from vcloud._core.arguments import identifier, positive_seconds, seconds, whole_units
 from vcloud._core.client import Client
-from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager, unpaged
 from vcloud._core.request import Request, drop_none, json_body
 from vcloud._core.resource import bind
+from vcloud._core.service import Service
 from vcloud._core.wrong_arguments import explained
 from vcloud.errors import InvalidArgumentError, NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
 from vcloud.providers.desktops.coroutine_function import coroutine_function
 from vcloud.providers.desktops.desktops import Desktop, DesktopRef
-from vcloud.providers.desktops.errors import DIALECT
+from vcloud.providers.desktops.errors import SERVICE
 from vcloud.providers.desktops.launch import Launch
 from vcloud.providers.desktops.models import DesktopStatus
 from vcloud.providers.desktops.ping import ping
@@ -47,7 +47,7 @@ CALLER: Final = 4
 class Desktops(Client):
     """The desktop-action API, with an :class:`~vcloud.APIKeyAuth`."""
 
-    _dialect: ClassVar[Dialect] = DIALECT
+    _service: ClassVar[Service] = SERVICE
     _variables: ClassVar[Variables] = DESKTOPS
     _instance_handle = DesktopRef
     default_base_url: ClassVar[str | None] = "https://api.cyberdesk.io/v1"

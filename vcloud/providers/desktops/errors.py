@@ -32,7 +32,7 @@ from vcloud.providers.desktops.models import Reply
 if TYPE_CHECKING:
     from vcloud.providers.desktops.models import ActionResult
 
-__all__ = ["DIALECT", "ActionsFailed", "NoStreamError"]
+__all__ = ["SERVICE", "ActionsFailed", "NoStreamError"]
 
 #: What each status means, in short, from the document.
 MEANINGS: Final[Mapping[int, str]] = {
@@ -143,7 +143,7 @@ def failed_command(message: str, request: Request, url: str) -> ServerError:
     return ServerError(
         f"the command failed on the desktop: {message}",
         status=200,
-        provider=DIALECT.provider,
+        provider=SERVICE.provider,
         method=request.method,
         url=url,
     )
@@ -206,7 +206,7 @@ def _as_text(value: object) -> str:
     return shortened(value if isinstance(value, str) else str(value), 200)
 
 
-class DesktopsDialect(msgspec.Struct, frozen=True):
+class DesktopsService(msgspec.Struct, frozen=True):
     """How the desktop-action API reports errors."""
 
     provider: str = "desktops"
@@ -396,4 +396,4 @@ def _texts(value: object) -> Iterator[str]:
 
 _CODEC = Codec()
 
-DIALECT = DesktopsDialect()
+SERVICE = DesktopsService()

@@ -10,7 +10,7 @@ from vcloud._core.outcome import Proof
 from vcloud._core.request import Request, Response
 from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.desktops import DESKTOP
-from vcloud.providers.desktops.errors import DIALECT
+from vcloud.providers.desktops.errors import SERVICE
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
@@ -58,8 +58,8 @@ class _Exchange:
         options: TransportOptions,
     ) -> Response:
         answer = await self._session.transport.exchange(method, url, headers, body, options)
-        error = DIALECT.error(self._request, answer, "", now=0)
+        error = SERVICE.error(self._request, answer, "", now=0)
         self.is_own = (
-            error is not None and DIALECT.proof(self._request, answer, error) is Proof.NOT_DONE
+            error is not None and SERVICE.proof(self._request, answer, error) is Proof.NOT_DONE
         )
         return answer

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from vcloud._core.client import Client
-from vcloud._core.dialect import Dialect
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, query
+from vcloud._core.service import Service
 from vcloud.providers.streams.applications import APPLICATIONS, Applications
-from vcloud.providers.streams.errors import DIALECT
+from vcloud.providers.streams.errors import SERVICE
 from vcloud.providers.streams.machines import (
     StreamMachine,
     StreamMachineRef,
@@ -44,7 +44,7 @@ class VagonStreams(Client):
         sessions: when visitors were there.
     """
 
-    _dialect: ClassVar[Dialect] = DIALECT
+    _service: ClassVar[Service] = SERVICE
     _variables: ClassVar[Variables] = STREAMS
     _instance_handle = StreamMachineRef
     default_base_url: ClassVar[str | None] = "https://api.vagon.io/app-stream-management/v2"

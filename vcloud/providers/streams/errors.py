@@ -1,9 +1,9 @@
-"""How the Streams API refuses: Vagon's dialect, which Computers shares."""
+"""How the Streams API refuses: by Vagon's rules, which Computers shares."""
 
 from __future__ import annotations
 
-from vcloud.providers.vagon import VagonCode, VagonDialect
+from vcloud.providers.vagon import VagonCode, VagonService
 
-__all__ = ["DIALECT", "VagonCode"]
+__all__ = ["SERVICE", "VagonCode"]
 
-DIALECT = VagonDialect("streams")
+SERVICE = VagonService("streams")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Protocol
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, member, optional_member, text
+from vcloud._core.decoding.absent import often_absent
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.decoding.shape import plain
 from vcloud._core.paging.pager import Pager
@@ -211,12 +212,12 @@ class AgentRef(Handle, WireModel):
         await by.delete(self._session, self.agent_id)
 
 
+@often_absent("uptime_seconds", "sessions", "approval_status", "approved_at", "approved_by")
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class Agent(NullAsEmpty, AgentRef):
     """An agent as it was when it was fetched.
 
-    The published server has no ``uptime_seconds`` and ``sessions``; only it has the last three
-    fields.
+    The published server has no ``uptime_seconds`` and ``sessions``, but alone has the last three.
 
     Attributes:
         id: its UUID. Requests take ``agent_id`` instead.

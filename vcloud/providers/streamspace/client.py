@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, overload
 
-from vcloud._core.dialect import Dialect
 from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.service import Service
 from vcloud.providers.dialect import checked_dialect, dialect_of_environment
 from vcloud.providers.streamspace.agent.handler import AgentHandler, check_handler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks
@@ -22,7 +22,7 @@ from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.calls import DialectName
 from vcloud.providers.streamspace.dialects.tables import DOCUMENTED, PUBLISHED
-from vcloud.providers.streamspace.errors import DIALECT
+from vcloud.providers.streamspace.errors import SERVICE
 from vcloud.providers.streamspace.installation import (
     Installation,
     calls,
@@ -79,7 +79,7 @@ class StreamSpace(LoginClient):
         users: the users who can log in; for administrators.
     """
 
-    _dialect: ClassVar[Dialect] = DIALECT
+    _service: ClassVar[Service] = SERVICE
     _variables: ClassVar[Variables] = STREAMSPACE
     _instance_handle = SessionRef
     _own_arguments = ("dialect",)
@@ -284,8 +284,9 @@ class StreamSpace(LoginClient):
                 included: those that :attr:`AgentWorker.errors` keeps and the log has. While 64
                 calls of hooks have not returned, it is not called.
             on_pending: is called with the ``agent_id`` each time that a published server answers
-                that an administrator has to approve the agent; the agent asks again after 120
-                seconds, and does not connect before. See ``AgentRef.approve``.
+                that an administrator has to approve the agent, which does not connect before. It
+                asks again after 120 seconds, and once when a coroutine function has returned, so
+                that one which awaits ``AgentRef.approve`` connects it at once.
 
         Raises:
             InvalidArgumentError: an empty name, an unknown platform, a handler that lacks a

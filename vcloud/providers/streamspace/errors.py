@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from vcloud._core.decoding.mismatch import excerpt
-from vcloud._core.decoding.plain_json import loads, too_deep
+from vcloud._core.decoding.plain_json import object_of, too_deep
 from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
@@ -34,7 +34,7 @@ from vcloud.errors.text import MAX_WORD, shortened
 from vcloud.providers.streamspace.models import SessionState
 from vcloud.providers.streamspace.server_words import NO_PATH, Words, note_login, words_of
 
-__all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
+__all__ = ["SERVICE", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
 
 
 class InvalidTransitionError(ConflictError):
@@ -167,11 +167,13 @@ class StreamSpaceCode(StrEnum):
     )
 
 
+#: What to do about a path that is not there.
+_CHECK: Final = "is the base_url right, and the dialect, if one was given?"
 _CODES: Mapping[str, StreamSpaceCode] = {str(code): code for code in StreamSpaceCode}
 _TRANSITION = re.compile(r"Cannot transition from '([^']*)' to '([^']*)'")
 
 
-class StreamSpaceDialect(msgspec.Struct, frozen=True):
+class StreamSpaceService(msgspec.Struct, frozen=True):
     """StreamSpace's errors: an HTTP status, and a body with ``error``, ``message`` and ``code``.
 
     The published server sends no ``code``. What its words mean is in
@@ -221,7 +223,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         quoted = excerpt(response.body, sensitive=request.sensitive)
         message = _message(body) or meaning or quoted
         if words is NO_PATH:
-            message = f"the server has no such path ({message}): is the base_url right?"
+            message = f"the server has no such path ({message}): {_CHECK}"
         transition = words.states or _transition(message)
         kind = (
             words.error
@@ -275,7 +277,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         return proof_of_answer(response.status, form)
 
 
-DIALECT = StreamSpaceDialect("streamspace")
+SERVICE = StreamSpaceService("streamspace")
 
 
 def _words(request: Request, response: Response, body: Mapping[str, Any]) -> Words:
@@ -296,11 +298,8 @@ def _transition(message: str) -> tuple[str, str] | None:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = loads(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) and not too_deep(found) else {}
+    found = object_of(body)
+    return {} if too_deep(found) else found
 
 
 def _word(body: Mapping[str, Any], *names: str) -> str | None:

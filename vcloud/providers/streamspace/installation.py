@@ -102,7 +102,7 @@ class Installation:
             if not limit.expired():
                 raise
         raise RequestTimeout(
-            f"{session.dialect.provider}: the deadline of {session.deadline or 0:g} s passed "
+            f"{session.service.provider}: the deadline of {session.deadline or 0:g} s passed "
             f"before it was known which StreamSpace {session.base_url} is; nothing was sent"
         )
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from vcloud._core.decoding.absent import often_absent
 from vcloud._core.decoding.models import DOCUMENTED, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.scalars import Float, Id, Instant, Integer, OpenEnum
@@ -175,6 +176,7 @@ class TemplateResources(Resources):
     storage: str | None = None
 
 
+@often_absent("cpu", "memory", "storage")
 @frozen(kw_only=True)
 class AgentCapacity(WireModel):
     """How much an agent can take. A Docker agent has only the numbers of sessions.
@@ -269,6 +271,7 @@ class SessionStatus(WireModel):
     started_at: Instant | None = None
 
 
+@often_absent("command_id", "message")
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class SessionUpdate(NamedModel):
     """The answer to a change of a session's state: the changed fields.

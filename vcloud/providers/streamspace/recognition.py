@@ -14,13 +14,13 @@ that is an error.
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from vcloud._core.auth import Auth
-from vcloud._core.decoding.plain_json import UNREADABLE, loads
+from vcloud._core.decoding.plain_json import object_of
 from vcloud._core.request import Request
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
@@ -63,6 +63,9 @@ _DOCUMENTED: Final = frozenset(
 )
 #: Keys of the database's row, with which the published server answers a change of tags.
 _ROW: Final = frozenset({"template_name", "user_id"})
+#: All keys of the published server's answer to the document's ``PATCH`` of a session's state. It is
+#: answered with 202, and nothing happens.
+_NOTHING_DONE: Final = frozenset({"message", "name", "state"})
 
 
 async def recognised(session: Session) -> DialectName:
@@ -116,7 +119,7 @@ async def _is_version(session: Session) -> bool:
         answer = await session.with_options(retry=_ONCE).send(_VERSION, root=True)
     except (APIError, DecodeError, LimitExceededError, TransportError):
         return False
-    found = _object(answer.body)
+    found = object_of(answer.body)
     return all(isinstance(found.get(name), str) for name in ("api", "phase", "version"))
 
 
@@ -138,7 +141,7 @@ async def _is_setup(session: Session, request: Request = _SETUP, *, root: bool =
     except TransportError as error:
         failure = error
     else:
-        found = _object(answer.body)
+        found = object_of(answer.body)
         return isinstance(found.get("setupRequired"), bool) and "adminExists" in found
     raise _unrecognised(session, failure) from failure
 
@@ -204,8 +207,10 @@ def spelling_of(body: bytes) -> DialectName | None:
     Args:
         body: the answer.
     """
-    answer = _object(body)
+    answer = object_of(body)
     names = set(answer)
+    if names == _NOTHING_DONE:
+        return "published"
     for inner in answer.values():
         if isinstance(inner, list) and inner and isinstance(inner[0], dict):
             names.update(inner[0])
@@ -213,11 +218,3 @@ def spelling_of(body: bytes) -> DialectName | None:
     if published == documented:
         return None
     return "published" if published else "documented"
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = loads(body)
-    except UNREADABLE:
-        return {}
-    return found if isinstance(found, dict) else {}

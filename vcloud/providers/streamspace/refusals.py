@@ -81,4 +81,4 @@ def _which(session: Session) -> str:
     """The installation, as the beginning of a sentence."""
     known = calls_or_none(session)
     name: DialectName = "documented" if known is None else known.name
-    return f"{session.dialect.provider}: {session.base_url} {_IS[name]}"
+    return f"{session.service.provider}: {session.base_url} {_IS[name]}"

@@ -69,7 +69,12 @@ _BY_WORDS: Final[Mapping[tuple[int, str], Words]] = {
     (400, "Invalid request body"): _INVALID,
     (400, "Invalid request format"): _INVALID,
     (400, "Invalid resource request"): _INVALID,
-    (400, "Invalid state. Must be: running, hibernated, or terminated"): _INVALID,
+    # It says so to the document's requests only.
+    (400, "Invalid state. Must be: running, hibernated, or terminated"): Words(
+        "VALIDATION_FAILED",
+        meaning="it is StreamSpace's published server: make the client with "
+        'dialect="published", or without dialect',
+    ),
     (400, "Missing agent_id"): Words("MISSING_REQUIRED_FIELD"),
     (400, "Missing required field"): Words("MISSING_REQUIRED_FIELD"),
     (400, "Validation failed"): _INVALID,

@@ -18,7 +18,7 @@ from attrs import frozen
 from vcloud._core.decoding.models import DOCUMENTED
 from vcloud._core.model import Model
 
-__all__ = ["NamedModel", "WireModel", "one_lacks_documented_field"]
+__all__ = ["NamedModel", "WireModel", "one_lacks_documented_field", "refuse_camel_case"]
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CAMEL: Final = re.compile(rb'"([a-z0-9_]+[A-Z][a-zA-Z0-9_]*)"\s*:')
@@ -83,7 +83,7 @@ def _names(kind: Any, seen: set[Any]) -> set[str]:
 class WireModel(Model):
     """The base of what answers are decoded into, in the documented or the published spelling.
 
-    The fast decoder takes camelCase names for unknown fields. :meth:`_check_spelling` refuses what
+    The fast decoder takes camelCase names for unknown fields. :meth:`_spelling_check` refuses what
     it made of such an answer; the lenient decoder then reads the answer through :meth:`_adapt`.
     """
 
@@ -100,25 +100,25 @@ class WireModel(Model):
         }
 
     @classmethod
-    def _check_spelling(cls, value: Self, body: bytes) -> None:
-        """Refuse what the fast decoder made of an answer in the published spelling.
+    def _spelling_check(cls) -> Callable[[Self, bytes], None]:
+        """The check that refuses what was made of an answer in the published spelling.
 
-        Raises:
-            msgspec.ValidationError: a documented field is missing, and the answer has known fields
-                in camelCase.
+        It raises ``msgspec.ValidationError`` when a documented field is missing, and the answer
+        has known fields in camelCase.
         """
-        if value.lacks_documented_field() and _has_camel_case(cls, body):
-            raise msgspec.ValidationError("fields in camelCase")
+        read = _known(cls).distinctive
 
-    def lacks_documented_field(self) -> bool:
-        """Whether a field is missing that the document always sends, in its own spelling."""
-        return None in _known(type(self)).distinctive(self)
+        def check(value: Self, body: bytes) -> None:
+            if None in read(value):
+                refuse_camel_case(cls, body)
+
+        return check
 
 
 def one_lacks_documented_field(items: Sequence[WireModel]) -> bool:
-    """Whether one of these items of a list lacks such a field; they are of one class.
+    """Whether one of these items of a list lacks a field that the document always sends.
 
-    It runs for each list, without a Python call for each item.
+    They are of one class. It runs for each list, without a Python call for each item.
     """
     if not items:
         return False
@@ -145,6 +145,12 @@ class NamedModel(WireModel):
         return adapted
 
 
-def _has_camel_case(model: type[Any], body: bytes) -> bool:
+def refuse_camel_case(model: type[Any], body: bytes) -> None:
+    """Refuse an answer that has fields of a model in camelCase.
+
+    Raises:
+        msgspec.ValidationError: it has.
+    """
     names = _names(model, set())
-    return any(_snake(found[1].decode()) in names for found in _CAMEL.finditer(body))
+    if any(_snake(found[1].decode()) in names for found in _CAMEL.finditer(body)):
+        raise msgspec.ValidationError("fields in camelCase")

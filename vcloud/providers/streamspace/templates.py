@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, text
+from vcloud._core.decoding.absent import often_absent
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import drop_none
@@ -55,6 +56,7 @@ class TemplateRef(Handle, WireModel):
         return await by.fetch(self._session, self.name)
 
 
+@often_absent("icon_url", "repository_id", "app_type", "manifest", "install_count")
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class Template(NamedModel, NullAsEmpty, TemplateRef):
     """A template as it was when it was fetched.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from attrs import frozen
 
 from vcloud._core.arguments import member, optional_member, text
+from vcloud._core.decoding.absent import often_absent
 from vcloud._core.decoding.models import ListOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
@@ -30,6 +31,7 @@ from vcloud.providers.streamspace.wire import (
 __all__ = ["User", "UserCalls", "Users"]
 
 
+@often_absent("full_name", "provider", "updated_at", "quota", "groups")
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class User(NullAsEmpty, Handle, WireModel):
     """A user as it was when it was fetched. The service has no action on a user.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 from attrs import frozen
@@ -22,7 +22,11 @@ from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.providers.streamspace.calls import Calls
 from vcloud.providers.streamspace.installation import calls
 from vcloud.providers.streamspace.refusals import unsupported
-from vcloud.providers.streamspace.spelling import WireModel, one_lacks_documented_field
+from vcloud.providers.streamspace.spelling import (
+    WireModel,
+    one_lacks_documented_field,
+    refuse_camel_case,
+)
 
 __all__ = [
     "Listing",
@@ -93,11 +97,19 @@ class Listing(ListAnswer, WireModel):
             items, number, where.total, total_pages=where.pages, error=error, unread=unread
         )
 
-    def lacks_documented_field(self) -> bool:
-        """See :meth:`WireModel.lacks_documented_field`."""
-        return (self.pagination is not None and self.pagination.lacks_documented_field()) or any(
-            one_lacks_documented_field(getattr(self, key) or ()) for key in self.item_fields
-        )
+    @classmethod
+    def _spelling_check(cls) -> Callable[[Self, bytes], None]:
+        """See :meth:`WireModel._spelling_check`."""
+        keys = cls.item_fields
+
+        def check(value: Self, body: bytes) -> None:
+            where = value.pagination
+            if (where is not None and one_lacks_documented_field((where,))) or any(
+                one_lacks_documented_field(getattr(value, key) or ()) for key in keys
+            ):
+                refuse_camel_case(cls, body)
+
+        return check
 
 
 def resources(wire: type[Listing], model: type[H]) -> Shape[Listing, Opened[H]]:  # noqa: ARG001 - types H

@@ -20,13 +20,18 @@ STATES: Final = (
 
 NAMESPACE: Final = "streamspace"
 GROUPS: Final = ("all-users",)
-ADMIN_QUOTA: Final = {
+ADMIN_QUOTA: Final[Json] = {
     "maxSessions": 100,
     "maxCpu": "64000m",
     "maxMemory": "256Gi",
     "maxStorage": "1Ti",
 }
-QUOTA: Final = {"maxSessions": 5, "maxCpu": "4000m", "maxMemory": "16Gi", "maxStorage": "100Gi"}
+QUOTA: Final[Json] = {
+    "maxSessions": 5,
+    "maxCpu": "4000m",
+    "maxMemory": "16Gi",
+    "maxStorage": "100Gi",
+}
 """What the server shows of a user. It acts on other limits: see `quotas`."""
 
 AGENT: Final[Json] = {

@@ -19,7 +19,7 @@ from vcloud.emulator.streamspace.published.realtime import Realtime
 from vcloud.emulator.streamspace.published.registration import Registration
 from vcloud.emulator.streamspace.published.roots import Roots
 from vcloud.emulator.streamspace.published.sessions import Sessions
-from vcloud.emulator.streamspace.published.space import PLATFORM, Space
+from vcloud.emulator.streamspace.published.space import PLATFORM, Hub, Space
 from vcloud.emulator.streamspace.published.state import Agent, Session, Template, User
 from vcloud.emulator.streamspace.published.templates import Templates
 from vcloud.emulator.streamspace.published.users import Users
@@ -63,7 +63,7 @@ class PublishedStreamSpace(Space):
 
     The state is in `users`, `agents`, `templates`, `sessions`, `commands` and `tokens`. The
     built-in agent moves sessions as a good agent does; with `reports_only_running` it is like
-    StreamSpace's own. `caching` and `database_away` are the server's bad days.
+    StreamSpace's own. `caching` turns its cache on, `database_away` its database off.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class PublishedStreamSpace(Space):
         self.realtime: Realtime = Realtime(self)
         """Where agents, viewers and the feed are connected."""
         self.add_routes(*self.realtime.routes())
-        self.hub = self.realtime.server
+        self.hub: Hub = self.realtime.server
         self._add_first(credentials)
 
     def _add_first(self, credentials: Credentials) -> None:
-        self.bootstrap_key = credentials.streamspace_bootstrap_key
+        self.bootstrap_key: str = credentials.streamspace_bootstrap_key
         created_at = self.clock.now() - 40 * DAY
         name = credentials.streamspace_username
         self.new_user(

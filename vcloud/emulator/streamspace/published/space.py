@@ -114,6 +114,17 @@ class Space(PublishedApi):
 
         self.home.run(changed)
 
+    def leave_idle(self, session: Session, seconds: float) -> None:
+        """Have this session be unused for so long."""
+
+        def left() -> None:
+            now = self.clock.now()
+            session.used_last(session.phase_at(now), now - seconds)
+            session.created_at = min(session.created_at, now - seconds)
+            self.changes.notify()
+
+        self.home.run(left)
+
     def become(self, session: Session, state: str) -> None:
         """Have a session be in a state, as if its agent had reported it, and what follows."""
         now = self.clock.now()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, ClassVar, Protocol
 
 from attrs import define, evolve, field, frozen
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.settable import Settable, known_word
+from vcloud.emulator.settable import Settable, known_word, seconds_of
 from vcloud.emulator.streamspace.published.catalog import (
     AGENT_STATUSES,
     APPROVALS,
@@ -154,6 +155,9 @@ class Owner(Protocol):
     def change(self, session: Session, state: str) -> None:
         """Put a session into a state."""
 
+    def leave_idle(self, session: Session, seconds: float) -> None:
+        """Have a session be unused for so long."""
+
 
 @define(eq=False, kw_only=True)
 class Session(Settable):
@@ -169,6 +173,7 @@ class Session(Settable):
         "streaming_protocol": "protocol",
         "streaming_port": "port",
         "streaming_path": "path",
+        "last_activity": "idle",
     }
 
     name: str
@@ -218,6 +223,21 @@ class Session(Settable):
     def state(self, word: str) -> None:
         self._service.change(self, known_word(word, STATES, "state"))
 
+    @property
+    def idle(self) -> float | None:
+        """For how many seconds it was not used (`lastActivity`); None before an agent's report.
+
+        It can be set, to seconds or a timedelta. Nothing follows from it: the server does not act
+        on `idle_timeout`.
+        """
+        now = self._service.clock.now()
+        activity = self.phase_at(now).activity
+        return None if activity is None else now - activity
+
+    @idle.setter
+    def idle(self, seconds: timedelta | float) -> None:
+        self._service.leave_idle(self, seconds_of(seconds, "idle"))
+
     def state_at(self, now: float) -> str:
         """The state at this time."""
         return self.phase_at(now).state
@@ -244,9 +264,12 @@ class Session(Settable):
 
     def touch(self, now: float) -> None:
         """Note that it is viewed now."""
-        seen = self.phase_at(now)
+        self.used_last(self.phase_at(now), now)
+
+    def used_last(self, shown: Phase, at: float) -> None:
+        """Note when it was used last, in what is shown of it."""
         self.phases = tuple(
-            evolve(phase, activity=now) if phase is seen else phase for phase in self.phases
+            evolve(phase, activity=at) if phase is shown else phase for phase in self.phases
         )
 
     def report(self, at: float, state: str, *, ready: bool, pod_name: str) -> None:

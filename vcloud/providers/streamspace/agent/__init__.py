@@ -5,7 +5,7 @@
     worker            AgentWorker: runs, and stops
     connections       connects, and connects again (reconnect: the pauses between connections)
     connection        one connection: registers, sends heartbeats, receives
-    link              what the worker knows of the two dialects (links: chooses)
+    link              what the worker knows of the two dialects (choosing: which one it is)
     documented/       the messages of the API document, and its WebSockets for viewers
     published/        those of the published server
     commands          acknowledges commands, runs each once, and sends its result

@@ -6,11 +6,11 @@ import asyncio
 from typing import Final
 
 from vcloud.errors import RateLimitError, VCloudError
+from vcloud.providers.streamspace.agent.choosing import LinkOptions, link_and_viewers
 from vcloud.providers.streamspace.agent.commands import CommandRunner
 from vcloud.providers.streamspace.agent.connection import AgentConnection
 from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS, DuplicateAgentError
 from vcloud.providers.streamspace.agent.link import Viewers
-from vcloud.providers.streamspace.agent.links import LinkOptions, link_and_viewers
 from vcloud.providers.streamspace.agent.messages import SessionReport
 from vcloud.providers.streamspace.agent.options import AgentOptions
 from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff
@@ -120,6 +120,11 @@ class Connections:
         """Say at once that the agent takes no new sessions, where that needs a request."""
         if self._connection is not None:
             self._connection.drain()
+
+    async def leave(self) -> None:
+        """Prepare to end the connection: see :meth:`AgentConnection.leave`."""
+        if self._connection is not None:
+            await self._connection.leave()
 
     async def end_viewers(self) -> None:
         """End the viewers' connections."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from inspect import iscoroutinefunction
 from typing import Final, TypeVar
 
 import attrs
@@ -86,14 +87,19 @@ class Reporter:
         if was_registered:
             self._call("on_lost", self._hooks.on_lost, error)
 
-    def pending(self) -> None:
-        """Report that the agent waits for an administrator's approval."""
+    def pending(self) -> asyncio.Task[Exception | None] | None:
+        """Report that the agent waits for an administrator's approval.
+
+        Returns:
+            the call of the user's coroutine function; None if there is none.
+        """
         LOG.warning(
             "agent %s waits for an administrator to approve it, and asks again every %g s",
             self._agent_id,
             ASK_AGAIN,
         )
-        self._call("on_pending", self._hooks.on_pending, self._agent_id)
+        call = self._call("on_pending", self._hooks.on_pending, self._agent_id)
+        return call if iscoroutinefunction(self._hooks.on_pending) else None
 
     def other_platform(self, platform: str) -> None:
         """Report that the control plane may give this agent no sessions."""
@@ -150,11 +156,16 @@ class Reporter:
         self.errors.append(error.with_traceback(None))
         self._call("on_error", self._hooks.on_error, error)
 
-    def _call(self, name: str, hook: Hook[T] | None, value: T) -> None:
-        if hook is not None and len(self._calls) < MAX_HOOK_CALLS:
-            task = asyncio.create_task(call_hook(hook, value, self._name_of(name), LOG))
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
+    def _call(
+        self, name: str, hook: Hook[T] | None, value: T
+    ) -> asyncio.Task[Exception | None] | None:
+        """Call a hook in a task; None if there is no hook, or too many calls run."""
+        if hook is None or len(self._calls) >= MAX_HOOK_CALLS:
+            return None
+        task = asyncio.create_task(call_hook(hook, value, self._name_of(name), LOG))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return task
 
     def _name_of(self, hook: str) -> str:
         return f"{hook} of agent {self._agent_id}"

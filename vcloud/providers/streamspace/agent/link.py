@@ -1,7 +1,7 @@
 """How an agent and its control plane talk: what the worker knows of the two dialects.
 
 ``documented/`` and ``published/`` each have a :class:`Link`, for the messages, and a
-:class:`Viewers`, for VNC. ``links`` chooses.
+:class:`Viewers`, for VNC. ``choosing`` says which.
 """
 
 from __future__ import annotations

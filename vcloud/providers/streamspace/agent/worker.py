@@ -18,12 +18,12 @@ from vcloud.errors import (
     ConfigurationError,
     RequestTimeout,
 )
+from vcloud.providers.streamspace.agent.choosing import LinkOptions
 from vcloud.providers.streamspace.agent.commands import CommandRunner
 from vcloud.providers.streamspace.agent.connections import Connections
 from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
-from vcloud.providers.streamspace.agent.links import LinkOptions
 from vcloud.providers.streamspace.agent.messages import (
     Register,
 )
@@ -309,6 +309,9 @@ class AgentWorker(Secretive):
         await self._commands.finish(self._options.grace)
         await self._reporter.finish(self._options.grace)
         await self._connections.end_viewers()
+        with suppress(TimeoutError):
+            async with timeout_running(FLUSH_TIMEOUT):
+                await self._connections.leave()
         if self._outbox and not connecting.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:

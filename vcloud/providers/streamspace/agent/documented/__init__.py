@@ -2,7 +2,7 @@
 
 ::
 
-    link              DocumentedLink: connects, and has the messages of the document
-    assigned          the sessions that the control plane has on this agent
-    vnc_connections   relays viewers to VNC servers, over a WebSocket for each viewer
+    link          DocumentedLink: connects, and has the messages of the document
+    assigned      the sessions that the control plane has on this agent
+    vnc_viewers   DocumentedViewers: relays each viewer over a WebSocket of its own
 """

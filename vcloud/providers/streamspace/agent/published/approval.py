@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.plain_json import UNREADABLE, loads
+from vcloud._core.decoding.plain_json import object_of
 from vcloud._core.request import Request, Response, json_body
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, PermissionDeniedError
@@ -28,11 +28,12 @@ class Approval:
     """How an agent waits for its approval.
 
     Attributes:
-        on_pending: is called after each registration that was answered with "pending".
+        on_pending: is called after each registration that was answered with "pending". It returns
+            the call of the user's coroutine function, which may approve the agent, if there is one.
         timeout: seconds for all of it; None: no limit.
     """
 
-    on_pending: Callable[[], None]
+    on_pending: Callable[[], asyncio.Task[Exception | None] | None]
     timeout: float | None
 
 
@@ -40,6 +41,8 @@ async def register(
     session: Session, agent_id: str, fields: dict[str, Any], approval: Approval
 ) -> None:
     """Register, and again until an administrator has approved.  ``POST /agents/register``
+
+    It asks again after a while, and besides as soon as the user's coroutine function has returned.
 
     Args:
         session: sends with the agent's key.
@@ -55,15 +58,25 @@ async def register(
     body = json_body(fields)
     until = None if approval.timeout is None else session.clock() + approval.timeout
     while not await _registered(session, agent_id, body):
-        approval.on_pending()
-        left = ASK_AGAIN if until is None else min(ASK_AGAIN, until - session.clock())
-        if left > 0:
+        again = session.clock() + ASK_AGAIN
+        if until is not None:
+            again = min(again, until)
+        hook = approval.on_pending()
+        if hook is not None:
+            await asyncio.wait({hook}, timeout=max(0.0, again - session.clock()))
+            if _succeeded(hook) and await _registered(session, agent_id, body):
+                return
+        if (left := again - session.clock()) > 0:
             await asyncio.sleep(left)
         if until is not None and session.clock() >= until:
             raise ApprovalTimeoutError(
                 f"no administrator approved agent {agent_id} within {approval.timeout:g} s: "
                 f"approve it (agents.ref({agent_id!r}).approve()), and start it again"
             )
+
+
+def _succeeded(hook: asyncio.Task[Exception | None]) -> bool:
+    return hook.done() and not hook.cancelled() and hook.result() is None
 
 
 class _Kept:
@@ -83,11 +96,7 @@ class _Kept:
     ) -> Response:
         """Send the request, and keep what its answer says."""
         response = await self._exchange(method, url, headers, body, options)
-        try:
-            found = loads(response.body)
-        except UNREADABLE:
-            found = None
-        self.fields = found if isinstance(found, dict) else {}
+        self.fields = object_of(response.body)
         return response
 
 

@@ -22,11 +22,9 @@ from vcloud.providers.streamspace.agent.messages import (
     UnreadableMessage,
 )
 from vcloud.providers.streamspace.agent.parsing import message_of
-from vcloud.providers.streamspace.agent.published.vnc import (
+from vcloud.providers.streamspace.agent.published.vnc_messages import (
     VNCClose,
     VNCData,
-    VNCError,
-    VNCReady,
 )
 from vcloud.providers.streamspace.agent.writing import plain_json
 from vcloud.providers.streamspace.models import AgentCapacity, SessionState
@@ -83,11 +81,6 @@ def payload_of(message: Message, *, capacity: AgentCapacity | None) -> tuple[str
             payload = _status(message)
         case VNCData():
             payload = {"sessionId": message.session_id, "data": message.data}
-        case VNCReady():
-            payload = {"sessionId": message.session_id, "vncPort": message.vnc_port}
-            payload |= {"podName": message.pod_name} if message.pod_name else {}
-        case VNCError():
-            payload = {"sessionId": message.session_id, "error": message.error}
     if payload is None:
         raise TypeError(f"the published server has no {type(message).__name__}")
     return kind, payload

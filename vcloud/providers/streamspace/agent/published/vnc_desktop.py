@@ -40,6 +40,11 @@ SECOND_EMPTY: Final = 1.0
 #: Seconds between the empty messages for a viewer that waits, and in which what served the one
 #: before it says that it ended.
 FLUSH: Final = 0.3
+#: How many of these are sent at most.
+MAX_FLUSHES: Final = 10
+#: How many greetings in a row a viewer that waits may leave without an answer, before no more is
+#: done for it: it waits for half a minute by default.
+MAX_UNANSWERED: Final = 4
 #: Seconds before a desktop that cannot be reached is tried again, and the most; each pause doubles.
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
@@ -116,8 +121,12 @@ class Desktop:
         self._came = asyncio.Event()
         #: Set to connect anew.
         self._anew = asyncio.Event()
+        #: Set when the server says that a viewer left.
+        self._left = asyncio.Event()
         #: Whether a viewer said that it waits for its first bytes.
         self._viewer_waits = False
+        #: How many greetings such a viewer has not answered.
+        self._unanswered = 0
         #: Set when a viewer has answered on this connection.
         self._used = asyncio.Event()
         #: Why this connection cannot go on.
@@ -163,10 +172,12 @@ class Desktop:
     def viewer_waits(self) -> None:
         """Note that a viewer which got no bytes made itself known."""
         self._viewer_waits = True
+        self._unanswered = 0
         self._anew.set()
 
     def viewer_left(self) -> None:
         """Note that a viewer left."""
+        self._left.set()
         self._anew.set()
 
     def may_end(self) -> None:
@@ -249,7 +260,7 @@ class Desktop:
     async def _wait_for_anew(self) -> None:
         """Return when the desktop is to be connected anew."""
         while True:
-            await self._anew.wait()
+            await self._until_asked()
             if not self._anew.is_set():
                 continue
             self._anew.clear()
@@ -266,11 +277,42 @@ class Desktop:
             self._queued = b""
             return
 
+    async def _until_asked(self) -> None:
+        """Wait until something asks for another connection.
+
+        A viewer that waits and does not answer the greeting has not got it: what served another one
+        took it, and the viewer itself says nothing more.
+        """
+        if not self._viewer_waits or self._unanswered == MAX_UNANSWERED:
+            await self._anew.wait()
+            return
+        with suppress(TimeoutError):
+            async with timeout(QUIET):
+                await self._anew.wait()
+                return
+        if not self.in_use and self._greeted_at is not None:
+            self._unanswered += 1
+            self._anew.set()
+
     async def _flush(self) -> None:
-        """End what still serves a viewer that left, because it would take the greeting."""
-        for _ in range(2):
+        """End what still serves viewers that left, because it would take the greeting.
+
+        They take the messages in turn, with the viewer that waits. The server says of each that it
+        ended. So none is left when two in a row have ended nothing.
+        """
+        ended_nothing = 0
+        for _ in range(MAX_FLUSHES):
+            self._left.clear()
             await self._send(b"")
-            await asyncio.sleep(FLUSH)
+            try:
+                async with timeout(FLUSH):
+                    await self._left.wait()
+            except TimeoutError:
+                ended_nothing += 1
+            else:
+                ended_nothing = 0
+            if ended_nothing == 2:
+                return
 
     async def _end_dead_viewers(self) -> None:
         """In each silence of a desktop in use, two empty messages.

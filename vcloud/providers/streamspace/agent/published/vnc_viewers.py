@@ -20,16 +20,16 @@ from vcloud.providers.streamspace.agent.messages import (
     VNCProxyData,
     VNCProxyRequest,
 )
-from vcloud.providers.streamspace.agent.published.vnc import VNCClose, VNCData
 from vcloud.providers.streamspace.agent.published.vnc_batches import capacity
 from vcloud.providers.streamspace.agent.published.vnc_desktop import (
     Desktop,
     DesktopError,
     Streams,
 )
+from vcloud.providers.streamspace.agent.published.vnc_messages import VNCClose, VNCData
 from vcloud.providers.streamspace.agent.vnc_server import connect_to_vnc_server
 from vcloud.providers.streamspace.models import SessionState
-from vcloud.providers.streamspace.realtime.vnc_published import GONE
+from vcloud.providers.streamspace.realtime.vnc_published_socket import GONE
 
 __all__ = ["PublishedViewers"]
 

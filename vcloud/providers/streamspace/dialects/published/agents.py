@@ -27,7 +27,7 @@ from vcloud.providers.streamspace.wire import Listing, WholeList, resource, reso
 class CapacityAnswer(Spelled, rename="camel", kw_only=True):
     """How much an agent can take, as it said."""
 
-    optional: ClassVar = frozenset({"storage"})
+    optional: ClassVar[frozenset[str]] = frozenset({"storage"})
 
     max_sessions: Integer | None = None
     cpu: str | None = None
@@ -39,7 +39,7 @@ class CapacityAnswer(Spelled, rename="camel", kw_only=True):
 class AgentAnswer(Answer, rename="camel", kw_only=True):
     """An agent."""
 
-    optional: ClassVar = frozenset(
+    optional: ClassVar[frozenset[str]] = frozenset(
         {
             "region",
             "capacity",
@@ -76,7 +76,7 @@ class AgentAnswer(Answer, rename="camel", kw_only=True):
 class AgentsAnswer(Answer, kw_only=True):
     """``GET /admin/agents``."""
 
-    item_fields: ClassVar = ("agents",)
+    item_fields: ClassVar[tuple[str, ...]] = ("agents",)
 
     agents: list[AgentAnswer] | None = None
     total: Integer | None = None
@@ -91,8 +91,8 @@ AGENTS: Final[Shape[Listing, Opened[Agent]]] = resources(spelled(AgentList, Agen
 class KeyAnswer(Spelled, rename="camel", kw_only=True):
     """The answer to an approval or a new key. What it says besides is for people."""
 
-    optional: ClassVar = frozenset({"created_at"})
-    unread: ClassVar = frozenset({"message", "warning", "usage", "rotated"})
+    optional: ClassVar[frozenset[str]] = frozenset({"created_at"})
+    unread: ClassVar[frozenset[str]] = frozenset({"message", "warning", "usage", "rotated"})
 
     agent_id: str
     api_key: str
@@ -103,8 +103,8 @@ class KeyAnswer(Spelled, rename="camel", kw_only=True):
 class SentCommand(Spelled, rename="camel", kw_only=True):
     """``POST /admin/agents/{agentId}/command``"""
 
-    optional: ClassVar = frozenset({"kept_under"})
-    unread: ClassVar = frozenset(
+    optional: ClassVar[frozenset[str]] = frozenset({"kept_under"})
+    unread: ClassVar[frozenset[str]] = frozenset(
         {"payload", "errorMessage", "sentAt", "acknowledgedAt", "completedAt"}
     )
 

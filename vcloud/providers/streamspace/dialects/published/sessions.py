@@ -42,8 +42,8 @@ from vcloud.providers.streamspace.wire import Listing, WholeList, listing, resou
 class StatusAnswer(Spelled, rename="camel", kw_only=True):
     """The ``status`` of a session. Its ``url`` leads nowhere."""
 
-    optional: ClassVar = frozenset({"message", "last_activity", "pod_name"})
-    unread: ClassVar = frozenset({"url"})
+    optional: ClassVar[frozenset[str]] = frozenset({"message", "last_activity", "pod_name"})
+    unread: ClassVar[frozenset[str]] = frozenset({"url"})
 
     phase: str | None = None
     message: str | None = None
@@ -58,8 +58,10 @@ class SessionAnswer(Answer, rename="camel", kw_only=True):
     ``maxSessionDuration`` and ``idleTimeout`` are empty without a limit.
     """
 
-    optional: ClassVar = frozenset({"resources"})
-    unread: ClassVar = frozenset({"activeConnections", "streamingPort", "streamingPath"})
+    optional: ClassVar[frozenset[str]] = frozenset({"resources"})
+    unread: ClassVar[frozenset[str]] = frozenset(
+        {"activeConnections", "streamingPort", "streamingPath"}
+    )
 
     id: Id = msgspec.field(name="name")
     namespace: str | None = None
@@ -77,7 +79,7 @@ class SessionAnswer(Answer, rename="camel", kw_only=True):
     documented: msgspec.Raw | UnsetType = foreign("id")
 
     #: The server identifies a session by its name.
-    name = property(attrgetter("id"))
+    name: ClassVar[Any] = property(attrgetter("id"))
 
     @property
     def last_activity(self) -> datetime | None:
@@ -89,7 +91,9 @@ class SessionAnswer(Answer, rename="camel", kw_only=True):
 class CreatedSession(SessionAnswer, rename="camel", kw_only=True):
     """The answer to a create: with tags, without the platform and times."""
 
-    optional: ClassVar = frozenset({"platform", "created_at", "streaming_protocol", "resources"})
+    optional: ClassVar[frozenset[str]] = frozenset(
+        {"platform", "created_at", "streaming_protocol", "resources"}
+    )
 
     tags: tuple[str, ...] | None = None
 
@@ -98,7 +102,7 @@ class CreatedSession(SessionAnswer, rename="camel", kw_only=True):
 class SessionsAnswer(Answer, kw_only=True):
     """``GET /sessions``."""
 
-    item_fields: ClassVar = ("sessions",)
+    item_fields: ClassVar[tuple[str, ...]] = ("sessions",)
 
     sessions: list[SessionAnswer] | None = None
     total: Integer | None = None
@@ -116,8 +120,8 @@ class CommandAnswer(Answer, rename="camel", kw_only=True):
 class TaggedSession(Spelled, rename=None, kw_only=True):
     """The answer to a change of a session's tags: the database's row, in snake_case."""
 
-    optional: ClassVar = frozenset({"tags"})
-    unread: ClassVar = frozenset(
+    optional: ClassVar[frozenset[str]] = frozenset({"tags"})
+    unread: ClassVar[frozenset[str]] = frozenset(
         {
             "active_connections",
             "agent_id",

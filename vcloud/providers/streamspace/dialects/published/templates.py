@@ -46,8 +46,8 @@ class TemplateAnswer(Answer, rename=None, kw_only=True):
 class TemplatesAnswer(Answer, kw_only=True):
     """``GET /templates``. Its ``categories`` hold each template once more."""
 
-    item_fields: ClassVar = ("templates",)
-    unread: ClassVar = frozenset({"categories", "filters"})
+    item_fields: ClassVar[tuple[str, ...]] = ("templates",)
+    unread: ClassVar[frozenset[str]] = frozenset({"categories", "filters"})
 
     templates: list[TemplateAnswer] | None = None
     total: Integer | None = None

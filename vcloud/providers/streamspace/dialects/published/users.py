@@ -26,7 +26,7 @@ from vcloud.providers.streamspace.wire import Listing, WholeList, resource, reso
 class QuotaAnswer(Spelled, rename="camel", kw_only=True):
     """The ``quota`` of a user."""
 
-    unread: ClassVar = frozenset({"userId", "username", "createdAt", "updatedAt"})
+    unread: ClassVar[frozenset[str]] = frozenset({"userId", "username", "createdAt", "updatedAt"})
 
     max_sessions: Integer | None = None
     max_cpu: str | None = None
@@ -42,8 +42,8 @@ class QuotaAnswer(Spelled, rename="camel", kw_only=True):
 class UserAnswer(Answer, rename="camel", kw_only=True):
     """A user. ``GET /users/me`` adds the quota and the groups."""
 
-    optional: ClassVar = frozenset({"last_login", "quota", "groups"})
-    unread: ClassVar = frozenset({"orgId", "orgRole"})
+    optional: ClassVar[frozenset[str]] = frozenset({"last_login", "quota", "groups"})
+    unread: ClassVar[frozenset[str]] = frozenset({"orgId", "orgRole"})
 
     id: Id
     username: str | None = None
@@ -64,7 +64,7 @@ class UserAnswer(Answer, rename="camel", kw_only=True):
 class UsersAnswer(Answer, kw_only=True):
     """``GET /users``."""
 
-    item_fields: ClassVar = ("users",)
+    item_fields: ClassVar[tuple[str, ...]] = ("users",)
 
     users: list[UserAnswer] | None = None
     total: Integer | None = None

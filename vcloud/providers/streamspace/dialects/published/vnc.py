@@ -11,8 +11,8 @@ from vcloud.providers.streamspace.dialects.published.sessions import fetch
 from vcloud.providers.streamspace.installation import installation
 from vcloud.providers.streamspace.models import SessionState, StreamingProtocol
 from vcloud.providers.streamspace.realtime.vnc_errors import StreamingProtocolError
-from vcloud.providers.streamspace.realtime.vnc_opening import VNCOpening
-from vcloud.providers.streamspace.realtime.vnc_published import PublishedVNCSocket
+from vcloud.providers.streamspace.realtime.vnc_published_opening import VNCOpening
+from vcloud.providers.streamspace.realtime.vnc_published_socket import PublishedVNCSocket
 from vcloud.providers.streamspace.tokens import query_bearer
 
 

@@ -11,7 +11,7 @@ from vcloud._core.session import Session
 from vcloud.auth import APIKeyAuth
 from vcloud.errors import AuthenticationError, ConfigurationError
 from vcloud.providers.streamspace.agent.documented.link import DocumentedLink
-from vcloud.providers.streamspace.agent.documented.vnc_connections import VNCConnections
+from vcloud.providers.streamspace.agent.documented.vnc_viewers import DocumentedViewers
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import Reporter
 from vcloud.providers.streamspace.agent.link import Link, Viewers
@@ -77,7 +77,7 @@ async def link_and_viewers(options: LinkOptions) -> tuple[Link, Viewers]:
             "leave api_key out of serve_agent(), and give the client auth=BearerAuth(...)",
         )
     link = DocumentedLink(options.client, options.session, options.register)
-    viewers = VNCConnections(
+    viewers = DocumentedViewers(
         options.session,
         options.handler,
         options.outbox,

@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from vcloud._core.decoding.plain_json import loads
+from vcloud._core.decoding.plain_json import object_of
 from vcloud._core.request import Request, Response, path_segment
 from vcloud._core.session import Session
 from vcloud._core.timing.timeouts import timeout
-from vcloud._core.websocket import CarefulPings, Socket
+from vcloud._core.websocket import Socket
 from vcloud.errors import (
     APIError,
     DecodeError,
@@ -37,7 +35,8 @@ from vcloud.providers.streamspace.realtime.vnc_errors import (
     SessionStoppedError,
     StreamingProtocolError,
 )
-from vcloud.providers.streamspace.realtime.vnc_published import (
+from vcloud.providers.streamspace.realtime.vnc_published_pings import CarefulPings
+from vcloud.providers.streamspace.realtime.vnc_published_socket import (
     GONE,
     GREETING,
     MAX_UNREAD,
@@ -51,7 +50,7 @@ __all__ = ["VNCOpening", "Viewer"]
 SILENCE: Final = 5.0
 #: Seconds before the second upgrade, and the most before later ones; each pause doubles.
 FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 4.0
+LONGEST_PAUSE: Final = 8.0
 #: The status for an agent that is not connected to the replica that was reached.
 AGENT_AWAY: Final = 503
 #: Characters of a protocol's name that an error shows.
@@ -226,11 +225,7 @@ async def _greeting(socket: Socket) -> bytes:
 
 
 def _protocol(body: bytes) -> str:
-    try:
-        found: Any = loads(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    named = found.get("protocol") if isinstance(found, dict) else None
+    named = object_of(body).get("protocol")
     return printable(shortened(named, MAX_PROTOCOL)) if isinstance(named, str) else ""
 
 

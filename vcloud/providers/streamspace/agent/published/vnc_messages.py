@@ -1,4 +1,8 @@
-"""VNC on the published server: the bytes go over the agent's own socket."""
+"""VNC on the published server: the bytes go over the agent's own socket.
+
+The server also names ``vnc_ready``, which changes nothing, and ``vnc_error``, which ends its whole
+process while a viewer is there. The agent sends neither.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ from typing import ClassVar
 
 from attrs import field, frozen
 
-from vcloud._core.scalars import Id, Integer
+from vcloud._core.scalars import Id
 from vcloud.providers.streamspace.agent.messages import Message
 
-__all__ = ["VNCClose", "VNCData", "VNCError", "VNCReady"]
+__all__ = ["VNCClose", "VNCData"]
 
 
 @frozen(kw_only=True)
@@ -35,24 +39,3 @@ class VNCClose(Message):
 
     session_id: Id
     reason: str | None = None
-
-
-@frozen(kw_only=True)
-class VNCReady(Message):
-    """The agent's: the VNC server of a session can be reached."""
-
-    type: ClassVar[str] = "vnc_ready"
-
-    session_id: Id
-    vnc_port: Integer
-    pod_name: str | None = None
-
-
-@frozen(kw_only=True)
-class VNCError(Message):
-    """The agent's: the VNC server of a session cannot be reached, or has gone."""
-
-    type: ClassVar[str] = "vnc_error"
-
-    session_id: Id
-    error: str

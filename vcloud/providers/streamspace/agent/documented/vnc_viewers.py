@@ -29,7 +29,7 @@ from vcloud.providers.streamspace.agent.vnc_server import connect_to_vnc_server
 from vcloud.providers.streamspace.realtime.vnc_relay import close_writer, relay
 from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
 
-__all__ = ["VNCConnections"]
+__all__ = ["DocumentedViewers"]
 
 #: Seconds in which a VNC server has to accept a connection.
 CONNECT_TIMEOUT: Final = 30.0
@@ -43,7 +43,7 @@ MAX_REASON: Final = 4096
 _UNREACHABLE: Final = "the VNC server cannot be reached"
 
 
-class VNCConnections:
+class DocumentedViewers:
     """Connects viewers with the VNC servers of an agent's sessions.
 
     At most as many WebSockets as the endpoint's ``concurrency`` are being opened at once. They take

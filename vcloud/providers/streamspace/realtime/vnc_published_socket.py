@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from vcloud._core.tasks import first_completed
 from vcloud._core.timing.timeouts import timeout, timeout_at
-from vcloud._core.websocket import ABNORMAL, NORMAL, CarefulPings, Socket
+from vcloud._core.websocket import ABNORMAL, NORMAL, Socket
 from vcloud.errors import DecodeError, TransportError
 from vcloud.errors.text import printable, shortened
 from vcloud.providers.streamspace.realtime.vnc_errors import SessionStoppedError
+from vcloud.providers.streamspace.realtime.vnc_published_pings import CarefulPings
 
 __all__ = ["GONE", "MAX_UNREAD", "PublishedVNCSocket", "decoded", "encoded"]
 

@@ -1,4 +1,4 @@
-"""The protocol of a dialect: what differs between providers below their endpoints."""
+"""What the core must know of a provider's service: its limits, and how it refuses."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from vcloud.errors import APIError
 
 
-class Dialect(Protocol):
-    """What differs between providers below the endpoints: name, limits, and how they refuse."""
+class Service(Protocol):
+    """A provider's service, below its endpoints: its name, its limits, and how it refuses."""
 
     @property
     def provider(self) -> str:
@@ -59,7 +59,7 @@ class Dialect(Protocol):
     def proof(self, request: Request, response: Response, error: APIError) -> Proof:
         """What this refusal proves about what the service did.
 
-        By the table of :mod:`vcloud._core.outcome`: the dialect says in which
+        By the table of :mod:`vcloud._core.outcome`: the provider says in which
         :class:`~vcloud._core.outcome.Form` the refusal is written (a documented code, a stated
         failure, the envelope or error object, none of these).
         """
