@@ -235,7 +235,7 @@ async def test_a_wrong_login_and_a_disabled_user(api: Api) -> None:
     assert (await api.login("nobody", "x")).error == (401, "Invalid credentials")
     ann = await api.as_user("ann")
     api.space.users["ann"].active = False
-    assert (await api.login("ann", PASSWORD)).error == (403, "Account is disabled")
+    assert (await api.login("ann", PASSWORD)).error == (401, "Invalid credentials")
     assert (await ann("GET", "/sessions")).error == (403, "User account is disabled")
     del api.space.users["ann"]
     assert (await ann("GET", "/sessions")).error == (401, "User not found")

@@ -292,6 +292,9 @@ async def test_a_connection_counts_for_a_minute(api: Api) -> None:
     made = (await api("GET", f"/sessions/{name}/connect?user=admin")).json
     assert (made["ready"], made["state"]) == (True, "running")
     await api("GET", f"/sessions/{name}/connect?user=admin")
+    nobodys = await api("GET", f"/sessions/{name}/connect?user=nobody")
+    assert nobodys.status == 500
+    assert "connections_user_id_fkey" in nobodys.json["error"]
     count = "activeConnections"
     assert (await api("GET", f"/sessions/{name}")).json[count] == 2
     left = await api("POST", f"/sessions/{name}/disconnect?connectionId={made['connectionId']}")
@@ -357,3 +360,23 @@ async def test_batches_change_rows_and_tell_no_agent(api: Api) -> None:
     empty = await api("POST", "/batch/sessions/wake", {"sessionIds": []})
     assert empty.error == (400, "sessionIds cannot be empty")
     assert (await api("GET", "/batch/jobs/nope")).error == (404, "Batch job not found")
+
+
+# -- the order of fields ---------------------------------------------------------------------------
+
+
+async def test_fields_are_in_the_order_of_the_server(api: Api) -> None:
+    """By name where the server has no type for the answer, such as for sessions and refusals."""
+    new = (await api("POST", "/sessions", {"user": "admin", "template": "firefox-browser"})).json
+    name = new["name"]
+    one = (await api("GET", f"/sessions/{name}")).json
+    refused = (await api("GET", "/admin/agents/nobody")).json
+    for found in (new, one, one["status"], refused):
+        assert list(found) == sorted(found)
+    assert list(refused) == ["agentId", "error"]
+    agent = (await api("GET", f"/admin/agents/{next(iter(api.space.agents))}")).json
+    assert list(agent)[:5] == ["id", "agentId", "platform", "region", "status"]
+    row = (await api("PATCH", f"/sessions/{name}/tags", {"tags": ["a"]})).json
+    order = list(row)
+    assert order[:2] == ["id", "user_id"]
+    assert order.index("tags") < order.index("created_at") < order.index("streaming_protocol")

@@ -59,6 +59,12 @@ async def test_who_may_view_what() -> None:
         assert await world.ask("GET", path) == (400, "Bad Request\n")
         assert await world.refused(path, world.bearer("jane")) == 403
         assert await world.refused(path, {}) == 401
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        assert await world.ask("GET", path, headers=upgrade) == (401, "")
+        assert await world.ask("GET", path, headers=upgrade | world.bearer("jane")) == (
+            403,
+            {"error": "Access denied"},
+        )
         assert await world.refused("/vnc/nobody", world.bearer()) == 404
         assert await world.ask("GET", path, headers=world.bearer("jane")) == (
             403,
@@ -68,6 +74,8 @@ async def test_who_may_view_what() -> None:
         if "--" not in token:
             async with world.http.ws_connect(world.url(f"{path}?token={token}")):
                 pass
+            row = (await world.ask("PATCH", f"/sessions/{name}/tags", {"tags": []}))[1]
+            assert "last_connection" in row
     async with published() as world:
         async with world.agent() as agent:
             name = await world.running(agent)

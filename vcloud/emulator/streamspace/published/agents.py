@@ -106,7 +106,7 @@ class Agents:
         message = "API key generated successfully"
         if rotated:
             message = "API key rotated successfully - old key is now invalid"
-        return {**self._keyed(agent, message), "rotated": rotated}
+        return dict(sorted({**self._keyed(agent, message), "rotated": rotated}.items()))
 
     def _keyed(self, agent: Agent, message: str) -> Json:
         now = self._space.clock.now()

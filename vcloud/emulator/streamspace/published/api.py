@@ -227,11 +227,14 @@ class PublishedApi:
         upgrade = _asks_for_socket(request)
         try:
             asked = self._admitted(found, request, queries, body, sent, upgrade=upgrade)
-            return self._handled(found.handler, asked, request.raw_path, sent)
         except PublishedError as error:
             # The server says nothing when it refuses an upgrade for its login.
             if upgrade and not found.handler.agent and error.status in {401, 403}:
                 return web.Response(status=error.status, headers=sent)
+            return self.refuse(error, sent)
+        try:
+            return self._handled(found.handler, asked, request.raw_path, sent)
+        except PublishedError as error:
             return self.refuse(error, sent)
 
     def _admitted(

@@ -44,10 +44,8 @@ class Logins:
         right = hmac.compare_digest(
             body["password"].encode(errors="replace"), expected.encode(errors="replace")
         )
-        if user is None or not right or space.without_database:
+        if user is None or not right or not user.active or space.without_database:
             raise PublishedError(401, "Invalid credentials")
-        if not user.active:
-            raise PublishedError(403, "Account is disabled")
         view = user_view(user, space.clock)
         user.last_login = user.updated_at = space.clock.now()
         return login_view(*space.tokens.issue(user), view)

@@ -14,7 +14,8 @@ class PublishedError(Exception):
         """Refuse with this status and short text; `more` are fields such as `message`."""
         super().__init__(status, error)
         self.status: int = status
-        self.body: Json = {"error": error, **more}
+        # As the server's JSON library writes an object without a type.
+        self.body: Json = dict(sorted({"error": error, **more}.items()))
 
 
 def agent_not_found(agent_id: str) -> PublishedError:

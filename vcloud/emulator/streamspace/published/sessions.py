@@ -53,6 +53,10 @@ _FOREIGN_KEY: Final = (
     'default-org: pq: insert or update on table "sessions" violates foreign key constraint '
     '"sessions_user_id_fkey"'
 )
+_NO_CONNECTION: Final = (
+    'failed to insert connection: pq: insert or update on table "connections" violates foreign key '
+    'constraint "connections_user_id_fkey"'
+)
 _SCAN: Final = (
     "failed to scan sessions: failed to scan session row: "
     "sql: expected 25 destination arguments in Scan, not 28"
@@ -195,9 +199,12 @@ class Sessions:
         return session_view(session, self._space.clock)
 
     def _connect(self, request: PublishedRequest) -> Json:
-        if not request.query.get("user"):
+        user_id = request.query.get("user")
+        if not user_id:
             raise PublishedError(400, "user parameter required")
         session, now = self._bare(request), self._space.clock.now()
+        if self._space.user_with_id(user_id) is None:
+            raise PublishedError(500, _NO_CONNECTION)
         connection_id = self._space.new_id()
         session.connections[connection_id] = now + CONNECTION
         session.connected_at = now

@@ -1,8 +1,11 @@
-"""The published StreamSpace server's representations."""
+"""The published StreamSpace server's representations.
+
+Fields are in the server's order: that of its types, and by name where it has no type.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.streamspace.published.catalog import ADMIN_QUOTA, GROUPS, QUOTA
@@ -10,6 +13,24 @@ from vcloud.emulator.streamspace.published.state import Agent, Command, Session,
 from vcloud.emulator.streamspace.published.times import exact, exact_of_day, stored
 
 Json = dict[str, Any]
+
+
+_LEFT_OUT: Final = frozenset(
+    {
+        "url",
+        "agent_id",
+        "pod_name",
+        "memory",
+        "cpu",
+        "idle_timeout",
+        "max_session_duration",
+        "tags",
+        "last_connection",
+        "last_activity",
+        "streaming_path",
+    }
+)
+"""The fields of a session's row that are left out when they are empty."""
 
 
 def login_view(token: str, ends: float, user: Json) -> Json:
@@ -103,7 +124,6 @@ def agent_view(agent: Agent, clock: Clock, *, listed: bool = False) -> Json:
     if agent.approved_by is not None:
         approved["approvedBy"] = agent.approved_by
     optional = {
-        "region": agent.region or None,
         "capacity": None if agent.capacity is None else capacity_view(agent.capacity),
         "lastHeartbeat": None if heard is None else stored(heard, clock),
         "websocketId": agent.connection,
@@ -113,6 +133,7 @@ def agent_view(agent: Agent, clock: Clock, *, listed: bool = False) -> Json:
         "id": agent.id,
         "agentId": agent.agent_id,
         "platform": agent.platform,
+        **({"region": agent.region} if agent.region else {}),
         "status": agent.status,
         **{name: value for name, value in optional.items() if value is not None},
         "approvalStatus": agent.approval if listed else "",
@@ -141,20 +162,20 @@ def new_session_view(session: Session, command: Command, tags: list[str] | None)
     """A session, as its create answers it."""
     where = f"agent: {command.agent_id}, command: {command.command_id}"
     return {
-        "name": session.name,
-        "namespace": session.namespace,
-        "user": session.user,
-        "template": session.template,
-        "state": "pending",
-        "persistentHome": session.persistent_home,
         "idleTimeout": session.idle_timeout,
         "maxSessionDuration": session.max_session_duration,
+        "name": session.name,
+        "namespace": session.namespace,
+        "persistentHome": session.persistent_home,
         "resources": dict(session.resources),
+        "state": "pending",
         "status": {
-            "phase": "Pending",
             "message": f"Session provisioning in progress ({where})",
+            "phase": "Pending",
         },
         "tags": tags,
+        "template": session.template,
+        "user": session.user,
     }
 
 
@@ -162,30 +183,29 @@ def session_view(session: Session, clock: Clock) -> Json:
     """A session, alone and in lists."""
     now = clock.now()
     phase = session.phase_at(now)
-    status = {
-        "phase": phase.state[:1].upper() + phase.state[1:],
-        "url": phase.url,
-        "podName": phase.pod_name,
-    }
-    if phase.activity is not None:
-        status["lastActivity"] = stored(phase.activity, clock)
+    active = {} if phase.activity is None else {"lastActivity": stored(phase.activity, clock)}
     return {
-        "name": session.name,
-        "namespace": session.namespace,
-        "user": session.user,
-        "template": session.template,
-        "state": phase.state,
-        "persistentHome": session.persistent_home,
+        "activeConnections": session.active_connections(now),
+        "createdAt": stored(session.created_at, clock),
         "idleTimeout": session.idle_timeout,
         "maxSessionDuration": session.max_session_duration,
-        "createdAt": stored(session.created_at, clock),
+        "name": session.name,
+        "namespace": session.namespace,
+        "persistentHome": session.persistent_home,
         "platform": session.platform,
-        "activeConnections": session.active_connections(now),
-        "streamingProtocol": session.protocol,
-        "streamingPort": session.port,
-        "streamingPath": session.path,
-        "status": status,
         **({"resources": dict(session.resources)} if session.resources else {}),
+        "state": phase.state,
+        "status": {
+            **active,
+            "phase": phase.state[:1].upper() + phase.state[1:],
+            "podName": phase.pod_name,
+            "url": phase.url,
+        },
+        "streamingPath": session.path,
+        "streamingPort": session.port,
+        "streamingProtocol": session.protocol,
+        "template": session.template,
+        "user": session.user,
     }
 
 
@@ -193,22 +213,7 @@ def session_row(session: Session, clock: Clock) -> Json:
     """A session, as the database has it: what the path of the tags answers."""
     now = clock.now()
     phase = session.phase_at(now)
-    optional = {
-        "url": phase.url,
-        "agent_id": session.agent_id,
-        "pod_name": phase.pod_name,
-        "memory": session.resources.get("memory"),
-        "cpu": session.resources.get("cpu"),
-        "idle_timeout": session.idle_timeout,
-        "max_session_duration": session.max_session_duration,
-        "tags": list(session.tags or ()),
-        "last_connection": _or_none(session.connected_at, clock),
-        "last_activity": _or_none(phase.activity, clock),
-        "streaming_protocol": session.protocol,
-        "streaming_port": session.port,
-        "streaming_path": session.path,
-    }
-    return {
+    found = {
         "id": session.name,
         "user_id": session.user,
         "org_id": "default-org",
@@ -216,13 +221,26 @@ def session_row(session: Session, clock: Clock) -> Json:
         "state": phase.state,
         "app_type": "",
         "active_connections": session.active_connections(now),
+        "url": phase.url,
         "namespace": session.namespace,
         "platform": session.platform,
+        "agent_id": session.agent_id,
+        "pod_name": phase.pod_name,
+        "memory": session.resources.get("memory"),
+        "cpu": session.resources.get("cpu"),
         "persistent_home": session.persistent_home,
-        **{name: value for name, value in optional.items() if value},
+        "idle_timeout": session.idle_timeout,
+        "max_session_duration": session.max_session_duration,
+        "tags": list(session.tags or ()),
         "created_at": stored(session.created_at, clock),
         "updated_at": stored(session.updated_by(now), clock),
+        "last_connection": _or_none(session.connected_at, clock),
+        "last_activity": _or_none(phase.activity, clock),
+        "streaming_protocol": session.protocol,
+        "streaming_port": session.port,
+        "streaming_path": session.path,
     }
+    return {name: value for name, value in found.items() if value or name not in _LEFT_OUT}
 
 
 def _or_none(at: float | None, clock: Clock) -> str | None:

@@ -217,6 +217,7 @@ class RealtimeServer:
         self._open_built_in(session)
         self._relays[relay.session_id] = relay
         session.connections[relay.id] = math.inf
+        session.connected_at = self.space.clock.now()
         self.note_activity(relay.session_id)
         task = asyncio.create_task(self._relay(relay))
         self._relaying[task] = relay

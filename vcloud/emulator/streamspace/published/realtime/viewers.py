@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -74,7 +74,6 @@ class Viewers:
 
     def _web_session(self, session: Session) -> Reply:
         url = session.phase_at(self._space.clock.now()).url
-        same: dict[str, Any] = {"protocol": session.protocol, "session_id": session.name}
         if not url:
             return Reply(
                 202,
@@ -82,8 +81,9 @@ class Viewers:
                     "error": "Session URL not yet available",
                     "message": "The agent is still starting the session. "
                     "Please wait and try again.",
+                    "protocol": session.protocol,
                     "retry_after": 5,
-                    **same,
+                    "session_id": session.name,
                 },
             )
         return Reply(
@@ -92,9 +92,10 @@ class Viewers:
                 "message": "Access this session via the provided URL",
                 "path": session.path,
                 "port": session.port,
+                "protocol": session.protocol,
+                "session_id": session.name,
                 "type": "http_session",
                 "url": url,
-                **same,
             },
         )
 
@@ -112,7 +113,7 @@ class Viewers:
         self._server.note_activity(session.name)
         host = f"{session.name}.{session.namespace}.svc.cluster.local"
         text = f'{{"error": "Proxy error", "message": "dial tcp: lookup {host}: no such host"}}'
-        return Reply(502, text.encode(), content_type="")
+        return Reply(502, text.encode(), content_type="text/plain; charset=utf-8")
 
     def _theirs(self, request: PublishedRequest) -> Session:
         """The session in the path, which must be the user's own; administrators see no others."""
