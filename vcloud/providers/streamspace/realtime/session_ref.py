@@ -172,11 +172,11 @@ class RealtimeSessionRef(Handle):
         known = calls_or_none(self._session)
         if known is None or known.name == "documented":
             checked_url(self._session, self.id, self._named_vnc_url)
-        session, id, named = self._session, self.id, self._named_vnc_url
 
         async def connect() -> VNCSocket:
-            by: VNCCalls = (await calls(session)).vnc
-            return await by.connect(session, id, named, bound)
+            by: VNCCalls = (await calls(self._session)).vnc
+            # No variable holds the address: it may be a secret, and tracebacks have variables.
+            return await by.connect(self._session, self.id, self._named_vnc_url, bound)
 
         return VNCTunnel(connect)
 

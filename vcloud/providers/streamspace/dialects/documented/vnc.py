@@ -23,13 +23,18 @@ def url(session: Session, id: str, named: str | None) -> str:
 
 async def connect(session: Session, id: str, named: str | None, first_bytes: float) -> Socket:  # noqa: ARG001 - this server tells a viewer what happens
     """``GET /vnc-viewer/{session_id}``"""
+    request = _request(session, id, named)
+    del named  # it may be a secret, and an error's traceback has the variables
+    return await session.connect(request, root=True, token_query=_PARAMETER)
+
+
+def _request(session: Session, id: str, named: str | None) -> Request:
     path, _, parameters = (
         checked_url(session, id, named).removeprefix(root_of(session)).partition("?")
     )
     # A path that the service named may be a secret, so errors and logs show this instead.
     label = "" if path == documented_path(id) else "/vnc-viewer/{session_id}"
-    request = Request("GET", path, parameters, sensitive=True, label=label)
-    return await session.connect(request, root=True, token_query=_PARAMETER)
+    return Request("GET", path, parameters, sensitive=True, label=label)
 
 
 async def connect_url(session: Session, id: str, named: str | None) -> str:
