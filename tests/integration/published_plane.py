@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -31,6 +32,8 @@ class PublishedPlane:
         sockets: the agents' sockets, one for each connection.
         connects: its answers to connections, the next one first; 101 when there is none.
         ends_at_once: how many connections it ends at once.
+        answers: while it is not set, heartbeats over REST get no answer.
+        given_up: how many of those their client gave up.
         base_url: the API's.
         client: a client of it, without credentials.
     """
@@ -43,6 +46,8 @@ class PublishedPlane:
     sockets: list[web.WebSocketResponse] = field(factory=list)
     connects: list[web.Response] = field(factory=list)
     ends_at_once: int = 0
+    answers: asyncio.Event = field(factory=asyncio.Event)
+    given_up: int = 0
     base_url: str = ""
     client: StreamSpace | None = None
 
@@ -65,6 +70,11 @@ class PublishedPlane:
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         self.heartbeats.append(await request.json())
+        try:
+            await self.answers.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
         return web.json_response({"message": "Heartbeat updated successfully"})
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
@@ -142,6 +152,7 @@ def command(action: str, command_id: str, session_id: str = "s1", **more: object
 async def published_plane(**options: Any) -> AsyncIterator[PublishedPlane]:
     """Serve one, and open a client of it that has no credentials."""
     made = PublishedPlane()
+    made.answers.set()
     app = web.Application()
     app.router.add_get("/version", _version)
     app.router.add_get("/api/v1/agents/connect", made.connect)

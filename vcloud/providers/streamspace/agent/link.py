@@ -82,6 +82,10 @@ class Link(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """The agent ends: let those requests end that must not be given up."""
+        ...
+
 
 class Viewers(Protocol):
     """Connects viewers with the VNC servers of an agent's sessions."""

@@ -211,7 +211,8 @@ class AgentWorker(Secretive):
     async def run(self) -> None:
         """Run the agent until :meth:`stop` is called.
 
-        Cancelling it ends everything at once, without the grace time.
+        Cancelling it ends everything at once, without the grace time. At a published server a
+        request of the agent's own that is in flight gets up to 5 seconds for its answer.
 
         Raises:
             AuthenticationError: the control plane does not accept the token.

@@ -14,6 +14,7 @@ from vcloud._core.request import Request, Response, json_body
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, PermissionDeniedError
 from vcloud.providers.streamspace.agent.ending import AgentRejectedError, ApprovalTimeoutError
+from vcloud.providers.streamspace.agent.published.whole_requests import WholeRequests
 
 __all__ = ["Approval", "register"]
 
@@ -37,7 +38,11 @@ class Approval:
 
 
 async def register(
-    session: Session, agent_id: str, fields: dict[str, Any], approval: Approval
+    session: Session,
+    agent_id: str,
+    fields: dict[str, Any],
+    approval: Approval,
+    requests: WholeRequests,
 ) -> None:
     """Register, and again until an administrator has approved.  ``POST /agents/register``
 
@@ -46,6 +51,7 @@ async def register(
         agent_id: its name.
         fields: what it sends about itself.
         approval: how it waits.
+        requests: sends each registration to its end.
 
     Raises:
         AgentRejectedError: an administrator has rejected it.
@@ -54,7 +60,7 @@ async def register(
     """
     body = json_body(fields)
     until = None if approval.timeout is None else session.clock() + approval.timeout
-    while not await _registered(session, agent_id, body):
+    while not await requests.send(_registered(session, agent_id, body)):
         approval.on_pending()
         left = ASK_AGAIN if until is None else min(ASK_AGAIN, until - session.clock())
         if left > 0:
