@@ -50,12 +50,14 @@ class Desktops:
         script: what each does.
         connections: how many there were.
         open: those that are open.
+        stopping: seconds that a stop takes after it ended the desktop; None: it does not end it.
     """
 
     path: Path
     script: Script = echo
     connections: int = 0
     open: set[asyncio.StreamWriter] = field(factory=set)
+    stopping: float | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -77,7 +79,10 @@ class Desktops:
         pass
 
     async def stop_session(self, command: StopSession) -> None:
-        pass
+        if self.stopping is not None:
+            for writer in list(self.open):
+                writer.transport.abort()
+            await asyncio.sleep(self.stopping)
 
     async def vnc_address(self, request: VNCProxyRequest) -> Path:
         return self.path

@@ -206,6 +206,27 @@ async def test_a_desktop_that_is_gone_ends_its_viewer_and_not_the_server(tmp_pat
 
 
 @virtual
+@pytest.mark.parametrize("seconds", [0.1, 90.0])
+async def test_a_desktop_that_a_stop_ends_is_no_error_of_the_agent(
+    tmp_path: Path, seconds: float
+) -> None:
+    async with desktops(tmp_path) as world:
+        world.desktops.stopping = seconds
+        session = await world.running()
+        async with session.open_vnc() as tunnel:
+            await tunnel.read()
+            await tunnel.write(GREETING + b"hi")
+            assert await tunnel.read() == b"hi"
+            world.desktops.path = tmp_path / "gone"
+            await session.terminate()
+            with pytest.raises(TransportError, match="no longer runs"):
+                await tunnel.read()
+        await until(lambda: world.state(session) == "terminated")
+        assert world.errors == []
+        assert world.panics == 0
+
+
+@virtual
 async def test_a_desktop_that_closes_before_any_viewer_greets_once(tmp_path: Path) -> None:
     async with desktops(tmp_path) as world:
         session = await world.running()

@@ -25,10 +25,12 @@ from vcloud.providers.streamspace.agent.messages import (
     CommandAck,
     CommandResult,
     CommandStatus,
+    HibernateSession,
     Register,
     SessionReport,
     SessionResult,
     StartSession,
+    StopSession,
 )
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.remembering.memory import STOPPED, CommandMemory
@@ -177,6 +179,13 @@ class CommandRunner:
         if self._memory is not None:
             self._memory.keep(report)
         self._put_report(report)
+
+    def is_ending(self, session_id: str) -> bool:
+        """Whether a command that stops or hibernates a session is in flight."""
+        return any(
+            command.session_id == session_id and isinstance(command, StopSession | HibernateSession)
+            for command in self._in_flight.values()
+        )
 
     async def finish(self, grace: float) -> None:
         """Wait for the commands in flight, cancel those that take longer, and answer them.

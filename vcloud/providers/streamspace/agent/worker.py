@@ -121,6 +121,7 @@ class AgentWorker(Secretive):
             outbox=self._outbox,
             reporter=self._reporter,
             on_token_refused=self._token_refused,
+            is_ending=self._commands.is_ending,
         )
         self._connections = Connections(
             parts, options, commands=self._commands, registered=self._registered

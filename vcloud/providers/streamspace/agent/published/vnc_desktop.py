@@ -47,6 +47,8 @@ LONGEST_PAUSE: Final = 30.0
 STARTING: Final = 30.0
 #: Bytes from a viewer that wait for the desktop.
 MAX_WAITING: Final = 16 * 1024 * 1024
+#: What a viewer is told when a command ends the desktop.
+ENDING: Final = "the session is being stopped or hibernated"
 #: The first bytes of a viewer, as of a VNC server (RFC 6143, 7.1.1).
 VERSION: Final = b"RFB "
 
@@ -94,6 +96,8 @@ class Desktop:
         connect: connects to the desktop; it raises a DesktopError.
         outlet: sends the session's messages.
         on_error: is called with what went wrong.
+        is_ending: whether the session is being stopped or hibernated: what ends the desktop then is
+            no error.
         lasting: whether the session is known to run; otherwise the first failure is the end.
     """
 
@@ -103,11 +107,13 @@ class Desktop:
         outlet: Outlet,
         on_error: Callable[[Exception], None],
         *,
+        is_ending: Callable[[], bool],
         lasting: bool,
     ) -> None:
         self._connect = connect
         self._outlet = outlet
         self._on_error = on_error
+        self._is_ending = is_ending
         self._lasting = lasting
         self._loop = asyncio.get_running_loop()
         #: Bytes of the viewer that wait for the desktop.
@@ -186,12 +192,16 @@ class Desktop:
                 await self._connect_and_relay()
             except DesktopError as failure:
                 starting = self._lasting and self._loop.time() - since < STARTING
+                ending = self._is_ending()
                 if self._viewer_waits or self.in_use or not self._lasting:
-                    self._on_error(failure.error)
-                    await self._outlet.error(failure.reason)
+                    if not ending:
+                        self._on_error(failure.error)
+                    await self._outlet.error(ENDING if ending else failure.reason)
                     self._viewer_waits = False
+                    # It has been told: no second time, when the session's state is known.
+                    self._used.clear()
                     self._queued = b""
-                elif not starting:
+                elif not (starting or ending):
                     self._on_error(failure.error)
                 if not self._lasting:
                     return

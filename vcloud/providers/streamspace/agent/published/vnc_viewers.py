@@ -75,6 +75,7 @@ class PublishedViewers:
         handler: knows where the VNC servers are.
         encode: makes the text of a message.
         on_error: is called with what goes wrong.
+        is_ending: whether a session is being stopped or hibernated.
     """
 
     def __init__(
@@ -82,10 +83,12 @@ class PublishedViewers:
         handler: AgentHandler,
         encode: Callable[[Message], str],
         on_error: Callable[[Exception], None],
+        is_ending: Callable[[str], bool],
     ) -> None:
         self._handler = handler
         self._encode = encode
         self._on_error = on_error
+        self._is_ending = is_ending
         #: The last report of each session that runs.
         self._running: dict[str, SessionReport] = {}
         self._desktops: dict[str, tuple[Desktop, asyncio.Task[None]]] = {}
@@ -171,6 +174,7 @@ class PublishedViewers:
             lambda: self._connect(session_id),
             outlet,
             self._on_error,
+            is_ending=lambda: self._is_ending(session_id),
             lasting=session_id in self._running,
         )
         task = self._run(desktop.run())
