@@ -106,15 +106,19 @@ class Place:
     ) -> tuple[int, Any]:
         """The status and the JSON of an answer, without the client.
 
-        The server goes on with a request that was given up, as an agent's last heartbeat may be,
-        and may then put its answer into that of another request (seen there): such a request is
-        sent once more.
+        The server goes on with a request that was given up, and may then put its answer into that
+        of another request (seen there): such a request is sent once more. So is one whose login
+        was ended, as each change of a session does where the server has a cache.
         """
         for _ in range(3):
             with contextlib.suppress(aiohttp.ClientPayloadError, UnicodeDecodeError, ValueError):
-                return await self._ask(
+                status, answer = await self._ask(
                     method, path, body, self.bearer if headers is None else headers
                 )
+                if status != 401 or headers is not None:
+                    return status, answer
+                await self.log_in()
+                continue
             await asyncio.sleep(0.5)
         raise AssertionError(f"{method} {path} has no readable answer")
 

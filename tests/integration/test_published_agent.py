@@ -286,6 +286,8 @@ async def test_the_request_that_says_draining_gets_its_answer_when_the_agent_is(
         else:
             running.cancel()
         assert await asyncio.wait({running}, timeout=0.2) == (set(), {running})
+        # The agent is offline from the end of its socket on, and must not drain after it.
+        assert not control.sockets[0].closed
         control.answers.set()
         await asyncio.wait({running})
         assert running.cancelled() is (how == "cancelled")

@@ -130,7 +130,11 @@ class AgentConnection:
             self.registered.clear()
             self._commands.may_run.set()
             self._outbox.drop_heartbeats()
-            await socket.close()
+            try:
+                # Before the socket ends: a "draining" after it would stay for ever.
+                await self._link.finish_requests()
+            finally:
+                await socket.close()
 
     @property
     def short_lived(self) -> float:

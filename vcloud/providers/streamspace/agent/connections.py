@@ -133,7 +133,7 @@ class Connections:
         """End the last requests, and close the file of the commands that were carried out."""
         try:
             if self._link is not None:
-                await self._link.aclose()
+                await self._link.finish_requests()
         finally:
             if self._memory is not None:
                 await self._memory.aclose()

@@ -82,8 +82,8 @@ class Link(Protocol):
         """
         ...
 
-    async def aclose(self) -> None:
-        """The agent ends: let those requests end that must not be given up."""
+    async def finish_requests(self) -> None:
+        """Let those requests end that must not be given up: the connection, or the agent, ends."""
         ...
 
 

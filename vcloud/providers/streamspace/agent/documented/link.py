@@ -69,5 +69,5 @@ class DocumentedLink:
         """The sessions that the control plane has on this agent.  ``GET /agents/{agent_id}``"""
         return await assigned_sessions(self._client, self._agent_id)
 
-    async def aclose(self) -> None:
+    async def finish_requests(self) -> None:
         """Nothing: what is in flight may be given up."""

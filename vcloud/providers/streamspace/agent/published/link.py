@@ -127,6 +127,10 @@ class PublishedLink:
             if report.state not in TERMINAL_STATES
         )  # fmt: skip
 
-    async def aclose(self) -> None:
-        """Let the requests in flight end: the server goes on with those that are given up."""
-        await self._requests.aclose()
+    async def finish_requests(self) -> None:
+        """Let the requests in flight end: the server goes on with those that are given up.
+
+        It notes that an agent is offline when its socket ends. A request that says ``draining`` and
+        is carried out later would leave the agent so for good.
+        """
+        await self._requests.finish()

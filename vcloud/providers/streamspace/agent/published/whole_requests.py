@@ -11,7 +11,7 @@ from vcloud._core.timing.running_time import wait_running
 
 __all__ = ["WholeRequests"]
 
-#: Seconds for which an agent that ends waits for their answers.
+#: Seconds for which an agent whose connection ends waits for their answers.
 LAST_ANSWERS: Final = 5.0
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class WholeRequests:
         await asyncio.wait({task})
         return task.result()
 
-    async def aclose(self) -> None:
+    async def finish(self) -> None:
         """Wait for what is in flight, and cancel what takes longer than 5 seconds."""
         try:
             if self._tasks:
