@@ -1,10 +1,11 @@
 """StreamSpace: see the capacity of the agents, start a session for a user, and hibernate it.
 
-By default it uses the embedded emulator. Set VCLOUD_STREAMSPACE_URL to use the real service, with
-VCLOUD_STREAMSPACE_TOKEN, or with VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD.
+By default it uses the embedded emulator. Set VCLOUD_STREAMSPACE_URL to use an installation, with
+VCLOUD_STREAMSPACE_TOKEN, or with VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD. It
+may answer as StreamSpace's API document says, or as its published server does.
 
     python examples/streamspace.py
-    python examples/streamspace.py --user jane.doe --template vscode-dev --memory 4Gi --idle 3600
+    python examples/streamspace.py --template vscode-dev --memory 4Gi --idle 3600
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from vcloud import BearerAuth, CapacityError, Endpoint, printable
+from vcloud import PermissionDeniedError, UnsupportedError, VCloudError, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import (
     Agent,
     InvalidTransitionError,
     Resources,
     Session,
+    SessionState,
     StreamSpace,
+    Template,
 )
 
 
@@ -32,11 +36,11 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--user", default="john.doe", help="the user of the session (default: %(default)s)"
+        "--user",
+        default=os.environ.get("VCLOUD_STREAMSPACE_USERNAME", "admin"),
+        help="the user of the session (default: %(default)s)",
     )
-    parser.add_argument(
-        "--template", default="firefox-browser", help="what runs in it (default: %(default)s)"
-    )
+    parser.add_argument("--template", help="what runs in it (default: the first of the list)")
     parser.add_argument(
         "--memory", default="2Gi", help="how much memory it may use (default: %(default)s)"
     )
@@ -52,21 +56,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
-    """The endpoint, and the polling interval in seconds."""
-    url, token = (
-        os.environ.get("VCLOUD_STREAMSPACE_URL"),
-        os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
-    )
-    username, password = (
-        os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD")
-    )
-    if url and token:
-        return Endpoint(url, auth=BearerAuth(token)), 2.0
-    if url:
-        return Endpoint(url, auth=BearerAuth.login(username, password)), 2.0
+async def installation(stack: AsyncExitStack) -> StreamSpace:
+    """A client of the installation that the environment names, or else of the emulator."""
+    if "VCLOUD_STREAMSPACE_URL" in os.environ:
+        return await stack.enter_async_context(StreamSpace.from_env())
     emulator = await stack.enter_async_context(Emulator(speed=100))
-    return emulator.endpoints()["streamspace"], 0.02
+    return await stack.enter_async_context(StreamSpace(emulator.endpoints()["streamspace"]))
 
 
 def say(line: str) -> None:
@@ -76,45 +71,49 @@ def say(line: str) -> None:
 
 def row(agent: Agent) -> str:
     """One line of the table of agents."""
-    used, room = (
-        (agent.capacity.current_sessions, agent.capacity.max_sessions)
-        if agent.capacity
-        else (None, None)
-    )
+    capacity = agent.capacity
+    used, room = (capacity.current_sessions, capacity.max_sessions) if capacity else (None, None)
     bar = "#" * round(20 * (used or 0) / room) if room else ""
     return (
         f"  {agent.agent_id:<22}{agent.platform or '-':<12}{agent.status or '-':<10}"
-        f"[{bar:<20}] {used} of {room}"
+        f"[{bar:<20}] {used if used is not None else '?'} of {room}"
     )
 
 
-async def overview(client: StreamSpace) -> None:
-    """Print the agents and the templates."""
-    stats = await client.agents.stats()
-    full = stats.utilization.percentage if stats.utilization is not None else None
-    say(f"{stats.online_agents} of {stats.total_agents} agents online, {full or 0:g} % full")
-    async for agent in client.agents.list():
-        say(row(agent))
-    say("Templates:")
-    async for template in client.templates.list():
+async def overview(client: StreamSpace) -> list[Template]:
+    """Print the agents and the templates. Returns the templates."""
+    say(f"The installation answers as {await client.recognise()}. Its agents:")
+    try:
+        async for agent in client.agents.list():
+            say(row(agent))
+    except PermissionDeniedError:
+        say("  only administrators may see them")
+    templates = await client.templates.list().all()
+    say("Its templates:")
+    for template in templates:
         say(f"  {template.name:<20}{template.display_name or '':<24}{template.category}")
+    return templates
 
 
-async def use(session: Session, poll: float) -> None:
-    """Wait until the session is running, print it, hibernate it and wake it."""
+async def use(session: Session) -> None:
+    """Wait until the session is running, print it, hibernate it, wake it, hibernate it again."""
     say(f"{session.name} is {session.state}")
-    session = await session.wait_until("running", timeout=120, poll=poll)
-    say(
-        f"  {session.state} on {session.agent_id} with "
-        f"{session.resources and session.resources.memory}, "
-        f"hibernates after {session.idle_timeout}"
-    )
-    say(f"  picture at {session.vnc_url} (connect_url() adds the token)")
-    for line in await session.logs(tail=3):
-        say(f"  | {line}")
-    for change in (session.hibernate, session.wake, session.hibernate):
-        status = (await change()).status
-        say(f"  {status.message if status is not None else 'done'}")
+    session = await session.wait_until("running", timeout=120, poll=0.2)
+    memory = session.resources.memory if session.resources is not None else None
+    say(f"  {session.state} with {memory}, hibernates after {session.idle_timeout}")
+    try:
+        for line in await session.logs(tail=3):
+            say(f"  | {line}")
+    except UnsupportedError as error:
+        say(f"  {error}")
+    for change, state in (
+        (session.hibernate, SessionState.HIBERNATED),
+        (session.wake, SessionState.RUNNING),
+        (session.hibernate, SessionState.HIBERNATED),
+    ):
+        begun = (await change()).state  # one installation waits for the agent, another does not
+        session = await session.wait_until(state, timeout=60, poll=0.2)
+        say(f"  {begun}" + f", then {session.state}" * (begun != session.state))
     try:
         await session.hibernate()
     except InvalidTransitionError as error:
@@ -125,30 +124,33 @@ async def main() -> None:
     """From the agents to a session, with nothing left running."""
     options = arguments()
     async with AsyncExitStack() as stack:
-        where, poll = await endpoint(stack)
-        client = await stack.enter_async_context(StreamSpace(where))
-        await overview(client)
+        client = await installation(stack)
+        templates = await overview(client)
+        if not (options.template or templates):
+            raise SystemExit("there is no template, and so nothing to run")
+        template = options.template or templates[0]
+        session = await client.sessions.create(
+            options.user,
+            template,
+            resources=Resources(memory=options.memory),
+            idle_timeout=timedelta(seconds=options.idle),
+        )
         try:
-            session = await client.sessions.create(
-                options.user,
-                options.template,
-                resources=Resources(memory=options.memory),
-                idle_timeout=timedelta(seconds=options.idle),
-                tags=["example"],
-            )
-        except CapacityError as error:
-            raise SystemExit(f"no agent has room for the session: {error}") from error
-        try:
-            await use(session, poll)
+            await use(session)
         finally:
             if not options.keep:
                 await session.delete()
-        tagged = await client.sessions.list(tags=["example"], sort="updated_at").all()
-        say("Sessions of this example: " + ", ".join(f"{one.name} {one.state}" for one in tagged))
+        say("The newest sessions of this template:")
+        newest = client.sessions.list(template=template, sort="created_at", order="desc")
+        async for one in newest.take(3):
+            say(f"  {one.name} of {one.user} is {one.state}")
         if "VCLOUD_STREAMSPACE_TOKEN" not in os.environ:
             # A token from the environment may be used elsewhere; one from a login here is not.
             await client.logout()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except VCloudError as error:
+        sys.exit(str(error))

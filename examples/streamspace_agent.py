@@ -1,15 +1,16 @@
 """A StreamSpace agent: each session gets a real desktop on this machine, with a terminal.
 
 By default it starts the embedded emulator as the control plane, serves it, creates a session as a
-user would, connects to it through a VNC tunnel, and ends everything. Set VCLOUD_STREAMSPACE_URL,
-and VCLOUD_STREAMSPACE_TOKEN or VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD, to
-serve that installation until it is interrupted. Then everybody who may create sessions there can
-run programs on this machine, as this user.
+user would, connects to it through a VNC tunnel, and ends everything. Set VCLOUD_STREAMSPACE_URL to
+serve that installation until it is interrupted, and VCLOUD_STREAMSPACE_TOKEN, or _USERNAME and
+_PASSWORD; for a published server _BOOTSTRAP_KEY instead (the agent's own key will do). Then
+everybody who may create sessions there can run programs on this machine, as this user.
 
 It needs Linux and a few programs, and prints which of them are missing.
 
     python examples/streamspace_agent.py
     python examples/streamspace_agent.py --id workshop-1 --sessions 3 -- xterm -maximized
+    python examples/streamspace_agent.py --id workshop-1 --remember workshop-1.db
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vcloud import BearerAuth, Endpoint, VCloudError, printable
+from vcloud import VCloudError, printable
 from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop, X11UnavailableError, missing
 from vcloud.providers.streamspace import (
@@ -44,6 +45,8 @@ from vcloud.providers.streamspace import (
     VNCProxyRequest,
     WakeSession,
 )
+
+KEY = "VCLOUD_STREAMSPACE_BOOTSTRAP_KEY"
 
 
 def say(line: str) -> None:
@@ -170,6 +173,15 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--region", help="the region to register with")
     parser.add_argument(
+        "--platform",
+        default="kubernetes",
+        help="what to register as; a published server gives sessions to agents of its own platform "
+        "only (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--remember", help="a file for what was carried out, for a restart on a published server"
+    )
+    parser.add_argument(
         "--sessions", type=int, default=5, help="how many sessions at once (default: %(default)s)"
     )
     parser.add_argument(
@@ -188,18 +200,13 @@ def missing_programs(program: str) -> list[str]:
     )
 
 
-def installation() -> Endpoint | None:
-    """The control plane that the environment configures; None if it configures none."""
-    url, token = (
-        os.environ.get("VCLOUD_STREAMSPACE_URL"),
-        os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
-    )
-    username, password = (
-        os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD")
-    )
-    if not url:
+def installation() -> StreamSpace | None:
+    """A client of the installation that the environment names; None if it names none."""
+    if "VCLOUD_STREAMSPACE_URL" not in os.environ:
         return None
-    return Endpoint(url, auth=BearerAuth(token) if token else BearerAuth.login(username, password))
+    if KEY in os.environ:
+        return StreamSpace(os.environ["VCLOUD_STREAMSPACE_URL"])
+    return StreamSpace.from_env()
 
 
 def worker_for(
@@ -208,28 +215,30 @@ def worker_for(
     """The worker, which stays connected to the control plane."""
     worker = client.serve_agent(
         options.id,
-        platform="docker",
+        platform=options.platform,
         region=options.region,
         capacity=AgentCapacity(max_sessions=options.sessions),
         handler=handler,
+        api_key=os.environ.get(KEY),
+        remember=options.remember,
         on_registered=handler.reconcile,
         on_error=lambda error: say(f"  [agent] goes on after an error: {error}"),
+        on_pending=lambda name: say(
+            f"  [agent] waits until an administrator approves it: agents.ref({name!r}).approve()"
+        ),
     )
     handler.worker = worker
     return worker
 
 
-async def serve(where: Endpoint, options: argparse.Namespace) -> None:
+async def serve(client: StreamSpace, options: argparse.Namespace) -> None:
     """Run the agent until SIGINT or SIGTERM."""
-    async with (
-        StreamSpace(where) as client,
-        DesktopAgent(options.command, options.sessions) as handler,
-    ):
+    async with client, DesktopAgent(options.command, options.sessions) as handler:
         worker = worker_for(client, handler, options)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
         say(
-            f"Agent {worker.agent_id} serves {where.base_url} until it is interrupted. "
+            f"Agent {worker.agent_id} serves {client!r} until it is interrupted. "
             "Then its sessions end too.",
         )
         try:
@@ -279,7 +288,7 @@ async def demonstrate(options: argparse.Namespace) -> None:
         worker_for(client, handler, options) as worker,
     ):
         say(f"Agent {worker.agent_id} is registered at the embedded emulator.")
-        session = await client.sessions.create("john.doe", "firefox-browser", platform="docker")
+        session = await client.sessions.create("admin", "firefox-browser")
         session = await session.wait_until("running", timeout=30, poll=0.02)
         say(f"Session {session.name} is {session.state} on {session.agent_id}:")
         await look(session)
@@ -310,8 +319,8 @@ async def main() -> None:
             "tigervnc-standalone-server xdotool scrot xterm"
         )
         say("Nothing was done.")
-    elif where := installation():
-        await serve(where, options)
+    elif client := installation():
+        await serve(client, options)
     else:
         await demonstrate(options)
 

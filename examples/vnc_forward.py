@@ -1,13 +1,16 @@
 """A StreamSpace session on a local port, for any VNC viewer.
 
 By default it uses the embedded emulator, whose own agent shows a plain screen. Set
-VCLOUD_STREAMSPACE_URL to use the real service, with VCLOUD_STREAMSPACE_TOKEN, or with
-VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD. It connects once itself to show that it
-works. With --keep it goes on until it is interrupted.
+VCLOUD_STREAMSPACE_URL to use an installation, with VCLOUD_STREAMSPACE_TOKEN, or with
+VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD. It may answer as StreamSpace's API
+document says, or as its published server does. There a session has one viewer, and a new one ends
+the one before it.
+
+It connects once itself to show that it works. With --keep it goes on until it is interrupted.
 
     python examples/vnc_forward.py
     python examples/vnc_forward.py --keep --port 5901
-    python examples/vnc_forward.py --keep --session 550e8400-e29b-41d4-a716-446655440000
+    python examples/vnc_forward.py --keep --session ID-OF-A-RUNNING-SESSION
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from vcloud import BearerAuth, Endpoint, printable
+from vcloud import VCloudError, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import Session, StreamSpace, VNCForward
 
@@ -38,7 +42,9 @@ def arguments() -> argparse.Namespace:
         help="the id of a running session (default: one is made, and deleted afterwards)",
     )
     parser.add_argument(
-        "--user", default="john.doe", help="the user of the session (default: %(default)s)"
+        "--user",
+        default=os.environ.get("VCLOUD_STREAMSPACE_USERNAME", "admin"),
+        help="the user of the session (default: %(default)s)",
     )
     parser.add_argument(
         "--template", default="firefox-browser", help="what runs in it (default: %(default)s)"
@@ -48,26 +54,17 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
-    """The endpoint, and the polling interval in seconds."""
-    url, token = (
-        os.environ.get("VCLOUD_STREAMSPACE_URL"),
-        os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
-    )
-    username, password = (
-        os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD")
-    )
-    if url and token:
-        return Endpoint(url, auth=BearerAuth(token)), 2.0
-    if url:
-        return Endpoint(url, auth=BearerAuth.login(username, password)), 2.0
+async def installation(stack: AsyncExitStack) -> StreamSpace:
+    """A client of the installation that the environment names, or else of the emulator."""
+    if "VCLOUD_STREAMSPACE_URL" in os.environ:
+        return await stack.enter_async_context(StreamSpace.from_env())
     emulator = await stack.enter_async_context(Emulator(speed=100))
-    return emulator.endpoints()["streamspace"], 0.02
+    return await stack.enter_async_context(StreamSpace(emulator.endpoints()["streamspace"]))
 
 
 @asynccontextmanager
 async def running(
-    client: StreamSpace, options: argparse.Namespace, poll: float
+    client: StreamSpace, options: argparse.Namespace
 ) -> AsyncGenerator[Session, None]:
     """The session of --session, which stays, or a new one, which is deleted afterwards."""
     if options.session:
@@ -75,7 +72,7 @@ async def running(
         return
     session = await client.sessions.create(options.user, options.template)
     try:
-        yield await session.wait_until("running", timeout=120, poll=poll)
+        yield await session.wait_until("running", timeout=120, poll=0.2)
     finally:
         await session.delete()
         say(f"Session {session.name} is deleted.")
@@ -98,10 +95,9 @@ async def main() -> None:
     """Forward a session to a local port, and connect to it once."""
     options = arguments()
     async with AsyncExitStack() as stack:
-        where, poll = await endpoint(stack)
-        client = await stack.enter_async_context(StreamSpace(where))
-        session = await stack.enter_async_context(running(client, options, poll))
-        say(f"Session {session.name} is {session.state} on {session.agent_id}.")
+        client = await installation(stack)
+        session = await stack.enter_async_context(running(client, options))
+        say(f"Session {session.name} is {session.state}.")
         async with session.forward_vnc(options.port) as forward:
             say(f"It is at {forward.host} port {forward.port}, for programs on this machine only:")
             say(f"  vncviewer {forward.host}::{forward.port}")
@@ -116,5 +112,7 @@ async def main() -> None:
 if __name__ == "__main__":
     try:
         asyncio.run(main())
+    except VCloudError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         say("Interrupted.")

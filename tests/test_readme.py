@@ -17,6 +17,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
+#: Each snippet runs against the documented StreamSpace, and those about it against both.
+RUNS = [
+    (number, dialect)
+    for number, code in enumerate(PYTHON)
+    for dialect in ("documented", "published")
+    if dialect == "documented" or "cloud.streamspace" in code
+]
 
 
 def script(code: str) -> str:
@@ -32,8 +39,8 @@ def script(code: str) -> str:
     )
 
 
-@pytest.mark.parametrize("number", range(len(PYTHON)))
-async def test_snippet_runs(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "dialect"), RUNS)
+async def test_snippet_runs(number: int, dialect: str, tmp_path: Path) -> None:
     code = script(PYTHON[number])
     if "def test_" in code:
         (tmp_path / "test_snippet.py").write_text(code, encoding="utf-8")
@@ -51,7 +58,7 @@ async def test_snippet_runs(number: int, tmp_path: Path) -> None:
     else:
         (tmp_path / "snippet.py").write_text(code, encoding="utf-8")
         command = [sys.executable, "-W", "error", "snippet.py"]
-    async with Emulator(machines=30, speed=200) as emulator:
+    async with Emulator(machines=30, speed=200, streamspace=dialect) as emulator:
         environment = os.environ | emulator.env() | {"PYTHONPATH": str(ROOT)}
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -38,7 +38,7 @@ from vcloud import BearerAuth, Endpoint
 from vcloud._core.codec import Codec
 from vcloud._core.decoding.shape import Shape
 from vcloud.providers.streamspace import StreamSpace
-from vcloud.providers.streamspace.dialects.published import models as published
+from vcloud.providers.streamspace.dialects import published
 from vcloud.providers.streamspace.session import SESSION, SESSIONS
 
 ROUNDS: Final = 15
@@ -48,7 +48,7 @@ SESSIONS_LISTED: Final = 1000
 DIALECTS: Final = ("documented", "published")
 SHAPES: Final[dict[str, tuple[Shape[Any, Any], Shape[Any, Any]]]] = {
     "documented": (SESSION, SESSIONS),
-    "published": (published.SESSION, published.SESSIONS),
+    "published": (published.sessions.SESSION, published.sessions.SESSIONS),
 }
 
 

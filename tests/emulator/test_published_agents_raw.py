@@ -108,6 +108,16 @@ async def test_a_command_is_sent_with_its_payload_and_only_a_status_changes_a_se
 @virtual
 async def test_what_waits_is_sent_in_one_message_on_lines_of_its_own() -> None:
     async with published() as world, world.agent() as agent:
+        agent.aclose()
+        for number in range(3):
+            world.service.realtime.server.tell(AGENT, "ping", {"number": number})
+        lines = (await agent.socket.receive()).data.split("\n")
+        assert [json.loads(line)["payload"]["number"] for line in lines] == [0, 1, 2]
+
+
+@virtual
+async def test_what_a_viewer_sends_is_text_whatever_it_is() -> None:
+    async with published() as world, world.agent() as agent:
         name = await world.running(agent)
         agent.aclose()
         async with world.viewer(name) as viewer:
@@ -139,9 +149,10 @@ async def test_a_command_made_while_the_agent_is_away_is_lost() -> None:
 @virtual
 async def test_a_second_connection_ends_the_first_and_then_itself() -> None:
     async with published() as world, world.agent() as first:
-        second = await world.connect()
+        begun, second = now(), await world.connect()
         message = await second.receive()
         await first.ended.wait()
+        assert now() - begun < 1
         assert (message.data, second.close_code, first.socket.close_code) == (None, 1006, 1006)
         async with world.connect() as third:
             with pytest.raises(TimeoutError):

@@ -106,19 +106,20 @@ class Place:
     ) -> tuple[int, Any]:
         """The status and the JSON of an answer, without the client.
 
-        The server goes on with a request that was given up, and may then put its answer into that
-        of another request (seen there): such a request is sent once more. So is one whose login
-        was ended, as each change of a session does where the server has a cache.
+        The server goes on with a request that was given up, as an agent's last heartbeat may be,
+        and may then put its answer into that of another request (seen there): such a request is
+        sent once more. So is one whose login has ended, because a session was changed.
         """
         for _ in range(3):
             with contextlib.suppress(aiohttp.ClientPayloadError, UnicodeDecodeError, ValueError):
                 status, answer = await self._ask(
                     method, path, body, self.bearer if headers is None else headers
                 )
-                if status != 401 or headers is not None:
+                ended = status == 401 and headers is None
+                if not ended and (status >= 300 or isinstance(answer, dict)):
                     return status, answer
-                await self.log_in()
-                continue
+                if ended:
+                    await self.log_in()
             await asyncio.sleep(0.5)
         raise AssertionError(f"{method} {path} has no readable answer")
 
@@ -182,8 +183,9 @@ class Place:
             body = {"sessionIds": ours}
             _, job = await self.ask("POST", "/batch/sessions/terminate", body)
             while True:
-                _, found = await self.ask("GET", f"/batch/jobs/{job['jobId']}")
-                if found["status"] != "running":
+                # 404 as long as its row is not written.
+                status, found = await self.ask("GET", f"/batch/jobs/{job['jobId']}")
+                if status == 200 and found["status"] != "running":
                     break
                 await asyncio.sleep(0.05)
         for name in self.agents:

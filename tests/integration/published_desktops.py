@@ -15,6 +15,7 @@ from tests.emulator.realtime_raw import until
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import (
     AgentWorker,
+    CommandFailed,
     HibernateSession,
     SessionRef,
     SessionResult,
@@ -50,14 +51,16 @@ class Desktops:
         script: what each does.
         connections: how many there were.
         open: those that are open.
-        stopping: seconds that a stop takes after it ended the desktop; None: it does not end it.
+        closes: whether a stop or a hibernation closes them, a second before it is done.
+        fails: whether it fails then.
     """
 
     path: Path
     script: Script = echo
     connections: int = 0
     open: set[asyncio.StreamWriter] = field(factory=set)
-    stopping: float | None = None
+    closes: bool = False
+    fails: bool = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -73,16 +76,21 @@ class Desktops:
         return SessionResult(pod_name="pod-1", vnc_port=5900)
 
     async def hibernate_session(self, command: HibernateSession) -> None:
-        pass
+        await self._end()
 
     async def wake_session(self, command: WakeSession) -> None:
         pass
 
     async def stop_session(self, command: StopSession) -> None:
-        if self.stopping is not None:
-            for writer in list(self.open):
+        await self._end()
+
+    async def _end(self) -> None:
+        if self.closes:
+            for writer in self.open:
                 writer.transport.abort()
-            await asyncio.sleep(self.stopping)
+            await asyncio.sleep(1)
+        if self.fails:
+            raise CommandFailed("SESSION_HIBERNATION_FAILED", "it cannot be ended")
 
     async def vnc_address(self, request: VNCProxyRequest) -> Path:
         return self.path

@@ -12,7 +12,6 @@ from vcloud import (
     AuthenticationError,
     ConfigurationError,
     ConflictError,
-    ConnectError,
     Controllable,
     Endpoint,
     InstanceState,
@@ -23,7 +22,7 @@ from vcloud._core.client import session_of
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers.computers import Machine
 from vcloud.providers.desktops import Desktop
-from vcloud.providers.streamspace import Session
+from vcloud.providers.streamspace import Session, UnrecognisedError
 
 POLL = 0.005
 
@@ -151,7 +150,7 @@ async def test_one_failing_provider_hides_no_other_and_its_error_is_reported(
         assert [instance.provider async for instance in found] == ["computers"] * 3
         assert {name: type(error) for name, error in found.errors.items()} == {
             "streams": AuthenticationError,
-            "streamspace": ConnectError,
+            "streamspace": UnrecognisedError,
         }
 
 

@@ -125,6 +125,38 @@ async def test_a_viewer_is_told_that_its_session_was_stopped(tmp_path: Path) -> 
 
 
 @virtual
+@pytest.mark.parametrize("action", ["terminate", "hibernate"])
+async def test_a_desktop_that_a_command_ends_is_no_error(action: str, tmp_path: Path) -> None:
+    async with desktops(tmp_path) as world:
+        session = await world.running()
+        world.desktops.closes = True
+        async with session.open_vnc() as tunnel:
+            await tunnel.read()
+            await tunnel.write(GREETING)
+            connections = world.desktops.connections
+            await getattr(session, action)()
+            with pytest.raises(SessionStoppedError, match="no longer runs"):
+                await tunnel.read()
+        await until(lambda: world.state(session) in ("terminated", "hibernated"))
+        await asyncio.sleep(60)
+        # It was not connected again while the command went on, nor after it.
+        assert (world.desktops.connections, world.errors, world.panics) == (connections, [], 0)
+
+
+@virtual
+async def test_a_session_that_goes_on_is_connected_anew(tmp_path: Path) -> None:
+    async with desktops(tmp_path) as world:
+        session = await world.running()
+        world.desktops.closes = world.desktops.fails = True
+        await session.hibernate()
+        await until(lambda: world.state(session) == "hibernating")
+        await until(lambda: world.state(session) == "running")
+        async with session.open_vnc() as tunnel:
+            assert await tunnel.read() == GREETING
+        assert (world.errors, world.panics) == ([], 0)
+
+
+@virtual
 async def test_a_viewer_is_told_although_no_agent_says_anything(tmp_path: Path) -> None:
     async with desktops(tmp_path) as world:
         session = await world.running()
@@ -202,27 +234,6 @@ async def test_a_desktop_that_is_gone_ends_its_viewer_and_not_the_server(tmp_pat
         # It is connected anew, for the next viewer.
         async with session.open_vnc() as tunnel:
             assert await tunnel.read() == GREETING
-        assert world.panics == 0
-
-
-@virtual
-@pytest.mark.parametrize("seconds", [0.1, 90.0])
-async def test_a_desktop_that_a_stop_ends_is_no_error_of_the_agent(
-    tmp_path: Path, seconds: float
-) -> None:
-    async with desktops(tmp_path) as world:
-        world.desktops.stopping = seconds
-        session = await world.running()
-        async with session.open_vnc() as tunnel:
-            await tunnel.read()
-            await tunnel.write(GREETING + b"hi")
-            assert await tunnel.read() == b"hi"
-            world.desktops.path = tmp_path / "gone"
-            await session.terminate()
-            with pytest.raises(TransportError, match="no longer runs"):
-                await tunnel.read()
-        await until(lambda: world.state(session) == "terminated")
-        assert world.errors == []
         assert world.panics == 0
 
 

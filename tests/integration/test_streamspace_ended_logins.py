@@ -236,6 +236,26 @@ async def test_no_bulk_run_ends_and_items_wait_for_the_database(
     assert run.totals.done > 90
 
 
+async def test_items_wait_too_before_it_is_known_which_streamspace_it_is(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, later: list[float]
+) -> None:
+    monkeypatch.setattr(credentials, "RECHECK", 0.01)
+    emulator.published_streamspace.database_away = True
+    async with VCloud(streamspace=emulator.endpoints()["streamspace"]) as cloud:
+        run = cloud.bulk(range(20), lambda _: cloud.streamspace.sessions.list().all())
+        async with run:
+            outcomes = []
+            async for outcome in run:
+                outcomes.append(outcome)
+                if len(outcomes) == 1:
+                    emulator.published_streamspace.database_away = False
+                    later[0] += 6
+    assert run.totals.stopped is None
+    assert (run.totals.failed, run.totals.done) == (1, 19)
+    assert count(emulator, "/auth/login", 401) == 1
+    assert count(emulator, "/auth/login") == 1
+
+
 async def test_items_of_a_bulk_run_give_up_when_the_database_stays_away(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,12 +265,14 @@ async def test_items_of_a_bulk_run_give_up_when_the_database_stays_away(
     async with VCloud(
         streamspace=emulator.endpoints()["streamspace"], streamspace_dialect="published"
     ) as cloud:
-        run = cloud.bulk(range(20), lambda _: cloud.streamspace.sessions.list().all())
+        run = cloud.bulk(
+            range(100), lambda _: cloud.streamspace.sessions.list().all(), concurrency=10
+        )
         async with run:
             outcomes = [outcome async for outcome in run]
     assert run.totals.stopped is None
-    assert len(outcomes) == 20
-    assert run.totals.undone > 10
+    assert len(outcomes) == 100
+    assert run.totals.undone > 50
 
 
 # -- logging out -----------------------------------------------------------------------------------

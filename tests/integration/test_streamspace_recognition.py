@@ -165,8 +165,10 @@ async def test_what_says_nothing_of_the_service_is_an_error_of_its_own(
         assert await streamspace.recognise() == "published"
 
 
-async def test_nobody_there_is_an_error_and_no_guess() -> None:
-    async with client("http://127.0.0.1:9/api/v1", retry=RetryPolicy(attempts=1)) as streamspace:
+@pytest.mark.parametrize("auth", [login, lambda: BearerAuth("tok-canary")])
+async def test_nobody_there_is_an_error_and_no_guess(auth: Callable[[], BearerAuth]) -> None:
+    retry = RetryPolicy(attempts=1)
+    async with client("http://127.0.0.1:9/api/v1", auth=auth(), retry=retry) as streamspace:
         outcomes = await asyncio.gather(
             *(streamspace.sessions.list().all() for _ in range(5)), return_exceptions=True
         )

@@ -24,6 +24,10 @@ FURTHER = [
     pytest.param(
         PROVIDERS["streamspace"], "GET", "/agent/vnc/{proxy_id}", id="streamspace:agent.vnc"
     ),
+    pytest.param(
+        PROVIDERS["streamspace"], "POST", "/agents/{id}/heartbeat", id="streamspace:heartbeat"
+    ),
+    pytest.param(PROVIDERS["streamspace"], "GET", "/vnc/{name}", id="streamspace:vnc"),
 ]
 
 

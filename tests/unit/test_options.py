@@ -107,13 +107,19 @@ def test_an_endpoint_and_what_it_has_is_refused(options: dict[str, Any], said: s
     ("kind", "said"),
     [
         (VagonComputers, r"write VagonComputers\(auth=HMACAuth\(key, secret\)\)"),
-        (StreamSpace, r"write StreamSpace\(auth=BearerAuth\(token\)\).*VCLOUD_STREAMSPACE_URL"),
         (Desktops, r"APIKeyAuth\(api_key\).* VCLOUD_DESKTOPS_API_KEY and use Desktops.from_env\("),
     ],
 )
 def test_a_client_without_credentials_says_how_to_give_them(kind: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         kind("https://host.example/api/v1")
+
+
+async def test_a_client_that_could_serve_an_agent_says_it_at_its_first_call() -> None:
+    async with StreamSpace("https://host.example/api/v1", dialect="published") as client:
+        with pytest.raises(ConfigurationError, match=r"auth=BearerAuth\.login\(") as caught:
+            await client.users.me()
+        assert not caught.value.outcome_unknown
 
 
 @pytest.mark.parametrize("auth", [AUTH, BearerAuth("t_canary"), APIKeyAuth("ck_canary")])

@@ -17,27 +17,27 @@ from vcloud._core.decoding.shape import Shape
 from vcloud._core.decoding.spelled import Spelled, spelled
 from vcloud.errors import DecodeError
 from vcloud.providers.streamspace import Session
-from vcloud.providers.streamspace.dialects.published import models as published
+from vcloud.providers.streamspace.dialects import published
 from vcloud.providers.streamspace.models import Resources
 
 DOCUMENT: Final[dict[str, Any]] = json.loads(
     (DOCUMENTS / "streamspace-published.json").read_text(encoding="utf-8")
 )
 SHAPES: Final[dict[str, Shape[Any, Any]]] = {
-    "agents.list": published.AGENTS,
-    "agents.get": published.AGENT,
-    "sessions.list": published.SESSIONS,
-    "sessions.create": published.CREATED,
-    "sessions.get": published.SESSION,
-    "sessions.hibernate": published.COMMAND,
-    "sessions.wake": published.COMMAND,
-    "sessions.delete": published.COMMAND,
-    "templates.list": published.TEMPLATES,
-    "templates.get": published.TEMPLATE,
-    "templates.create": published.TEMPLATE,
-    "users.list": published.USERS,
-    "users.me": published.USER,
-    "users.create": published.USER,
+    "agents.list": published.agents.AGENTS,
+    "agents.get": published.agents.AGENT,
+    "sessions.list": published.sessions.SESSIONS,
+    "sessions.create": published.sessions.CREATED,
+    "sessions.get": published.sessions.SESSION,
+    "sessions.hibernate": published.sessions.COMMAND,
+    "sessions.wake": published.sessions.COMMAND,
+    "sessions.delete": published.sessions.COMMAND,
+    "templates.list": published.templates.TEMPLATES,
+    "templates.get": published.templates.TEMPLATE,
+    "templates.create": published.templates.TEMPLATE,
+    "users.list": published.users.USERS,
+    "users.me": published.users.USER,
+    "users.create": published.users.USER,
 }
 ANSWERS: Final = [
     pytest.param(
@@ -56,8 +56,9 @@ SESSION: Final[dict[str, Any]] = next(
 CODEC: Final = Codec()
 #: What is read, and is a field of another model.
 NOT_KEPT: Final[dict[type[Spelled], set[str]]] = {
-    published.StatusAnswer: {"last_activity"},  # is the session's
-    published.AgentAnswer: {"approval"},
+    published.sessions.StatusAnswer: {"last_activity"},  # is the session's
+    published.agents.AgentAnswer: {"approval"},
+    published.agents.SentCommand: {"kept_under"},
 }
 
 
@@ -77,7 +78,7 @@ def session(**changes: object) -> bytes:
 
 
 def decoded(body: bytes) -> Session:
-    return CODEC.decode(body, published.SESSION.wire)
+    return CODEC.decode(body, published.sessions.SESSION.wire)
 
 
 def spellings(kind: type[Spelled] = Spelled) -> list[type[Spelled]]:
@@ -85,7 +86,7 @@ def spellings(kind: type[Spelled] = Spelled) -> list[type[Spelled]]:
         found
         for below in kind.__subclasses__()
         for found in (below, *spellings(below))
-        if below.__module__ == published.__name__
+        if below.__module__.startswith(published.__name__)
     ]
 
 
@@ -175,7 +176,7 @@ def test_a_wrong_value_is_named_by_the_server_s_name_of_the_field() -> None:
 
 def test_a_list_is_read_without_its_broken_sessions() -> None:
     items = [SESSION, SESSION | {"name": None}, SESSION | {"createdAt": 5}, SESSION]
-    wire: Any = published.SESSIONS.wire
+    wire: Any = published.sessions.SESSIONS.wire
     answer, broken = CODEC.decode_items(body_of({"sessions": items, "total": 4}), wire)
     assert [one.id for one in answer.sessions] == [SESSION["name"]] * 2
     assert (broken["sessions"].positions, broken["sessions"].count) == ((0, 3), 2)
@@ -185,10 +186,10 @@ def test_a_list_is_read_without_its_broken_sessions() -> None:
 @pytest.mark.parametrize(
     ("shape", "body"),
     [
-        (published.SESSION, SESSION | {"id": "770e8400-e29b-41d4-a716-446655440002"}),
-        (published.SESSIONS, {"sessions": [], "pagination": {"page": 1}}),
-        (published.SESSIONS, {"sessions": None, "pagination": None}),
-        (published.USER, {"id": "7", "created_at": "2026-11-27T07:51:51Z"}),
+        (published.sessions.SESSION, SESSION | {"id": "770e8400-e29b-41d4-a716-446655440002"}),
+        (published.sessions.SESSIONS, {"sessions": [], "pagination": {"page": 1}}),
+        (published.sessions.SESSIONS, {"sessions": None, "pagination": None}),
+        (published.users.USER, {"id": "7", "created_at": "2026-11-27T07:51:51Z"}),
     ],
 )
 def test_an_answer_in_the_other_dialect_names_the_argument(
@@ -203,13 +204,13 @@ def test_a_client_s_own_words_for_the_other_dialect_go_first() -> None:
     codec = Codec()
     codec.explain = lambda body: DecodeError("in the client's own words")
     with pytest.raises(DecodeError, match="in the client's own words"):
-        codec.decode(session(id="770e8400"), published.SESSION.wire)
-    assert codec.decode(session(), published.SESSION.wire).id == SESSION["name"]
+        codec.decode(session(id="770e8400"), published.sessions.SESSION.wire)
+    assert codec.decode(session(), published.sessions.SESSION.wire).id == SESSION["name"]
 
 
 def test_a_fetched_session_has_its_answer_and_can_be_pickled() -> None:
     body = session(newField=1)
-    found = published.SESSION.open(decoded(body), None, body)
+    found = published.sessions.SESSION.open(decoded(body), None, body)
     assert found.raw == SESSION | {"newField": 1}
     again = pickle.loads(pickle.dumps(found))
     assert again == found
@@ -218,4 +219,4 @@ def test_a_fetched_session_has_its_answer_and_can_be_pickled() -> None:
 
 def test_a_spelling_of_another_model_is_refused() -> None:
     with pytest.raises(TypeError, match="SessionAnswer is no spelling of Resources"):
-        spelled(Resources, published.SessionAnswer)
+        spelled(Resources, published.sessions.SessionAnswer)

@@ -49,7 +49,6 @@ class Running:
     errors: list[Exception]
     peers: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
     up: bool = True
-    ending: bool = False
 
 
 @asynccontextmanager
@@ -67,9 +66,7 @@ async def running(folder: Path, *, lasting: bool = True, up: bool = True) -> Asy
         return await asyncio.open_unix_connection(folder / "vnc")
 
     async with await asyncio.start_unix_server(greet, folder / "vnc"):
-        desktop = Desktop(
-            connect, outlet, errors.append, is_ending=lambda: found.ending, lasting=lasting
-        )
+        desktop = Desktop(connect, outlet, errors.append, lasting=lasting)
         found = Running(desktop, outlet, errors, peers, up)
         task = asyncio.create_task(desktop.run())
         try:
@@ -188,27 +185,6 @@ async def test_a_viewer_that_sends_more_than_its_desktop_reads(
             one.desktop.receive(b"x" * 500)
         await asyncio.sleep(0.1)
         assert one.outlet.reasons == ["the desktop does not read what its viewer sends"]
-
-
-@virtual
-async def test_a_desktop_that_a_command_ends_is_no_error_and_its_viewer_is_told_once(
-    tmp_path: Path,
-) -> None:
-    async with running(tmp_path) as one:
-        await asyncio.sleep(0.1)
-        one.desktop.receive(GREETING)
-        one.ending, one.up = True, False
-        one.peers[0][1].transport.abort()
-        await asyncio.sleep(0.1)
-        assert one.outlet.reasons == ["the session is being stopped or hibernated"]
-        assert not one.desktop.in_use
-        await asyncio.sleep(100)
-        assert len(one.outlet.reasons) == 1
-        assert one.errors == []
-        # The command failed: what it cannot reach is an error again.
-        one.ending = False
-        await asyncio.sleep(100)
-        assert one.errors
 
 
 @virtual

@@ -9,7 +9,7 @@ from typing import Final, TypeGuard
 
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.outcome import Proof
-from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request
+from vcloud._core.request import Request
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -117,11 +117,7 @@ def is_held_back(request: Request) -> bool:
     upgrade to a WebSocket, which may be refused or accepted for other reasons. Nor the stop of a
     machine that would be left running: a single mistaken refusal must not cost a day of its rent.
     """
-    return (
-        request.authenticated
-        and request.bucket not in {UPGRADES, UPGRADES_WITHOUT_SLOT}
-        and CLEANUP.get() is None
-    )
+    return request.authenticated and not request.upgrades and CLEANUP.get() is None
 
 
 def refuses_credentials(

@@ -76,6 +76,11 @@ class Request(msgspec.Struct, frozen=True):
         return self.label or self.path
 
     @property
+    def upgrades(self) -> bool:
+        """Whether it asks for a WebSocket."""
+        return self.bucket in {UPGRADES, UPGRADES_WITHOUT_SLOT}
+
+    @property
     def safe(self) -> bool:
         """Whether it changes nothing at the service."""
         return self.method in SAFE

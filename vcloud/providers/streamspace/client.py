@@ -125,7 +125,7 @@ class StreamSpace(LoginClient):
 
     @classmethod
     @concealing
-    def from_env(
+    def from_env(  # pyright: ignore[reportIncompatibleMethodOverride] - no option has this name
         cls,
         environ: Mapping[str, str] | None = None,
         *,

@@ -16,7 +16,7 @@ from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
-from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
+from vcloud._core.request import Request, Response
 from vcloud._core.scalars import Integer, instant_or_none
 from vcloud.errors import (
     APIError,
@@ -31,9 +31,8 @@ from vcloud.errors import (
     ServerError,
 )
 from vcloud.errors.text import MAX_WORD, shortened
-from vcloud.providers.streamspace.login_words import mark_refusal
 from vcloud.providers.streamspace.models import SessionState
-from vcloud.providers.streamspace.server_words import NO_PATH, Words, words_of
+from vcloud.providers.streamspace.server_words import NO_PATH, Words, note_login, words_of
 
 __all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode", "UnrecognisedError"]
 
@@ -245,7 +244,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         if isinstance(made, RateLimitError):
             made.retry_after = _retry_after(body, response, now)
         if isinstance(made, AuthenticationError):
-            mark_refusal(made, request, body)
+            note_login(made, body, upgrade=request.upgrades)
         if isinstance(made, InvalidTransitionError) and transition:
             made.from_state, made.to_state = map(_state, transition)
         return made
@@ -281,8 +280,7 @@ DIALECT = StreamSpaceDialect("streamspace")
 
 def _words(request: Request, response: Response, body: Mapping[str, Any]) -> Words:
     """What the words of an answer without a documented code mean."""
-    upgrade = request.bucket in {UPGRADES, UPGRADES_WITHOUT_SLOT}
-    words = words_of(response.status, body, upgrade=upgrade)
+    words = words_of(response.status, body, upgrade=request.upgrades)
     # What was cut off may have been an error.
     return Words() if words is None or (words is NO_PATH and response.cut) else words
 

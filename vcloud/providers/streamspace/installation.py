@@ -14,7 +14,13 @@ from vcloud._core.limits.admission import Admission
 from vcloud._core.session import Session
 from vcloud._core.timing.timeouts import timeout
 from vcloud.auth import BearerAuth
-from vcloud.errors import ConfigurationError, DecodeError, RequestTimeout, VCloudError
+from vcloud.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    DecodeError,
+    RequestTimeout,
+    VCloudError,
+)
 from vcloud.providers.streamspace.calls import Calls, DialectName
 from vcloud.providers.streamspace.recognition import (
     REFRESH,
@@ -107,8 +113,10 @@ class Installation:
                 return self.calls
             if self._contradiction is not None:
                 raise copy(self._contradiction)
-            if self._failure is not None and self._failure is not failure:
-                raise copy(self._failure)
+            latest, new = self._failure, self._failure is not failure
+            # What the strategy remembers from now on is left to it: it has a bulk run wait.
+            if latest is not None and new and not _is_passing_refusal(latest):
+                raise copy(latest)
             try:
                 found = await recognised(session)
             except VCloudError as error:
@@ -187,6 +195,15 @@ class Installation:
             )
             self._contradiction = ConfigurationError(f"{self._words}; nothing was sent")
         return self._words
+
+
+def _is_passing_refusal(failure: VCloudError) -> bool:
+    """Whether the service itself refused a login, and perhaps for the moment only."""
+    return (
+        isinstance(failure, AuthenticationError)
+        and failure.may_be_temporary
+        and not failure.remembered
+    )
 
 
 def installation(session: Session) -> Installation:

@@ -15,7 +15,7 @@ from vcloud.auth.bearer import login_request
 from vcloud.auth.logins import login_answer
 from vcloud.errors import ConfigurationError, VCloudError
 from vcloud.providers.streamspace.installation import calls, installation
-from vcloud.providers.streamspace.models import Login
+from vcloud.providers.streamspace.models import Login, LogoutAnswer
 from vcloud.providers.streamspace.tokens import renew
 
 __all__ = ["LoginCalls", "LoginClient"]
@@ -41,6 +41,7 @@ def _opened(login: Login, session: Any, body: bytes) -> Login:
 
 
 LOGIN: Final = Shape(Login, _opened)
+LOGOUT: Final[Shape[LogoutAnswer, None]] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
 
 class LoginClient(Client):

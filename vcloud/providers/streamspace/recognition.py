@@ -28,6 +28,7 @@ from vcloud.auth import BearerAuth
 from vcloud.errors import (
     APIError,
     ConfigurationError,
+    ConnectError,
     DecodeError,
     LimitExceededError,
     TransportError,
@@ -78,6 +79,8 @@ async def recognised(session: Session) -> DialectName:
         except (APIError, DecodeError) as error:
             await _explain_base_url(session, error)
             raise
+        except ConnectError as error:
+            raise _unrecognised(session, error) from error
         if (found := of_login(session.auth)) is not None:
             return found
     if await _is_version(session):
@@ -137,10 +140,14 @@ async def _is_setup(session: Session, request: Request = _SETUP, *, root: bool =
     else:
         found = _object(answer.body)
         return isinstance(found.get("setupRequired"), bool) and "adminExists" in found
-    raise UnrecognisedError(
+    raise _unrecognised(session, failure) from failure
+
+
+def _unrecognised(session: Session, failure: VCloudError) -> UnrecognisedError:
+    return UnrecognisedError(
         f"it cannot be told which StreamSpace {session.base_url} is, so nothing else was sent: "
         f"{failure}"
-    ) from failure
+    )
 
 
 async def _is_elsewhere(session: Session) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 
 from vcloud.errors import (
     APIError,
+    AuthenticationError,
     CapacityError,
     ConflictError,
     InvalidRequestError,
@@ -23,7 +24,7 @@ from vcloud.errors import (
     ServerError,
 )
 
-__all__ = ["NO_PATH", "Words", "words_of"]
+__all__ = ["NO_PATH", "Words", "note_login", "words_of"]
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -49,6 +50,11 @@ NO_PATH: Final = Words(error=InvalidRequestError)
 #: An upgrade to a WebSocket is refused without a body.
 _LOGIN_ENDED: Final = Words("AUTH_TOKEN_EXPIRED", meaning="the login has ended")
 
+#: It ends all logins whenever anybody changes a session, if it keeps them in Redis.
+_ENDED: Final = "Session expired or invalidated"
+#: It says these too while its database, or the Redis with its logins, is away.
+_TEMPORARY: Final = (_ENDED, "Invalid credentials", "User not found")
+
 _AGENT_AWAY: Final = Words("AGENT_OFFLINE")
 _NO_ROLE: Final = Words("AUTH_INSUFFICIENT_PERMISSIONS")
 _INVALID: Final = Words("VALIDATION_FAILED")
@@ -71,7 +77,7 @@ _BY_WORDS: Final[Mapping[tuple[int, str], Words]] = {
     (401, "Invalid authorization header format. Use: Bearer <token>"): Words("AUTH_TOKEN_INVALID"),
     (401, "Invalid credentials"): Words("AUTH_INVALID_CREDENTIALS"),
     (401, "Invalid or expired token"): Words("AUTH_TOKEN_INVALID"),
-    (401, "Session expired or invalidated"): Words("AUTH_TOKEN_EXPIRED"),
+    (401, _ENDED): Words("AUTH_TOKEN_EXPIRED"),
     (403, "Access denied"): _NO_ROLE,
     (403, "Insufficient permissions"): _NO_ROLE,
     (403, "Quota exceeded"): Words(error=CapacityError),
@@ -143,6 +149,24 @@ def words_of(status: int, body: Mapping[str, Any], *, upgrade: bool) -> Words | 
     )
     more = _BY_MESSAGE.get(status)
     return (more and more(error, said)) or _BY_WORDS.get((status, error))
+
+
+def note_login(error: AuthenticationError, body: Mapping[str, Any], *, upgrade: bool) -> None:
+    """Note in a refusal whether the login has ended, and whether the refusal may be temporary.
+
+    Args:
+        error: the refusal.
+        body: the answer; empty if it is no JSON object.
+        upgrade: whether it answers the upgrade to a WebSocket.
+    """
+    if error.status != 401 or "code" in body:
+        return
+    if not body:
+        error.login_ended = upgrade
+        return
+    words = body.get("error")
+    error.login_ended = words == _ENDED
+    error.may_be_temporary = words in _TEMPORARY
 
 
 def _of_fields(error: str, said: str) -> Words | None:  # noqa: ARG001 - as its neighbours

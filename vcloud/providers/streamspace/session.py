@@ -10,7 +10,6 @@ from attrs import field, frozen
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.decoding.shape import plain
 from vcloud._core.instances import Instance, InstanceHandle, InstanceKind
-from vcloud._core.request import path_segment
 from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud._core.session import Session as CoreSession
 from vcloud._core.states import Lifecycle
@@ -198,9 +197,6 @@ class SessionRef(RealtimeSessionRef, InstanceHandle["Session", SessionState], Wi
             f"this installation's agent may never report the end of {last.state}: StreamSpace's own"
             f" agents do not{leaves}"
         )
-
-    def _path(self, rest: str = "") -> str:
-        return f"/sessions/{path_segment(self.id)}{rest}"
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

@@ -6,11 +6,13 @@ from typing import Final
 
 from vcloud._core.decoding.shape import plain
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, json_body
+from vcloud._core.request import Request
 from vcloud._core.session import Session
 from vcloud.auth import BearerAuth
+from vcloud.auth.logins import refresh_request
 from vcloud.errors import ConfigurationError
 from vcloud.providers.streamspace.models import Login
+from vcloud.providers.streamspace.recognition import REFRESH
 from vcloud.providers.streamspace.refusals import refused_by_filter
 
 __all__ = ["bearer", "query_bearer", "renew"]
@@ -36,17 +38,6 @@ async def bearer(session: Session) -> str:
     return token
 
 
-def _refresh_request(token: str) -> Request:
-    """The request that exchanges a token for one that ends later."""
-    return Request(
-        "POST",
-        "/auth/refresh",
-        body=json_body({"token": token}),
-        sensitive=True,
-        authenticated=False,
-    )
-
-
 @concealing
 async def renew(session: Session) -> Login:
     """Exchange the client's token for a new one, and use that from now on.
@@ -62,7 +53,8 @@ async def renew(session: Session) -> Login:
         raise ConfigurationError(
             f"a token is renewed for a client made with BearerAuth, not {type(auth).__name__}"
         )
-    login = await session.fetch(_refresh_request(await bearer(session)), _LOGIN)
+    request = refresh_request(await bearer(session), path=REFRESH)
+    login = await session.fetch(request, _LOGIN)
     auth.adopt(login.token, login.expires_at, now=session.now())
     session.credentials_changed()
     await auth.share(now=session.now())

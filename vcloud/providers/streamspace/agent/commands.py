@@ -20,6 +20,7 @@ from vcloud.providers.streamspace.agent.handler import (
     carry_out,
     text_of,
 )
+from vcloud.providers.streamspace.agent.link import Viewers
 from vcloud.providers.streamspace.agent.messages import (
     Command,
     CommandAck,
@@ -70,7 +71,7 @@ class CommandRunner:
         self._in_flight: dict[str, Command] = {}
         self._memory: CommandMemory | None = None
         self._reports: SessionReports | None = None
-        self._on_report: Callable[[SessionReport], None] = _nothing
+        self._viewers: Viewers | None = None
         self._results = ResultCache()
         #: Separate, so that no number of refusals drops the result of a command that was carried
         #: out.
@@ -95,17 +96,15 @@ class CommandRunner:
         """Repeat no command that it knows, from an earlier process either."""
         self._memory = memory
 
-    def report_states(
-        self, reports: SessionReports, on_report: Callable[[SessionReport], None]
-    ) -> None:
+    def report_states(self, reports: SessionReports, viewers: Viewers) -> None:
         """Report each session's state, because the results of commands do not change it.
 
         Args:
             reports: keeps the last one of each session.
-            on_report: is called with each.
+            viewers: get each.
         """
         self._reports = reports
-        self._on_report = on_report
+        self._viewers = viewers
 
     def report_all(self) -> None:
         """Report the last state of each session: commands may have been lost meanwhile."""
@@ -180,13 +179,6 @@ class CommandRunner:
             self._memory.keep(report)
         self._put_report(report)
 
-    def is_ending(self, session_id: str) -> bool:
-        """Whether a command that stops or hibernates a session is in flight."""
-        return any(
-            command.session_id == session_id and isinstance(command, StopSession | HibernateSession)
-            for command in self._in_flight.values()
-        )
-
     async def finish(self, grace: float) -> None:
         """Wait for the commands in flight, cancel those that take longer, and answer them.
 
@@ -251,6 +243,8 @@ class CommandRunner:
         if self._memory is not None:
             # Before, so that it is not repeated if this process is killed.
             await self._memory.begin(command)
+        if self._viewers is not None and isinstance(command, StopSession | HibernateSession):
+            self._viewers.session_ending(command.session_id)
         try:
             result = await carry_out(self._handler, command)
         except CommandFailed as failure:
@@ -331,11 +325,8 @@ class CommandRunner:
         if self._reports is not None:
             self._reports.keep(report)
         self._outbox.put(report)
-        self._on_report(report)
-
-
-def _nothing(report: SessionReport) -> None:
-    """Do nothing."""
+        if self._viewers is not None:
+            self._viewers.session_changed(report)
 
 
 def _checked(result: object, command: Command) -> SessionResult:

@@ -89,9 +89,7 @@ class Connections:
         self._link, self._viewers = link, viewers
         known = await self._recall(reports_states=link.reports_states)
         if link.reports_states:
-            self._commands.report_states(
-                SessionReports(self._agent_id, known), viewers.session_changed
-            )
+            self._commands.report_states(SessionReports(self._agent_id, known), viewers)
             for report in known:
                 viewers.session_changed(report)
         self._outbox.write_with(link.encode)

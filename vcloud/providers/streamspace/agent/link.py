@@ -102,6 +102,10 @@ class Viewers(Protocol):
         """The connection has ended."""
         ...
 
+    def session_ending(self, session_id: str) -> None:
+        """A session is being stopped or hibernated; :meth:`session_changed` says what it became."""
+        ...
+
     def session_changed(self, report: SessionReport) -> None:
         """A session has a new state: it runs, or no longer."""
         ...

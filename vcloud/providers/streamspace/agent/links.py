@@ -42,7 +42,6 @@ class LinkOptions:
         outbox: the messages to send.
         reporter: reports errors.
         on_token_refused: is called with the error that ends the agent.
-        is_ending: whether a session is being stopped or hibernated.
     """
 
     client: Session
@@ -55,7 +54,6 @@ class LinkOptions:
     outbox: Outbox
     reporter: Reporter
     on_token_refused: Callable[[AuthenticationError], None]
-    is_ending: Callable[[str], bool]
 
 
 async def link_and_viewers(options: LinkOptions) -> tuple[Link, Viewers]:
@@ -105,7 +103,4 @@ def _published(options: LinkOptions, session: Session) -> tuple[Link, Viewers]:
     if options.reporter.reconciles and not options.remembers:
         options.reporter.cannot_reconcile()
     link = PublishedLink(session, register, approval, lists_sessions=options.remembers)
-    viewers = PublishedViewers(
-        options.handler, link.encode, options.reporter.error, options.is_ending
-    )
-    return link, viewers
+    return link, PublishedViewers(options.handler, link.encode, options.reporter.error)

@@ -36,8 +36,6 @@ __all__ = ["AgentWorker"]
 
 #: Seconds in which the last results are sent when the agent stops.
 FLUSH_TIMEOUT: Final = 1.0
-#: Seconds of a pause that the control plane may ask for.
-MAX_PAUSE: Final = 600.0
 
 
 class AgentWorker(Secretive):
@@ -121,7 +119,6 @@ class AgentWorker(Secretive):
             outbox=self._outbox,
             reporter=self._reporter,
             on_token_refused=self._token_refused,
-            is_ending=self._commands.is_ending,
         )
         self._connections = Connections(
             parts, options, commands=self._commands, registered=self._registered

@@ -91,6 +91,9 @@ class VNCConnections:
     def disconnected(self) -> None:
         """Nothing: viewers stay."""
 
+    def session_ending(self, session_id: str) -> None:
+        """Nothing: its viewers' connections end with the desktop."""
+
     def session_changed(self, report: SessionReport) -> None:
         """Nothing: the control plane says when a viewer comes."""
 

@@ -31,7 +31,7 @@ from vcloud.providers.streamspace.agent.published.vnc import (
 from vcloud.providers.streamspace.agent.writing import plain_json
 from vcloud.providers.streamspace.models import AgentCapacity, SessionState
 
-__all__ = ["capacity_of", "enveloped", "payload_of", "read"]
+__all__ = ["enveloped", "payload_of", "read", "with_capacity"]
 
 #: The port of VNC, for a session whose handler names none (it may have a socket instead). The
 #: server makes a session's ``status.url`` of it, and uses it for nothing else.
@@ -95,10 +95,10 @@ def payload_of(message: Message, *, capacity: AgentCapacity | None) -> tuple[str
 
 def with_capacity(capacity: AgentCapacity | None) -> dict[str, Any]:
     """The field that holds an agent's capacity, if it declared one."""
-    return {} if capacity is None else {"capacity": capacity_of(capacity)}
+    return {} if capacity is None else {"capacity": _capacity(capacity)}
 
 
-def capacity_of(capacity: AgentCapacity) -> dict[str, Any]:
+def _capacity(capacity: AgentCapacity) -> dict[str, Any]:
     """An agent's capacity: its texts, and otherwise the document's numbers (cores, and GB)."""
     fields = {
         "maxSessions": capacity.max_sessions or 0,

@@ -47,8 +47,6 @@ LONGEST_PAUSE: Final = 30.0
 STARTING: Final = 30.0
 #: Bytes from a viewer that wait for the desktop.
 MAX_WAITING: Final = 16 * 1024 * 1024
-#: What a viewer is told when a command ends the desktop.
-ENDING: Final = "the session is being stopped or hibernated"
 #: The first bytes of a viewer, as of a VNC server (RFC 6143, 7.1.1).
 VERSION: Final = b"RFB "
 
@@ -96,8 +94,6 @@ class Desktop:
         connect: connects to the desktop; it raises a DesktopError.
         outlet: sends the session's messages.
         on_error: is called with what went wrong.
-        is_ending: whether the session is being stopped or hibernated: what ends the desktop then is
-            no error.
         lasting: whether the session is known to run; otherwise the first failure is the end.
     """
 
@@ -107,13 +103,11 @@ class Desktop:
         outlet: Outlet,
         on_error: Callable[[Exception], None],
         *,
-        is_ending: Callable[[], bool],
         lasting: bool,
     ) -> None:
         self._connect = connect
         self._outlet = outlet
         self._on_error = on_error
-        self._is_ending = is_ending
         self._lasting = lasting
         self._loop = asyncio.get_running_loop()
         #: Bytes of the viewer that wait for the desktop.
@@ -129,6 +123,9 @@ class Desktop:
         #: Why this connection cannot go on.
         self._failure: DesktopError | None = None
         self._failed = asyncio.Event()
+        #: Not set while a command that may end the desktop is carried out.
+        self._steady = asyncio.Event()
+        self._steady.set()
         self._pace = Pace()
         #: When bytes were last sent, and set when some are.
         self._said_at = self._loop.time()
@@ -172,6 +169,14 @@ class Desktop:
         """Note that a viewer left."""
         self._anew.set()
 
+    def may_end(self) -> None:
+        """Note that a command is carried out which may end the desktop: that is no error then."""
+        self._steady.clear()
+
+    def goes_on(self) -> None:
+        """Note that the session runs after that command."""
+        self._steady.set()
+
     def fail(self, failure: DesktopError) -> None:
         """End this connection, and its viewer, for this reason."""
         self._failure = failure
@@ -192,19 +197,20 @@ class Desktop:
                 await self._connect_and_relay()
             except DesktopError as failure:
                 starting = self._lasting and self._loop.time() - since < STARTING
-                ending = self._is_ending()
-                if self._viewer_waits or self.in_use or not self._lasting:
-                    if not ending:
-                        self._on_error(failure.error)
-                    await self._outlet.error(ENDING if ending else failure.reason)
+                is_watched = self._viewer_waits or self.in_use or not self._lasting
+                expected = not self._steady.is_set()
+                if not expected and (is_watched or not starting):
+                    self._on_error(failure.error)
+                if is_watched:
+                    await self._outlet.error(failure.reason)
                     self._viewer_waits = False
-                    # It has been told: no second time, when the session's state is known.
                     self._used.clear()
                     self._queued = b""
-                elif not (starting or ending):
-                    self._on_error(failure.error)
                 if not self._lasting:
                     return
+                if expected:
+                    await self._steady.wait()
+                    continue
                 with suppress(TimeoutError):
                     async with timeout(pause):
                         await self._anew.wait()

@@ -75,7 +75,6 @@ class PublishedViewers:
         handler: knows where the VNC servers are.
         encode: makes the text of a message.
         on_error: is called with what goes wrong.
-        is_ending: whether a session is being stopped or hibernated.
     """
 
     def __init__(
@@ -83,12 +82,10 @@ class PublishedViewers:
         handler: AgentHandler,
         encode: Callable[[Message], str],
         on_error: Callable[[Exception], None],
-        is_ending: Callable[[str], bool],
     ) -> None:
         self._handler = handler
         self._encode = encode
         self._on_error = on_error
-        self._is_ending = is_ending
         #: The last report of each session that runs.
         self._running: dict[str, SessionReport] = {}
         self._desktops: dict[str, tuple[Desktop, asyncio.Task[None]]] = {}
@@ -120,12 +117,19 @@ class PublishedViewers:
         for session_id in list(self._desktops):
             self._end(session_id)
 
+    def session_ending(self, session_id: str) -> None:
+        """A session is being stopped or hibernated, which may end its desktop."""
+        if session_id in self._desktops:
+            self._desktops[session_id][0].may_end()
+
     def session_changed(self, report: SessionReport) -> None:
         """A session has a new state: it runs, or no longer."""
         session_id = str(report.session_id)
         if report.state == SessionState.RUNNING:
             self._running[session_id] = report
-            if session_id not in self._desktops:
+            if session_id in self._desktops:
+                self._desktops[session_id][0].goes_on()
+            else:
                 self._open(session_id)
             return
         self._running.pop(session_id, None)
@@ -174,7 +178,6 @@ class PublishedViewers:
             lambda: self._connect(session_id),
             outlet,
             self._on_error,
-            is_ending=lambda: self._is_ending(session_id),
             lasting=session_id in self._running,
         )
         task = self._run(desktop.run())

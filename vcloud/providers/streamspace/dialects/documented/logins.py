@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from vcloud._core.decoding.shape import Shape
 from vcloud._core.request import Request, query
 from vcloud._core.session import Session
-from vcloud.providers.streamspace.models import LogoutAnswer
+from vcloud.providers.streamspace.logins import LOGOUT
 from vcloud.providers.streamspace.templates import TEMPLATES
 
 #: Any user may read the templates.
 _PING: Final = Request("GET", "/templates", query({"page": 1, "limit": 1}), slot=False)
-LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
 
 async def ping(session: Session) -> None:

@@ -6,18 +6,85 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NoReturn
 
 import msgspec
+from msgspec import UnsetType
 
 from vcloud._core.decoding.shape import Shape, plain
 from vcloud._core.decoding.spelled import Spelled, spelled, spells
 from vcloud._core.request import Request, drop_none, json_body
-from vcloud._core.scalars import Id, Instant
+from vcloud._core.resources import Opened
+from vcloud._core.scalars import Id, Instant, Integer
 from vcloud._core.session import Session
 from vcloud.providers.streamspace.agent_models import AgentAction, AgentCommand, AgentKey
-from vcloud.providers.streamspace.agents import Agent
-from vcloud.providers.streamspace.dialects.published.models import AGENT, AGENTS
+from vcloud.providers.streamspace.agents import Agent, AgentList
+from vcloud.providers.streamspace.dialects.published.answer import Answer, foreign
 from vcloud.providers.streamspace.dialects.published.paths import segment
+from vcloud.providers.streamspace.models import AgentCapacity, AgentStatus, Platform
 from vcloud.providers.streamspace.refusals import check_query_value, unsupported
-from vcloud.providers.streamspace.wire import WholeList
+from vcloud.providers.streamspace.wire import Listing, WholeList, resource, resources
+
+
+@spells(AgentCapacity)
+class CapacityAnswer(Spelled, rename="camel", kw_only=True):
+    """How much an agent can take, as it said."""
+
+    optional: ClassVar = frozenset({"storage"})
+
+    max_sessions: Integer | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    storage: str | None = None
+
+
+@spells(Agent)
+class AgentAnswer(Answer, rename="camel", kw_only=True):
+    """An agent."""
+
+    optional: ClassVar = frozenset(
+        {
+            "region",
+            "capacity",
+            "last_heartbeat",
+            "websocket_conn_id",
+            "metadata",
+            "approved_at",
+            "approved_by",
+        }
+    )
+
+    id: Id
+    agent_id: str
+    platform: Platform | None = None
+    region: str | None = None
+    status: AgentStatus | None = None
+    capacity: CapacityAnswer | None = None
+    last_heartbeat: Instant | None = None
+    websocket_conn_id: str | None = msgspec.field(default=None, name="websocketId")
+    metadata: dict[str, Any] | None = None
+    approval: str | None = msgspec.field(default=None, name="approvalStatus")
+    approved_at: Instant | None = None
+    approved_by: str | None = None
+    created_at: Instant | None = None
+    updated_at: Instant | None = None
+
+    @property
+    def approval_status(self) -> str | None:
+        """It is empty in the answer for a single agent."""
+        return self.approval or None
+
+
+@spells(AgentList)
+class AgentsAnswer(Answer, kw_only=True):
+    """``GET /admin/agents``."""
+
+    item_fields: ClassVar = ("agents",)
+
+    agents: list[AgentAnswer] | None = None
+    total: Integer | None = None
+    documented: msgspec.Raw | UnsetType = foreign("pagination")
+
+
+AGENT: Final = resource(spelled(Agent, AgentAnswer))
+AGENTS: Final[Shape[Listing, Opened[Agent]]] = resources(spelled(AgentList, AgentsAnswer), Agent)
 
 
 @spells(AgentKey)

@@ -10,7 +10,7 @@ from vcloud._core.decoding.shape import plain
 from vcloud._core.request import Request
 from vcloud._core.session import Session
 from vcloud.auth import BearerAuth
-from vcloud.providers.streamspace.dialects.documented.logins import LOGOUT
+from vcloud.providers.streamspace.logins import LOGOUT
 
 
 @frozen(kw_only=True)

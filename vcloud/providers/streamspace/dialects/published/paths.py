@@ -7,13 +7,16 @@ from vcloud._core.session import Session
 from vcloud.errors.text import word
 from vcloud.providers.streamspace.refusals import unsupported
 
-__all__ = ["segment"]
+__all__ = ["is_reachable", "segment"]
+
+
+def is_reachable(name: str) -> bool:
+    """Whether a path can hold a name: the server decodes a path before it looks for the route."""
+    return "/" not in name and ".." not in name
 
 
 def segment(session: Session, name: str, what: str, instead: str) -> str:
     """A name as one segment of a path.
-
-    The server decodes a path before it looks for the route.
 
     Args:
         session: the session of a collection or a handle.
@@ -24,6 +27,6 @@ def segment(session: Session, name: str, what: str, instead: str) -> str:
     Raises:
         UnsupportedError: the server has no path to it; nothing was sent.
     """
-    if "/" in name or ".." in name:
+    if not is_reachable(name):
         raise unsupported(session, f"path to {what} {word(name)!r}", instead)
     return path_segment(name, what)

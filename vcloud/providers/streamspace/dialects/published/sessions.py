@@ -3,27 +3,167 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
-from vcloud._core.request import Request, drop_none, json_body, path_segment
+import msgspec
+from msgspec import UnsetType
+
+from vcloud._core.decoding.shape import Shape, plain
+from vcloud._core.decoding.spelled import Spelled, spelled, spells
+from vcloud._core.request import Request, drop_none, json_body
+from vcloud._core.resources import Opened
+from vcloud._core.scalars import GoDurationOrEmpty, Id, Instant, Integer
 from vcloud._core.session import Session
 from vcloud.errors import ConflictError, NotFoundError, VCloudError
-from vcloud.errors.text import shortened
+from vcloud.providers.streamspace.dialects.published.answer import Answer, foreign
 from vcloud.providers.streamspace.dialects.published.freshness import fetch_fresh
-from vcloud.providers.streamspace.dialects.published.models import (
-    COMMAND,
-    CREATED,
-    SESSION,
-    SESSIONS,
-    TAGGED,
-)
+from vcloud.providers.streamspace.dialects.published.paths import is_reachable, segment
 from vcloud.providers.streamspace.errors import StreamSpaceCode
-from vcloud.providers.streamspace.models import SessionSort, SessionState, SessionUpdate, SortOrder
+from vcloud.providers.streamspace.models import (
+    Platform,
+    Resources,
+    SessionSort,
+    SessionState,
+    SessionStatus,
+    SessionUpdate,
+    SortOrder,
+    StreamingProtocol,
+)
 from vcloud.providers.streamspace.refusals import check_query_value, unsupported
 from vcloud.providers.streamspace.session import Session as StreamSpaceSession
+from vcloud.providers.streamspace.session import SessionList
 from vcloud.providers.streamspace.session_requests import NewSession, SessionFilters
-from vcloud.providers.streamspace.wire import WholeList, listing
+from vcloud.providers.streamspace.wire import Listing, WholeList, listing, resource, resources
+
+
+@spells(SessionStatus)
+class StatusAnswer(Spelled, rename="camel", kw_only=True):
+    """The ``status`` of a session. Its ``url`` leads nowhere."""
+
+    optional: ClassVar = frozenset({"message", "last_activity", "pod_name"})
+    unread: ClassVar = frozenset({"url"})
+
+    phase: str | None = None
+    message: str | None = None
+    pod_name: str | None = None
+    last_activity: Instant | None = None
+
+
+@spells(StreamSpaceSession)
+class SessionAnswer(Answer, rename="camel", kw_only=True):
+    """A session, in ``GET /sessions/{name}``, in lists, and in the answer to a create.
+
+    ``maxSessionDuration`` and ``idleTimeout`` are empty without a limit.
+    """
+
+    optional: ClassVar = frozenset({"resources"})
+    unread: ClassVar = frozenset({"activeConnections", "streamingPort", "streamingPath"})
+
+    id: Id = msgspec.field(name="name")
+    namespace: str | None = None
+    user: str | None = None
+    template: str | None = None
+    platform: Platform | None = None
+    state: SessionState | None = None
+    resources: Resources | None = None
+    persistent_home: bool | None = None
+    idle_timeout: GoDurationOrEmpty | None = None
+    max_session_duration: GoDurationOrEmpty | None = None
+    streaming_protocol: StreamingProtocol | None = None
+    status: StatusAnswer | None = None
+    created_at: Instant | None = None
+    documented: msgspec.Raw | UnsetType = foreign("id")
+
+    #: The server identifies a session by its name.
+    name = property(attrgetter("id"))
+
+    @property
+    def last_activity(self) -> datetime | None:
+        """It is among the details of the state."""
+        return None if self.status is None else self.status.last_activity
+
+
+@spells(StreamSpaceSession)
+class CreatedSession(SessionAnswer, rename="camel", kw_only=True):
+    """The answer to a create: with tags, without the platform and times."""
+
+    optional: ClassVar = frozenset({"platform", "created_at", "streaming_protocol", "resources"})
+
+    tags: tuple[str, ...] | None = None
+
+
+@spells(SessionList)
+class SessionsAnswer(Answer, kw_only=True):
+    """``GET /sessions``."""
+
+    item_fields: ClassVar = ("sessions",)
+
+    sessions: list[SessionAnswer] | None = None
+    total: Integer | None = None
+    documented: msgspec.Raw | UnsetType = foreign("pagination")
+
+
+class CommandAnswer(Answer, rename="camel", kw_only=True):
+    """The answer to a change of a session's state, which an agent was told to make."""
+
+    id: Id = msgspec.field(name="name")
+    command_id: str | None = None
+    message: str | None = None
+
+
+class TaggedSession(Spelled, rename=None, kw_only=True):
+    """The answer to a change of a session's tags: the database's row, in snake_case."""
+
+    optional: ClassVar = frozenset({"tags"})
+    unread: ClassVar = frozenset(
+        {
+            "active_connections",
+            "agent_id",
+            "app_type",
+            "cluster_id",
+            "cpu",
+            "created_at",
+            "idle_timeout",
+            "last_activity",
+            "last_connection",
+            "last_disconnect",
+            "max_session_duration",
+            "memory",
+            "namespace",
+            "org_id",
+            "persistent_home",
+            "platform",
+            "pod_name",
+            "state",
+            "streaming_path",
+            "streaming_port",
+            "streaming_protocol",
+            "team_id",
+            "template_name",
+            "updated_at",
+            "url",
+            "user_id",
+        }
+    )
+
+    id: Id
+    tags: tuple[str, ...] | None = None
+
+
+SESSION: Final = resource(spelled(StreamSpaceSession, SessionAnswer))
+#: The answer to a create.
+CREATED: Final = resource(spelled(StreamSpaceSession, CreatedSession))
+SESSIONS: Final[Shape[Listing, Opened[StreamSpaceSession]]] = resources(
+    spelled(SessionList, SessionsAnswer), StreamSpaceSession
+)
+#: The answer to a change of a session.
+COMMAND: Final = plain(CommandAnswer)
+#: The answer to a change of a session's tags.
+TAGGED: Final[Shape[TaggedSession, tuple[str, ...]]] = Shape(
+    TaggedSession, lambda wire, session, body: wire.tags or ()
+)
 
 #: What a list can be sorted by here.
 _SORTS: Final = (SessionSort.CREATED_AT, SessionSort.USER, SessionSort.STATE)
@@ -36,7 +176,7 @@ async def fetch(session: Session, id: str) -> StreamSpaceSession:
 
 async def find(session: Session, name: str) -> StreamSpaceSession | None:
     """``GET /sessions/{name}``, because a name is an id; a name that no path can hold is listed."""
-    if "/" in name or ".." in name or name in {".", "by-tags"}:
+    if not is_reachable(name) or name in {".", "by-tags"}:
         wanted = WholeList("/sessions", SESSIONS, keep=lambda found: found.name == name)
         return await listing(session, lambda _: wanted, page=None, limit=None).first()
     try:
@@ -191,11 +331,5 @@ def _by(sort: SessionSort) -> Callable[[StreamSpaceSession], Any]:
 
 
 def _path(session: Session, id: str) -> str:
-    if "/" in id or ".." in id:
-        # The server decodes a path before it looks for the route.
-        raise unsupported(
-            session,
-            f"path to session {shortened(id, 200)!r}",
-            "find() lists it, and no other call reaches a name with / or ..",
-        )
-    return f"/sessions/{path_segment(id)}"
+    instead = "find() lists it, and no other call reaches a name with / or .."
+    return f"/sessions/{segment(session, id, 'session', instead)}"
