@@ -28,12 +28,12 @@ class PublishedPlane:
         said: all messages of agents.
         registrations: the bodies.
         heartbeats: the bodies of those over REST.
-        heartbeat_pause: seconds before each of these is answered.
-        answered: how many of them were.
         keys: the keys of all requests.
         sockets: the agents' sockets, one for each connection.
         connects: its answers to connections, the next one first; 101 when there is none.
         ends_at_once: how many connections it ends at once.
+        answers: while it is not set, heartbeats over REST get no answer.
+        given_up: how many of those their client gave up.
         base_url: the API's.
         client: a client of it, without credentials.
     """
@@ -42,12 +42,12 @@ class PublishedPlane:
     said: list[dict[str, Any]] = field(factory=list)
     registrations: list[dict[str, Any]] = field(factory=list)
     heartbeats: list[dict[str, Any]] = field(factory=list)
-    heartbeat_pause: float = 0.0
-    answered: int = 0
     keys: list[str | None] = field(factory=list)
     sockets: list[web.WebSocketResponse] = field(factory=list)
     connects: list[web.Response] = field(factory=list)
     ends_at_once: int = 0
+    answers: asyncio.Event = field(factory=asyncio.Event)
+    given_up: int = 0
     base_url: str = ""
     client: StreamSpace | None = None
 
@@ -70,8 +70,11 @@ class PublishedPlane:
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         self.heartbeats.append(await request.json())
-        await asyncio.sleep(self.heartbeat_pause)
-        self.answered += 1
+        try:
+            await self.answers.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
         return web.json_response({"message": "Heartbeat updated successfully"})
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
@@ -149,6 +152,7 @@ def command(action: str, command_id: str, session_id: str = "s1", **more: object
 async def published_plane(**options: Any) -> AsyncIterator[PublishedPlane]:
     """Serve one, and open a client of it that has no credentials."""
     made = PublishedPlane()
+    made.answers.set()
     app = web.Application()
     app.router.add_get("/version", _version)
     app.router.add_get("/api/v1/agents/connect", made.connect)

@@ -28,7 +28,7 @@ from vcloud.providers.streamspace import (
     StreamSpace,
 )
 from vcloud.providers.streamspace.agent import connection
-from vcloud.providers.streamspace.agent.published import approval
+from vcloud.providers.streamspace.agent.published import approval, whole_requests
 
 # -- registration ----------------------------------------------------------------------------------
 
@@ -308,13 +308,38 @@ async def test_draining_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         await settled(lambda: len(control.heartbeats) == 1)
 
 
-async def test_an_agent_that_stops_gives_up_no_request() -> None:
+@pytest.mark.parametrize("how", ["stopped", "cancelled"])
+async def test_the_request_that_says_draining_gets_its_answer_when_the_agent_is(how: str) -> None:
     async with published_plane() as control:
-        control.heartbeat_pause = 0.2
+        control.answers.clear()
+        worker = control.agent(ready())
+        running = asyncio.create_task(worker.run())
+        await worker.wait_registered()
+        worker.drain()
+        await settled(lambda: len(control.heartbeats) == 1)
+        if how == "stopped":
+            worker.stop()
+        else:
+            running.cancel()
+        assert await asyncio.wait({running}, timeout=0.2) == (set(), {running})
+        # The agent is offline from the end of its socket on, and must not drain after it.
+        assert not control.sockets[0].closed
+        control.answers.set()
+        await asyncio.wait({running})
+        assert running.cancelled() is (how == "cancelled")
+        assert control.given_up == 0
+
+
+async def test_an_agent_that_ends_waits_only_so_long_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whole_requests, "LAST_ANSWERS", 0.1)
+    async with published_plane() as control:
+        control.answers.clear()
         async with control.agent(ready()) as worker:
             worker.drain()
             await settled(lambda: len(control.heartbeats) == 1)
-        assert control.answered == len(control.heartbeats)
+        await settled(lambda: control.given_up == 1)
 
 
 async def test_a_session_that_ended_by_itself_is_reported_even_before_the_connection() -> None:

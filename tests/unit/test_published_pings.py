@@ -72,3 +72,16 @@ def test_a_peer_that_never_pings_is_pinged_and_not_lost_at_once() -> None:
     assert pings.check(75.0) == "ping"
     assert pings.check(80.0) != "lost"
     assert pings.check(105.0) == "lost"
+
+
+def test_a_peer_that_may_begin_to_answer_is_pinged_when_it_has() -> None:
+    pings = CarefulPings(0.0)
+    pings.received(54.0)
+    pings.peer_pinged(54.0)
+    pings.check(54.0)
+    pings.sent = 56.9
+    assert not pings.wanted(57.0)
+    assert sent(pings, 60.0, [59.0, 59.1]) == [pytest.approx(59.5, abs=0.2)]
+    # One that answers nothing, as a screen that does not change, is pinged before the limit.
+    pings.sent = 60.0
+    assert sent(pings, 69.0, []) == [pytest.approx(67.5, abs=0.2)]

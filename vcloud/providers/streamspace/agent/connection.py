@@ -94,10 +94,6 @@ class AgentConnection:
         self._sending = asyncio.Lock()
         #: Set when a heartbeat is to be sent at once.
         self._heartbeat_due = asyncio.Event()
-        #: Set when no request that says so is in flight; and whether none is to begin.
-        self._has_said = asyncio.Event()
-        self._has_said.set()
-        self._leaves = False
         self.registered: asyncio.Event = registered
         #: Seconds for which it was registered on the last connection; None: it was not.
         self.registered_for: float | None = None
@@ -134,7 +130,11 @@ class AgentConnection:
             self.registered.clear()
             self._commands.may_run.set()
             self._outbox.drop_heartbeats()
-            await socket.close()
+            try:
+                # Before the socket ends: a "draining" after it would stay for ever.
+                await self._link.finish_requests()
+            finally:
+                await socket.close()
 
     @property
     def short_lived(self) -> float:
@@ -145,15 +145,6 @@ class AgentConnection:
         """Say at once that the agent takes no new sessions, where that needs a request."""
         if self._link.says_draining:
             self._heartbeat_due.set()
-
-    async def leave(self) -> None:
-        """Send no further request, and wait for the one in flight.
-
-        The published server goes on with a request that was given up, and may then put its answer
-        into that of another one (seen there).
-        """
-        self._leaves = True
-        await self._has_said.wait()
 
     async def _register(self, socket: Socket) -> None:
         if self._link.registration is None:
@@ -205,15 +196,10 @@ class AgentConnection:
             async with timeout(DRAINING_TIMEOUT):
                 # After the heartbeat, which says "online".
                 await self._outbox.wait_empty()
-        if self._leaves:
-            return
-        self._has_said.clear()
         try:
             await self._link.say_draining(len(self._commands.sessions))
         except VCloudError as error:
             self._reporter.error(error)
-        finally:
-            self._has_said.set()
 
     # -- the sessions that the control plane has on this agent -----------------------------------
 

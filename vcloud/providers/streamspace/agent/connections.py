@@ -10,7 +10,7 @@ from vcloud.providers.streamspace.agent.choosing import LinkOptions, link_and_vi
 from vcloud.providers.streamspace.agent.commands import CommandRunner
 from vcloud.providers.streamspace.agent.connection import AgentConnection
 from vcloud.providers.streamspace.agent.ending import PERMANENT_ERRORS, DuplicateAgentError
-from vcloud.providers.streamspace.agent.link import Viewers
+from vcloud.providers.streamspace.agent.link import Link, Viewers
 from vcloud.providers.streamspace.agent.messages import SessionReport
 from vcloud.providers.streamspace.agent.options import AgentOptions
 from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff
@@ -50,6 +50,7 @@ class Connections:
         self._commands = commands
         self._registered = registered
         self._connection: AgentConnection | None = None
+        self._link: Link | None = None
         self._viewers: Viewers | None = None
         self._memory: CommandMemory | None = None
 
@@ -85,7 +86,7 @@ class Connections:
     async def _prepare(self) -> AgentConnection:
         """Find out how to talk to the installation, and what was carried out before."""
         link, viewers = await link_and_viewers(self._link_options)
-        self._viewers = viewers
+        self._link, self._viewers = link, viewers
         known = await self._recall(reports_states=link.reports_states)
         if link.reports_states:
             self._commands.report_states(SessionReports(self._agent_id, known), viewers)
@@ -121,20 +122,19 @@ class Connections:
         if self._connection is not None:
             self._connection.drain()
 
-    async def leave(self) -> None:
-        """Prepare to end the connection: see :meth:`AgentConnection.leave`."""
-        if self._connection is not None:
-            await self._connection.leave()
-
     async def end_viewers(self) -> None:
         """End the viewers' connections."""
         if self._viewers is not None:
             await self._viewers.cancel()
 
     async def aclose(self) -> None:
-        """Close the file of the commands that were carried out."""
-        if self._memory is not None:
-            await self._memory.aclose()
+        """End the last requests, and close the file of the commands that were carried out."""
+        try:
+            if self._link is not None:
+                await self._link.finish_requests()
+        finally:
+            if self._memory is not None:
+                await self._memory.aclose()
 
 
 def _displaced(agent_id: str, seconds: float) -> DuplicateAgentError:

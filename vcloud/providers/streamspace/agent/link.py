@@ -82,6 +82,10 @@ class Link(Protocol):
         """
         ...
 
+    async def finish_requests(self) -> None:
+        """Let those requests end that must not be given up: the connection, or the agent, ends."""
+        ...
+
 
 class Viewers(Protocol):
     """Connects viewers with the VNC servers of an agent's sessions."""

@@ -209,7 +209,8 @@ class AgentWorker(Secretive):
     async def run(self) -> None:
         """Run the agent until :meth:`stop` is called.
 
-        Cancelling it ends everything at once, without the grace time.
+        Cancelling it ends everything at once, without the grace time. At a published server a
+        request of the agent's own that is in flight gets up to 5 seconds for its answer.
 
         Raises:
             AuthenticationError: the control plane does not accept the token.
@@ -309,9 +310,6 @@ class AgentWorker(Secretive):
         await self._commands.finish(self._options.grace)
         await self._reporter.finish(self._options.grace)
         await self._connections.end_viewers()
-        with suppress(TimeoutError):
-            async with timeout_running(FLUSH_TIMEOUT):
-                await self._connections.leave()
         if self._outbox and not connecting.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:

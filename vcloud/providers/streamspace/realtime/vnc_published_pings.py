@@ -60,9 +60,14 @@ class CarefulPings(Heartbeat):
             self._began = now
         self._last = now
 
+    @property
+    def _owes(self) -> bool:
+        """Whether nothing came since something was sent: the answer may be on its way."""
+        return self.sent > self.received_at
+
     def wanted(self, now: float) -> bool:
         """Whether a moment known to be quiet should be used for a ping."""
-        return self._last is not None and now >= self._last + SHORTEST
+        return self._last is not None and now >= self._last + SHORTEST and not self._owes
 
     def check(
         self,
@@ -78,8 +83,11 @@ class CarefulPings(Heartbeat):
             lost_at = max(self.received_at, self._began) + NO_ANSWER
             if now >= lost_at:
                 return "lost"
-            quiet = max(self._last + SHORTEST, self.received_at + QUIET)
-            when = min(quiet, self._last + LATEST)
+            latest = self._last + LATEST
+            when = min(max(self._last + SHORTEST, self.received_at + QUIET), latest)
+            if self._owes and when <= now < latest:
+                # It may begin to send at any moment. When it has, a quiet one follows.
+                when = min(now + QUIET, latest)
         if now < when:
             self.due = min(when, lost_at)
             return "wait"

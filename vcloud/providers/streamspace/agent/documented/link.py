@@ -68,3 +68,6 @@ class DocumentedLink:
     async def assigned(self, known: Sequence[SessionReport]) -> Sequence[AgentSession]:  # noqa: ARG002 - as the protocol says
         """The sessions that the control plane has on this agent.  ``GET /agents/{agent_id}``"""
         return await assigned_sessions(self._client, self._agent_id)
+
+    async def finish_requests(self) -> None:
+        """Nothing: what is in flight may be given up."""

@@ -14,6 +14,7 @@ from vcloud._core.request import Request, Response, json_body
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, PermissionDeniedError
 from vcloud.providers.streamspace.agent.ending import AgentRejectedError, ApprovalTimeoutError
+from vcloud.providers.streamspace.agent.published.whole_requests import WholeRequests
 
 __all__ = ["Approval", "register"]
 
@@ -38,7 +39,11 @@ class Approval:
 
 
 async def register(
-    session: Session, agent_id: str, fields: dict[str, Any], approval: Approval
+    session: Session,
+    agent_id: str,
+    fields: dict[str, Any],
+    approval: Approval,
+    requests: WholeRequests,
 ) -> None:
     """Register, and again until an administrator has approved.  ``POST /agents/register``
 
@@ -49,6 +54,7 @@ async def register(
         agent_id: its name.
         fields: what it sends about itself.
         approval: how it waits.
+        requests: sends each registration to its end.
 
     Raises:
         AgentRejectedError: an administrator has rejected it.
@@ -56,15 +62,19 @@ async def register(
         VCloudError: as for any request.
     """
     body = json_body(fields)
+
+    async def registered() -> bool:
+        return await requests.send(_registered(session, agent_id, body))
+
     until = None if approval.timeout is None else session.clock() + approval.timeout
-    while not await _registered(session, agent_id, body):
+    while not await registered():
         again = session.clock() + ASK_AGAIN
         if until is not None:
             again = min(again, until)
         hook = approval.on_pending()
         if hook is not None:
             await asyncio.wait({hook}, timeout=max(0.0, again - session.clock()))
-            if _succeeded(hook) and await _registered(session, agent_id, body):
+            if _succeeded(hook) and await registered():
                 return
         if (left := again - session.clock()) > 0:
             await asyncio.sleep(left)

@@ -24,6 +24,7 @@ from vcloud.providers.streamspace.agent.published.envelope import (
     read,
     with_capacity,
 )
+from vcloud.providers.streamspace.agent.published.whole_requests import WholeRequests
 from vcloud.providers.streamspace.agent.writing import UNWRITABLE
 from vcloud.providers.streamspace.models import TERMINAL_STATES, AgentSession
 from vcloud.providers.streamspace.refusals import check_query_value
@@ -67,6 +68,7 @@ class PublishedLink:
         #: See :class:`~vcloud.providers.streamspace.agent.link.Link`.
         self.lists_sessions: bool = lists_sessions
         self._registered = False
+        self._requests = WholeRequests()
         check_query_value(session, own.agent_id, "agent_id", "choose another name for the agent")
         given = {
             "agentId": own.agent_id,
@@ -86,7 +88,7 @@ class PublishedLink:
             # An administrator may have deleted the agent: then it registers again.
             with suppress(NotFoundError):
                 return await self._session.connect(request)
-        await register(self._session, self._agent_id, self._fields, self._approval)
+        await register(self._session, self._agent_id, self._fields, self._approval, self._requests)
         self._registered = True
         return await self._session.connect(request)
 
@@ -111,7 +113,8 @@ class PublishedLink:
         fields = {"status": "draining", "activeSessions": sessions}
         path = f"/agents/{path_segment(self._agent_id, 'agent_id')}/heartbeat"
         body = json_body(fields | with_capacity(self._capacity))
-        await self._session.send(Request("POST", path, body=body, slot=False, repeatable=True))
+        request = Request("POST", path, body=body, slot=False, repeatable=True)
+        await self._requests.send(self._session.send(request))
 
     async def assigned(self, known: Sequence[SessionReport]) -> Sequence[AgentSession]:
         """The sessions that this agent itself knows: no path of the server lists them."""
@@ -123,3 +126,11 @@ class PublishedLink:
             for report in known
             if report.state not in TERMINAL_STATES
         )  # fmt: skip
+
+    async def finish_requests(self) -> None:
+        """Let the requests in flight end: the server goes on with those that are given up.
+
+        It notes that an agent is offline when its socket ends. A request that says ``draining`` and
+        is carried out later would leave the agent so for good.
+        """
+        await self._requests.finish()
