@@ -251,7 +251,7 @@ OURS = (
     "streamspace.realtime.vnc_relay",
 )
 #: Classes that are never decoded.
-SENT = {"Capacity"}
+SENT = {"AgentOptions", "LinkOptions", "Approval", "Capacity"}
 
 
 def models() -> Iterator[type[Any]]:
