@@ -74,7 +74,8 @@ async def link_and_viewers(options: LinkOptions) -> tuple[Link, Viewers]:
         raise unsupported(
             options.session,
             "keys of agents",
-            "leave api_key out of serve_agent(), and give the client auth=BearerAuth(...)",
+            "leave api_key out of serve_agent(), and give the client auth=BearerAuth(...); if this "
+            'is a published server behind a gateway, give the client dialect="published"',
         )
     link = DocumentedLink(options.client, options.session, options.register)
     viewers = DocumentedViewers(

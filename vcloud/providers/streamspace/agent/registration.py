@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcloud._core.arguments import identifier, member, number_from_zero, text
+from vcloud._core.request import query
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.agent.messages import Register
+from vcloud.providers.streamspace.agent.writing import encode_message
 from vcloud.providers.streamspace.models import AgentCapacity, Platform
 
 __all__ = ["registration"]
@@ -24,7 +26,8 @@ def registration(
     """The message that registers an agent.
 
     Raises:
-        InvalidArgumentError: an empty name, an unknown platform, or an invalid capacity.
+        InvalidArgumentError: an empty name, an unknown platform, an invalid capacity, or a value
+            that JSON or an address cannot hold.
     """
     if not isinstance(capacity, AgentCapacity | None):
         raise InvalidArgumentError(
@@ -32,10 +35,14 @@ def registration(
         )
     if capacity is not None and capacity.max_sessions is not None:
         number_from_zero(capacity.max_sessions, "max_sessions")
-    return Register(
+    made = Register(
         agent_id=text(identifier(agent_id, "agent_id"), "agent_id"),
         platform=member(platform, Platform, "platform"),
         region=region,
         capacity=capacity,
         metadata=None if metadata is None else dict(metadata),
     )
+    # What cannot be sent is refused here, not when the agent connects.
+    query({"region": made.region})
+    encode_message(made)
+    return made
