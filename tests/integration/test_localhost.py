@@ -40,18 +40,34 @@ async def answer(request: web.BaseRequest) -> web.StreamResponse:
     return web.json_response(DESKTOP)
 
 
+async def listening(
+    runner: web.Server, addresses: tuple[str, ...]
+) -> list[asyncio.Server]:
+    """Servers on one free port of all these addresses."""
+    loop = asyncio.get_running_loop()
+    while True:
+        servers = [await loop.create_server(runner, addresses[0], 0)]
+        port: int = servers[0].sockets[0].getsockname()[1]
+        try:
+            for address in addresses[1:]:
+                servers.append(await loop.create_server(runner, address, port))
+        except OSError:
+            # Somebody has this port at another of these addresses.
+            for server in servers:
+                server.close()
+        else:
+            return servers
+
+
 @asynccontextmanager
 async def serving(*addresses: str) -> AsyncIterator[int]:
     """A server on one port of these addresses."""
-    loop = asyncio.get_running_loop()
     runner = web.Server(answer)
-    first = await loop.create_server(runner, addresses[0], 0)
-    port: int = first.sockets[0].getsockname()[1]
-    others = [await loop.create_server(runner, address, port) for address in addresses[1:]]
+    servers = await listening(runner, addresses)
     try:
-        yield port
+        yield servers[0].sockets[0].getsockname()[1]
     finally:
-        for server in (first, *others):
+        for server in servers:
             server.close()
         await runner.shutdown()
 

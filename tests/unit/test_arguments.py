@@ -21,6 +21,7 @@ from vcloud import (
     OpenEnum,
     RateLimit,
     RetryPolicy,
+    UnsupportedError,
 )
 from vcloud._core.arguments import (
     flag,
@@ -314,6 +315,22 @@ def test_the_calls_with_enumerated_values_and_ids_are_found() -> None:
     } <= ids
 
 
+#: What the installation has no way for.
+LACKING = {
+    "streamspace.agents.ref().command(action)",
+    "streamspace-published.agents.ref().set_status(status)",
+    "streamspace-published.sessions.create(platform)",
+    "streamspace-published.sessions.create(state)",
+    "streamspace-published.sessions.list(sort)",
+}
+#: What the server does not filter or sort by, so that the client does.
+APPLIED_HERE = {
+    "streamspace-published.sessions.list(platform)",
+    "streamspace-published.sessions.list(state)",
+    "streamspace-published.sessions.list(order)",
+}
+
+
 @pytest.mark.parametrize("call", ENUMERATED, ids=str)
 def test_an_enumerated_argument_is_checked_before_it_is_sent(
     call: Call, runner: asyncio.Runner
@@ -323,8 +340,12 @@ def test_an_enumerated_argument_is_checked_before_it_is_sent(
     sent, outcome = call.send("offf", runner)
     assert (sent, type(outcome)) == ([], InvalidArgumentError)
     assert f"{call.tried} must be one of" in str(outcome)
-    (sent_wrapped,), _ = call.send(kind("offf"), runner)
-    assert "offf" in sent_wrapped[1] or b'"offf"' in (sent_wrapped[3] or b"")
+    wrapped, outcome = call.send(kind("offf"), runner)
+    if str(call) in LACKING:
+        assert (wrapped, type(outcome)) == ([], UnsupportedError)
+        return
+    ((_, url, _, body),) = wrapped
+    assert ("offf" in url or b'"offf"' in (body or b"")) is (str(call) not in APPLIED_HERE)
 
 
 @pytest.mark.parametrize("call", IDS, ids=str)

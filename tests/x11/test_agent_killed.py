@@ -50,7 +50,8 @@ async def agent(
 ) -> AsyncIterator[Process]:
     """The example as a program, registered with the emulator, with its desktops in `directory`."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "examples" / "streamspace_agent.py"), "--id", name),
+        *(sys.executable, str(ROOT / "examples" / "streamspace_agent.py")),
+        *("--id", name, "--platform", "docker"),
         env=os.environ | emulator.env() | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
         stdout=DEVNULL,
     )
