@@ -40,9 +40,7 @@ async def answer(request: web.BaseRequest) -> web.StreamResponse:
     return web.json_response(DESKTOP)
 
 
-async def listening(
-    runner: web.Server, addresses: tuple[str, ...]
-) -> list[asyncio.Server]:
+async def listening(runner: web.Server, addresses: tuple[str, ...]) -> list[asyncio.Server]:
     """Servers on one free port of all these addresses."""
     loop = asyncio.get_running_loop()
     while True:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Final, Self, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import attrs
 import msgspec
@@ -100,7 +100,7 @@ class WireModel(Model):
         }
 
     @classmethod
-    def _spelling_check(cls) -> Callable[[Self, bytes], None]:
+    def _spelling_check(cls) -> Callable[[Any, bytes], None]:
         """The check that refuses what was made of an answer in the published spelling.
 
         It raises ``msgspec.ValidationError`` when a documented field is missing, and the answer
@@ -108,7 +108,7 @@ class WireModel(Model):
         """
         read = _known(cls).distinctive
 
-        def check(value: Self, body: bytes) -> None:
+        def check(value: Any, body: bytes) -> None:
             if None in read(value):
                 refuse_camel_case(cls, body)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 from attrs import frozen
@@ -98,11 +98,11 @@ class Listing(ListAnswer, WireModel):
         )
 
     @classmethod
-    def _spelling_check(cls) -> Callable[[Self, bytes], None]:
+    def _spelling_check(cls) -> Callable[[Any, bytes], None]:
         """See :meth:`WireModel._spelling_check`."""
         keys = cls.item_fields
 
-        def check(value: Self, body: bytes) -> None:
+        def check(value: Any, body: bytes) -> None:
             where = value.pagination
             if (where is not None and one_lacks_documented_field((where,))) or any(
                 one_lacks_documented_field(getattr(value, key) or ()) for key in keys
