@@ -109,7 +109,11 @@ def _decoded(content: bytes) -> Any:
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or "Unterminated" in error.msg:
             raise BodyError("unexpected EOF") from error
-        raise _invalid(text[error.pos], _PLACES.get(error.msg, _VALUE)) from error
+        place = error.pos
+        if error.msg.startswith("Illegal trailing comma"):
+            # Python 3.13 names the comma; the server names what follows it.
+            place = len(text) - len(text[place + 1 :].lstrip())
+        raise _invalid(text[place], _PLACES.get(error.msg, _VALUE)) from error
     except RecursionError as error:
         raise BodyError("exceeded max depth") from error
     return found
