@@ -64,30 +64,30 @@ class NullAsEmpty:
     __slots__ = ()
 
     def __attrs_post_init__(self) -> None:
-        kind = type(self)
-        if None in _READ[kind](self):
-            for name, empty in _collections(kind):
+        read, empties = _COLLECTIONS[type(self)]
+        if None in read(self):
+            for name, empty in empties:
                 if getattr(self, name) is None:
                     object.__setattr__(self, name, empty())
 
 
-class _Readers(dict[type[Any], Callable[[Any], tuple[object, ...]]]):
-    """For each model, what reads all of its fields that hold collections."""
+#: The fields of a model that hold collections: what reads them all, and what makes an empty one.
+_Collections = tuple[Callable[[Any], tuple[object, ...]], list[tuple[str, Callable[[], Any]]]]
 
-    def __missing__(self, kind: type[Any]) -> Callable[[Any], tuple[object, ...]]:
-        names = [name for name, _ in _collections(kind)]
+
+class _Known(dict[type[Any], _Collections]):
+    """For each model, its collections."""
+
+    def __missing__(self, kind: type[Any]) -> _Collections:
+        empties = [
+            (field.name, tuple if field.default == () else field.default.factory)
+            for field in attrs.fields(kind)
+            if field.default == () or hasattr(field.default, "factory")
+        ]
+        names = [name for name, _ in empties]
         # By two or more names an attrgetter gives a tuple.
-        read = self[kind] = attrgetter(*names, *names[:1])
-        return read
+        found = self[kind] = (attrgetter(*names, *names[:1]), empties)
+        return found
 
 
-_READ: Final = _Readers()
-
-
-def _collections(kind: type[Any]) -> list[tuple[str, Callable[[], Any]]]:
-    """The fields that hold collections, and what makes an empty one."""
-    return [
-        (field.name, tuple if field.default == () else field.default.factory)
-        for field in attrs.fields(kind)
-        if field.default == () or hasattr(field.default, "factory")
-    ]
+_COLLECTIONS: Final = _Known()
