@@ -79,7 +79,7 @@ class _Known(dict[type[Any], _Collections]):
     """For each model, its collections."""
 
     def __missing__(self, kind: type[Any]) -> _Collections:
-        empties = [
+        empties: list[tuple[str, Callable[[], Any]]] = [
             (field.name, tuple if field.default == () else field.default.factory)
             for field in attrs.fields(kind)
             if field.default == () or hasattr(field.default, "factory")
