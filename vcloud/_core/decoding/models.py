@@ -75,7 +75,7 @@ class NullAsEmpty:
 _Collections = tuple[Callable[[Any], tuple[object, ...]], list[tuple[str, Callable[[], Any]]]]
 
 
-class _Known(dict[type[Any], _Collections]):
+class _CollectionsByModel(dict[type[Any], _Collections]):
     """For each model, its collections."""
 
     def __missing__(self, kind: type[Any]) -> _Collections:
@@ -90,4 +90,4 @@ class _Known(dict[type[Any], _Collections]):
         return found
 
 
-_COLLECTIONS: Final = _Known()
+_COLLECTIONS: Final = _CollectionsByModel()
